@@ -1,0 +1,66 @@
+// Package problem is the one form in which kdev reports what went wrong.
+//
+// In: what failed, where, the cause with a command's output, one hint.
+// Out: an error whose text a person can act on and whose Code a program can
+// match. It never prints and never decides what happens next. Invariant: a
+// Problem has a Code and a Summary.
+package problem
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Class says which exit code a problem ends the process with.
+type Class int
+
+const (
+	Failed  Class = 1 // something did not work
+	Usage   Class = 2 // wrong usage or wrong configuration
+	Rollout Class = 3 // the cluster did not accept or did not start what was deployed
+	Timeout Class = 4 // it did not happen in time
+)
+
+// A Problem is an error for a person. Every field but Code and Summary may be empty.
+type Problem struct {
+	Class   Class  // zero means Failed
+	Code    string // stable, kebab-case, documented in docs/errors.md: "config-unknown-key"
+	Summary string // one line, lower case, no full stop: what failed
+	Where   string // "kdev.yaml:12" or "Deployment/webui spec.template.spec.containers[0].image"
+	Output  string // the end of the failing command's output, as it was
+	Hint    string // one thing to do that works
+	Err     error  // the cause
+}
+
+// Error is one line: where, what, cause.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	if p.Where != "" {
+		b.WriteString(p.Where + ": ")
+	}
+	b.WriteString(p.Summary)
+	if p.Err != nil {
+		fmt.Fprintf(&b, ": %v", p.Err)
+	}
+	return b.String()
+}
+
+func (p *Problem) Unwrap() error { return p.Err }
+
+// ExitCode is the process's exit code for this problem.
+func (p *Problem) ExitCode() int {
+	if p.Class == 0 {
+		return int(Failed)
+	}
+	return int(p.Class)
+}
+
+// As returns the outermost Problem in err's chain, or nil.
+func As(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return nil
+}
