@@ -1,0 +1,188 @@
+package layout
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// A Store is one layout directory. It is safe for concurrent use, by several
+// processes too; two Stores of one directory see each other's writes at once.
+type Store struct {
+	dir string
+	now func() time.Time
+
+	mu    sync.Mutex // guards cache
+	cache cachedIndex
+
+	dropped []string // what Open threw away; written by Open only
+}
+
+// Option changes how a Store behaves.
+type Option func(*Store)
+
+// WithClock sets the clock that stamps index entries and ages uploads.
+func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
+
+// Open uses dir as a store and makes it one if it is not yet. What a killed
+// process left behind is removed; what could not be read is dropped and
+// named by Dropped.
+func Open(dir string, opts ...Option) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dir: dir, now: time.Now}
+	for _, o := range opts {
+		o(s)
+	}
+	if err := s.ensure(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	if err := s.repairIndex(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	if err := s.sweepUploads(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	return s, nil
+}
+
+// Dir is the store's absolute folder.
+func (s *Store) Dir() string { return s.dir }
+
+// Dropped says, a line each, what Open found damaged and did not keep.
+func (s *Store) Dropped() []string { return s.dropped }
+
+func (s *Store) ensure() error {
+	// 0700: images may be private, and the folder holds the write token.
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{"blobs/sha256", "uploads", "kdev"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	marker := filepath.Join(s.dir, "oci-layout")
+	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
+		return s.replace(marker, []byte(`{"imageLayoutVersion":"1.0.0"}`))
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// Blob paths and reads.
+
+func (s *Store) blobPath(d Digest) string {
+	return filepath.Join(s.dir, "blobs", "sha256", d.Hex())
+}
+
+// Stat returns the blob's size, or an error that is fs.ErrNotExist.
+func (s *Store) Stat(d Digest) (int64, error) {
+	fi, err := os.Stat(s.blobPath(d))
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+// Has says whether the blob is here with the size that its descriptor gives;
+// a size below zero is not compared. A blob of another size is a file that
+// lost its end when the machine did; the rebuild that follows replaces it.
+func (s *Store) Has(d Digest, size int64) bool {
+	n, err := s.Stat(d)
+	return err == nil && (size < 0 || n == size)
+}
+
+// OpenBlob opens the blob for reading. The error is fs.ErrNotExist where it is missing.
+func (s *Store) OpenBlob(d Digest) (*os.File, error) { return os.Open(s.blobPath(d)) }
+
+// ReadBlob returns the content of a small blob, verified.
+func (s *Store) ReadBlob(d Digest) ([]byte, error) {
+	f, err := s.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > MaxManifest {
+		return nil, fmt.Errorf("blob %s is larger than %d bytes", d, MaxManifest)
+	}
+	if got := DigestOf(b); got != d {
+		return nil, &DamagedError{Digest: d, Got: got}
+	}
+	return b, nil
+}
+
+// A DamagedError is a blob whose content is not what its name says.
+type DamagedError struct{ Digest, Got Digest }
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("blob %s is damaged: it hashes to %s", e.Digest, e.Got)
+}
+
+// RemoveBlob deletes a blob; a missing one is no error. Readers that have it open keep it.
+func (s *Store) RemoveBlob(d Digest) error {
+	if err := os.Remove(s.blobPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Complete says whether everything that the manifest d needs is here, with the
+// right sizes; the error names the first thing that is not. Children of an
+// index are followed.
+func (s *Store) Complete(d Digest) error {
+	raw, err := s.ReadBlob(d)
+	if err != nil {
+		return err
+	}
+	m, err := ParseManifest(raw, "")
+	if err != nil {
+		return err
+	}
+	for _, need := range m.Needs() {
+		if !s.Has(need.Digest, need.Size) {
+			return fmt.Errorf("blob %s of manifest %s: %w", need.Digest, d, fs.ErrNotExist)
+		}
+	}
+	for _, child := range m.Manifests {
+		if err := s.Complete(child.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace writes a small file so that a reader sees the old or the new
+// content and never a part.
+func (s *Store) replace(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Join(s.dir, "uploads"), prefixPut)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
