@@ -1,0 +1,186 @@
+package tree
+
+import (
+	"path"
+	"strings"
+	"time"
+)
+
+// This file is the watcher's side of the index. An entry is settled when the
+// watcher has reported it. What others learn about a path in between (a build
+// that stats it just before the watcher does) must not swallow the change, so
+// the settled state of such a path is kept aside until the watcher asks.
+
+type settled struct {
+	record
+}
+
+// A Delta is the difference between the settled state of a path and its state
+// now, which is the settled one from then on.
+type Delta struct {
+	Path    string
+	Was     Entry
+	Now     Entry
+	Existed bool
+	Exists  bool
+	Same    bool // nothing that stat shows has changed
+	Racy    bool // the settled state was seen so soon after its mtime that a write may hide behind the same one
+	Digest  Digest
+	Hashed  bool // Digest is that of the settled content
+}
+
+// Settle stats path and returns what has changed since it was last settled.
+func (x *Index) Settle(p string) (Delta, error) {
+	p = path.Clean(p)
+	now := time.Now()
+	e, ok, above, err := x.lstat(p)
+	if err != nil {
+		return Delta{Path: p}, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, dir := range above {
+		x.learn(dir)
+	}
+	return x.settle(p, e, ok, now), nil
+}
+
+// A Listing is a directory as Read saw it, compared with what was settled.
+type Listing struct {
+	Entries []Entry  // what is there and kept, in no order
+	Changed []Delta  // created or changed
+	Gone    []string // settled names that were not listed: removed, or not kept any more
+}
+
+// SettleDir reads dir and settles everything in it that keep accepts. Settled
+// entries that were not listed are named in Gone and stay as they are: the
+// caller knows whether they were removed or are ignored now.
+func (x *Index) SettleDir(dir string, keep func(path string, isDir bool) bool) (Listing, error) {
+	now := time.Now()
+	entries, err := x.ReadDir(dir, keep)
+	if err != nil {
+		return Listing{}, err
+	}
+	l := Listing{Entries: entries}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.dirs[dir] == nil && len(entries) > 0 {
+		x.dirs[dir] = make(map[string]record, len(entries))
+	}
+	for _, e := range entries {
+		if d := x.settle(e.Path, e, true, now); !d.Same {
+			l.Changed = append(l.Changed, d)
+		}
+	}
+	if len(x.dirs[dir]) > len(entries) {
+		listed := make(map[string]bool, len(entries))
+		for _, e := range entries {
+			_, name := split(e.Path)
+			listed[name] = true
+		}
+		for name, r := range x.dirs[dir] {
+			if r.settled && !listed[name] {
+				l.Gone = append(l.Gone, join(dir, name))
+			}
+		}
+	}
+	return l, nil
+}
+
+// Late returns the paths that others saw change after the watcher settled
+// them. A path leaves the list when it is settled.
+func (x *Index) Late() []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.late) == 0 {
+		return nil
+	}
+	paths := make([]string, 0, len(x.late))
+	for p := range x.late {
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// Drop forgets path and everything below it, and returns the settled entries
+// among them in no order.
+func (x *Index) Drop(p string) []Entry {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []Entry
+	drop := func(p string, r record) {
+		if _, was := x.late[p]; !was && r.settled {
+			out = append(out, r.entry(p))
+		}
+	}
+	var below func(string)
+	below = func(dir string) {
+		for name, r := range x.dirs[dir] {
+			q := join(dir, name)
+			if r.mode.IsDir() {
+				below(q)
+			}
+			drop(q, r)
+		}
+		delete(x.dirs, dir)
+	}
+	if r, ok := x.get(p); ok {
+		drop(p, r)
+		x.del(p)
+	}
+	below(p)
+	for q, was := range x.late {
+		if q == p || strings.HasPrefix(q, p+"/") || p == "." {
+			out = append(out, was.entry(q))
+			delete(x.late, q)
+		}
+	}
+	return out
+}
+
+// settle is called with the lock held.
+func (x *Index) settle(p string, e Entry, exists bool, at time.Time) Delta {
+	d := Delta{Path: p, Now: e, Exists: exists}
+	cur, has := x.get(p)
+	was, existed := cur, has && cur.settled
+	if late, ok := x.late[p]; ok {
+		was, existed = late.record, true
+		delete(x.late, p)
+	}
+	d.Existed = existed
+	if existed {
+		d.Was = was.entry(p)
+		d.Racy = was.racy
+		if was.more != nil && was.more.hashed {
+			d.Digest, d.Hashed = was.more.digest, true
+		}
+	}
+	if !exists {
+		d.Same = !existed
+		if has {
+			x.del(p)
+		}
+		return d
+	}
+	next := recordOf(e)
+	next.settled, next.racy = true, e.IsRegular() && racyAt(e.MTime, at)
+	d.Same = existed && same(was, next)
+	if has && same(cur, next) {
+		next.more = cur.more
+	}
+	if !has || cur != next {
+		x.put(p, next)
+	}
+	return d
+}
+
+// remember keeps the settled state of p when somebody else replaces it; it is
+// called with the lock held.
+func (x *Index) remember(p string, r record) {
+	if !r.settled {
+		return
+	}
+	if _, ok := x.late[p]; !ok {
+		x.late[p] = settled{r}
+	}
+}
