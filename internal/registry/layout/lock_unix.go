@@ -3,9 +3,12 @@
 package layout
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // flock takes a whole-file lock that the kernel drops with the descriptor,
@@ -43,4 +46,26 @@ func (s *Store) lock(name string, exclusive, wait bool) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Lock takes the named lock of the store for this process alone; the returned
+// function lets go, as does the end of the process. It waits until ctx ends.
+func (s *Store) Lock(ctx context.Context, name string) (func(), error) {
+	// flock cannot be told to stop waiting, so it is asked again and again.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		f, err := s.lock(name+".lock", true, false)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
 }

@@ -70,3 +70,24 @@ func (s *Store) metaPath(kind, key string) (string, error) {
 	}
 	return filepath.Join(s.dir, "kdev", kind, key), nil
 }
+
+// MetaOnce returns what is remembered under key, and makes it when there is
+// nothing: of several processes that ask at once, all get the same.
+func (s *Store) MetaOnce(kind, key string, make func() ([]byte, error)) ([]byte, error) {
+	if b, err := s.Meta(kind, key); err == nil {
+		return b, nil
+	}
+	l, err := s.lock("meta.lock", true, true)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	if b, err := s.Meta(kind, key); err == nil {
+		return b, nil
+	}
+	b, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return b, s.PutMeta(kind, key, b)
+}

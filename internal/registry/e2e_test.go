@@ -1,0 +1,112 @@
+//go:build e2e
+
+package registry
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/moby/moby/client"
+)
+
+// engine gives a client and a store of the test's own, whose container and
+// volume go with the test.
+func engine(t *testing.T) (*client.Client, *Store) {
+	t.Helper()
+	docker, err := client.New(client.FromEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { docker.Close() })
+	s, err := OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return docker, s
+}
+
+func TestEnsure(t *testing.T) {
+	docker, s := engine(t)
+	ctx := t.Context()
+	var steps []string
+	ensure := func() *Endpoint {
+		t.Helper()
+		steps = nil
+		ep, err := Ensure(ctx, docker, s, func(line string) { steps = append(steps, line) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ep
+	}
+	first := ensure()
+	if !first.Shared {
+		t.Error("the engine on this machine does not share the store's folder")
+	}
+	t.Cleanup(func() {
+		_, _ = docker.ContainerRemove(context.Background(), first.Container, client.ContainerRemoveOptions{Force: true})
+	})
+
+	t.Run("again", func(t *testing.T) {
+		if again := ensure(); again.Host != first.Host || again.PushHost != first.PushHost || len(steps) > 0 {
+			t.Errorf("%+v after %+v, steps %q", again, first, steps)
+		}
+	})
+	t.Run("stopped", func(t *testing.T) {
+		if _, err := docker.ContainerStop(ctx, first.Container, client.ContainerStopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if again := ensure(); again.Host != first.Host || again.PushHost != first.PushHost {
+			t.Errorf("%+v after %+v", again, first)
+		}
+	})
+	t.Run("port taken while stopped", func(t *testing.T) {
+		if _, err := docker.ContainerStop(ctx, first.Container, client.ContainerStopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", first.PushHost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		moved := ensure()
+		if moved.Host != first.Host || moved.PushHost == first.PushHost {
+			t.Errorf("%+v after %+v: want another port under the old name", moved, first)
+		}
+	})
+	t.Run("folder deleted", func(t *testing.T) {
+		if err := os.RemoveAll(s.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if s, err = OpenStore(s.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		again := ensure()
+		if again.Host != first.Host || !again.Shared {
+			t.Errorf("%+v after %+v", again, first)
+		}
+	})
+	t.Run("container removed", func(t *testing.T) {
+		if _, err := docker.ContainerRemove(ctx, first.Container, client.ContainerRemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if again := ensure(); again.Host != first.Host {
+			t.Errorf("%+v after %+v", again, first)
+		}
+	})
+	t.Run("write without token", func(t *testing.T) {
+		ep := ensure()
+		resp, err := http.Post("http://"+ep.PushHost+"/v2/x/blobs/uploads/", "", strings.NewReader(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("POST without token: %s", resp.Status)
+		}
+	})
+}
