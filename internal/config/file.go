@@ -1,0 +1,127 @@
+package config
+
+// The types of this file are the format. Tags:
+//
+//	yaml     the key
+//	doc      one line for docs/config.md and for editors
+//	default  what holds when the key is left out, in words
+//	enum     the only values, separated by commas
+//	check    a named rule from checks
+//	min,max  bounds of a whole number
+//	required the key must be there
+//
+// A field of type later is a key of the design that this version of kdev does
+// not have: it is refused by name instead of being called unknown.
+
+type later struct{}
+
+type file struct {
+	APIVersion   string                     `yaml:"apiVersion" enum:"kdev.dev/v1" default:"kdev.dev/v1" doc:"version of this format"`
+	Name         string                     `yaml:"name" check:"label" default:"the folder's name" doc:"name of the project"`
+	Namespace    string                     `yaml:"namespace" check:"label" default:"what the manifests say, else the name" doc:"namespace that kdev deploys to, created and removed by kdev"`
+	Requires     requiresFile               `yaml:"requires" doc:"what the project needs of the person's machine"`
+	Cluster      clusterFile                `yaml:"cluster" doc:"the cluster that kdev creates when there is no local one"`
+	Services     map[string]serviceFile     `yaml:"services" keys:"label" default:"one for each folder with a Dockerfile" doc:"the services, by name"`
+	Manifests    manifestsFile              `yaml:"manifests" default:"deploy/overlays/dev, k8s/overlays/dev, k8s/*.yaml and the like" doc:"what to deploy: one source, or a list that keeps its order"`
+	Environments map[string]environmentFile `yaml:"environments" keys:"label" default:"the folders beside the dev overlay" doc:"other environments, by name; never deployed by kdev up"`
+	Watch        watchFile                  `yaml:"watch" doc:"which files count"`
+	Contexts     []string                   `yaml:"contexts" doc:"contexts that are not local and yet allowed"`
+
+	Include  later `yaml:"include"`
+	Local    later `yaml:"local"`
+	Secrets  later `yaml:"secrets"`
+	Tasks    later `yaml:"tasks"`
+	Preview  later `yaml:"preview"`
+	Registry later `yaml:"registry"`
+}
+
+type requiresFile struct {
+	Kdev string `yaml:"kdev" check:"constraint" doc:"versions of kdev that will do, for example >=0.3"`
+}
+
+type clusterFile struct {
+	Provider string `yaml:"provider" enum:"kind" default:"kind" doc:"what runs the cluster"`
+	Nodes    int    `yaml:"nodes" min:"1" max:"20" default:"1" doc:"number of nodes"`
+	Version  text   `yaml:"version" check:"kubernetes" default:"that of kdev's kind release" doc:"Kubernetes version, for example v1.36"`
+}
+
+type serviceFile struct {
+	Image  string       `yaml:"image" check:"repository" default:"an image whose last path component is the service's name" doc:"repository that the manifests name, without tag or digest"`
+	Build  buildFile    `yaml:"build" default:"the folder of the service's name that has a Dockerfile" doc:"how the image is made; a string is the context"`
+	Sync   syncFile     `yaml:"sync" default:"inferred from the Dockerfile" doc:"which files are copied into running containers, or off"`
+	OnSync []onSyncFile `yaml:"onSync" doc:"what happens in the container after a sync"`
+	Ports  []portFile   `yaml:"ports" doc:"ports forwarded to this machine: remote, local:remote or host:local:remote"`
+	Needs  []string     `yaml:"needs" check:"label" doc:"services or workloads that are started first"`
+
+	Dev     later `yaml:"dev"`
+	App     later `yaml:"app"`
+	Local   later `yaml:"local"`
+	Trigger later `yaml:"trigger"`
+	Start   later `yaml:"start"`
+}
+
+type buildFile struct {
+	Context    string          `yaml:"context" check:"inside" default:"the folder of the service's name, else the project's" doc:"folder that the build reads, relative to kdev.yaml"`
+	Dockerfile string          `yaml:"dockerfile" default:"Dockerfile" doc:"the Dockerfile, relative to the context"`
+	Target     string          `yaml:"target" default:"the last stage" doc:"stage of the Dockerfile"`
+	Args       map[string]text `yaml:"args" keys:"variable" doc:"build arguments"`
+
+	Secrets    later `yaml:"secrets"`
+	SSH        later `yaml:"ssh"`
+	CacheFrom  later `yaml:"cacheFrom"`
+	CacheTo    later `yaml:"cacheTo"`
+	Network    later `yaml:"network"`
+	ExtraHosts later `yaml:"extraHosts"`
+	Go         later `yaml:"go"`
+	Command    later `yaml:"command"`
+	Image      later `yaml:"image"`
+}
+
+type syncRuleFile struct {
+	From string `yaml:"from" required:"true" check:"inside" doc:"file or folder, relative to the build context"`
+	To   string `yaml:"to" required:"true" check:"absolute" doc:"where it is in the container"`
+
+	Volume later `yaml:"volume"`
+}
+
+type onSyncFile struct {
+	Paths   []string    `yaml:"paths" default:"every file" doc:"patterns of files, relative to the build context; one without a slash matches in every folder"`
+	Run     commandFile `yaml:"run" doc:"command that runs in the container; a string is given to sh -c"`
+	Restart bool        `yaml:"restart" doc:"restart the process in place"`
+	Signal  string      `yaml:"signal" check:"signal" doc:"signal that is sent to the process instead of a restart, for example HUP"`
+}
+
+type sourceFile struct {
+	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
+	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
+
+	Helm    later `yaml:"helm"`
+	Command later `yaml:"command"`
+}
+
+type environmentFile struct {
+	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
+	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
+	Context   string   `yaml:"context" default:"that of kdev up" doc:"kubeconfig context of this environment"`
+	Namespace string   `yaml:"namespace" check:"label" default:"what its manifests say, else the name" doc:"namespace of this environment"`
+
+	Helm    later `yaml:"helm"`
+	Command later `yaml:"command"`
+}
+
+type watchFile struct {
+	Ignore []string `yaml:"ignore" doc:"patterns in the syntax of .gitignore, on top of the project's own"`
+}
+
+// Values that may be written in more than one way. special in decode.go knows
+// how each is read, and how the schema describes it.
+type (
+	text          string   // any scalar, kept as it was written: 1.30 stays 1.30
+	portFile      string   // 80, 8080:80, 127.0.0.1:8080:80
+	commandFile   []string // string (for sh -c) or list
+	manifestsFile []sourceFile
+	syncFile      struct {
+		Off   bool
+		Rules []syncRuleFile
+	}
+)

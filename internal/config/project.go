@@ -1,0 +1,113 @@
+package config
+
+// A Project is a configuration with nothing left to decide.
+type Project struct {
+	Name          string
+	Namespace     string
+	NamespaceFrom string // what decided the namespace: "kdev.yaml:2", "deploy/overlays/dev/kustomization.yaml:3", "the project's name"
+	Root          string // absolute
+	File          string // kdev.yaml, absolute; empty when everything was detected
+	// Files are the files whose change means that the configuration has to be
+	// read again, absolute, whether they exist or not.
+	Files        []string
+	Services     []Service // by name
+	Manifests    []Source  // in the order in which they apply; empty when there are none, see NeedManifests
+	Environments []Environment
+	Watch        Watch
+	Contexts     []string // contexts that are not local and yet allowed
+	Cluster      Cluster
+	// Detected has a line for each thing that no key said, for people.
+	Detected []string
+}
+
+// Service finds a service by its name.
+func (p *Project) Service(name string) (*Service, bool) {
+	for i := range p.Services {
+		if p.Services[i].Name == name {
+			return &p.Services[i], true
+		}
+	}
+	return nil, false
+}
+
+// A Service is one part of the application. One without a build runs the
+// image that the manifests name.
+type Service struct {
+	Name   string
+	Where  string // "kdev.yaml:7", or the Dockerfile that was detected
+	Image  string // repository that the manifests name; empty: the one whose last path component is Name
+	Build  *Build // nil: nothing to build
+	Sync   Sync
+	OnSync []OnSync
+	Ports  []Port
+	Needs  []string // services, or workloads of the manifests
+}
+
+// A Build says what an image is made from.
+type Build struct {
+	Context    string // absolute
+	Dockerfile string // absolute; may lie outside Context, never outside the root
+	Target     string
+	Args       map[string]string
+	Where      string // line that a problem of the build's configuration names
+}
+
+// Sync says which files go into running containers. Without rules and not off
+// it is inferred from the Dockerfile.
+type Sync struct {
+	Off   bool
+	Rules []SyncRule
+}
+
+// A SyncRule maps a file or folder of the context to a place in the container.
+type SyncRule struct {
+	From  string // relative to the context, slashes
+	To    string // absolute in the container, slashes
+	Where string
+}
+
+// An OnSync says what happens after a sync of files that match Paths: Run
+// first, then Restart or Signal.
+type OnSync struct {
+	Paths   []string // see Matches; empty: every file
+	Run     []string
+	Restart bool
+	Signal  string // without SIG
+	Where   string
+}
+
+// A Port is forwarded from Host:Local on this machine to Remote in the pods.
+type Port struct {
+	Host          string
+	Local, Remote int
+	Where         string
+}
+
+// A Source is one place that manifests come from. Paths are relative to the
+// root, with slashes; just one of the two is set.
+type Source struct {
+	Kustomize string   // folder with a kustomization
+	YAML      []string // files and patterns
+	Where     string   // "kdev.yaml:9", or the path that was detected
+}
+
+// An Environment is another way to deploy the project.
+type Environment struct {
+	Name      string
+	Manifests []Source
+	Context   string // empty: that of kdev up
+	Namespace string // with its default
+	Where     string
+}
+
+// Watch says which files count.
+type Watch struct {
+	Ignore []string // .gitignore syntax, relative to the root
+}
+
+// Cluster is what kdev creates when there is no local cluster.
+type Cluster struct {
+	Provider string // kind
+	Nodes    int
+	Version  string // v1.36 or v1.36.3; empty: kdev's default
+}

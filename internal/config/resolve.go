@@ -1,0 +1,212 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// A resolver makes a Project of what the file says: defaults, detection, and
+// the checks that need the folder. It goes on after a problem, so that one
+// run shows all of them.
+type resolver struct {
+	*loader
+	d      *decoder
+	f      *file
+	p      *Project
+	listed bool // kdev.yaml lists the services, so none is added by detection
+}
+
+func (r *resolver) resolve() {
+	p, f := r.p, r.f
+	p.Name = f.Name
+	if p.Name == "" {
+		p.Name = label(filepath.Base(r.root))
+		if p.Name == "" {
+			p.Name = "app"
+		}
+	}
+	r.requires()
+	p.Watch.Ignore = f.Watch.Ignore
+	p.Contexts = f.Contexts
+	p.Cluster = Cluster{Provider: "kind", Nodes: max(f.Cluster.Nodes, 1), Version: string(f.Cluster.Version)}
+	if v := p.Cluster.Version; v != "" && v[0] != 'v' {
+		p.Cluster.Version = "v" + v
+	}
+	r.manifests()
+	r.services()
+	r.cycles()
+
+	p.Namespace, p.NamespaceFrom = f.Namespace, r.d.position("namespace").String()
+	if p.Namespace == "" {
+		p.Namespace, p.NamespaceFrom = r.namespace(p.Manifests)
+	}
+	if p.File == "" && (len(p.Services) == 0 || len(p.Manifests) == 0) {
+		r.add(missing(r.root))
+	}
+}
+
+func (r *resolver) add(p *problem.Problem) { r.problems = append(r.problems, p) }
+
+func (r *resolver) where(format string, args ...any) position {
+	return r.d.position(fmt.Sprintf(format, args...))
+}
+
+func (r *resolver) namespace(sources []Source) (name, from string) {
+	if name, from = manifestNamespace(r.root, sources); name != "" {
+		return name, from
+	}
+	return r.p.Name, "the project's name"
+}
+
+func (r *resolver) manifests() {
+	p, f := r.p, r.f
+	for i, s := range f.Manifests {
+		at := "manifests"
+		if _, list := r.d.at["manifests[0]"]; list {
+			at = fmt.Sprintf("manifests[%d]", i)
+		}
+		p.Manifests = append(p.Manifests, r.source(at, s)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Environments)) {
+		e := f.Environments[name]
+		at := join("environments", name)
+		env := Environment{Name: name, Context: e.Context, Namespace: e.Namespace, Where: r.where("%s", at).String()}
+		env.Manifests = r.source(at, sourceFile{Kustomize: e.Kustomize, YAML: e.YAML})
+		p.Environments = append(p.Environments, env)
+	}
+	if f.Manifests == nil {
+		sources, environments := detectManifests(r.root)
+		p.Manifests = sources
+		for _, s := range sources {
+			r.detected("manifests", s)
+		}
+		if f.Environments == nil {
+			for _, name := range slices.Sorted(maps.Keys(environments)) {
+				s := environments[name]
+				p.Environments = append(p.Environments, Environment{Name: name, Manifests: []Source{s}, Where: s.Where})
+				r.detected("environment "+name, s)
+			}
+		}
+	}
+	for i := range p.Environments {
+		if e := &p.Environments[i]; e.Namespace == "" {
+			e.Namespace, _ = r.namespace(e.Manifests)
+		}
+	}
+}
+
+func (r *resolver) detected(what string, s Source) {
+	from := s.Kustomize
+	if from == "" {
+		from = strings.Join(s.YAML, ", ")
+	}
+	r.p.Detected = append(r.p.Detected, what+": "+from)
+}
+
+// source checks that a source says one thing and that it is there.
+func (r *resolver) source(at string, s sourceFile) []Source {
+	where := r.where("%s", at)
+	out := Source{Where: where.String(), YAML: cleanAll(s.YAML)}
+	switch {
+	case s.Kustomize != "" && s.YAML != nil:
+		r.add(usage("config-value", where, "make it a list of two sources: their order matters", "%s has both kustomize and yaml", at))
+		return nil
+	case s.Kustomize != "":
+		out.Kustomize = path.Clean(s.Kustomize)
+		where := r.where("%s.kustomize", at)
+		if !isFolder(r.root, out.Kustomize) {
+			hint := "give the folder, not the file"
+			if !isFile(r.root, out.Kustomize) {
+				hint = "check the path: it is relative to " + FileName
+			}
+			r.add(usage("config-manifests-missing", where, hint, "no folder %s", out.Kustomize))
+		} else if !hasKustomization(r.root, out.Kustomize) {
+			r.add(usage("config-manifests-missing", where, "name a folder that has one, or list files under yaml", "no kustomization.yaml in %s", out.Kustomize))
+		}
+	case len(s.YAML) > 0:
+		for i, pattern := range out.YAML {
+			where := r.where("%s.yaml[%d]", at, i)
+			files, err := fs.Glob(os.DirFS(r.root), pattern)
+			if err != nil {
+				r.add(usage("config-value", where, "write it as k8s/*.yaml", "%s is not a pattern", pattern))
+			} else if len(files) == 0 {
+				r.add(usage("config-manifests-missing", where, "check the path: it is relative to "+FileName, "no file matches %s", pattern))
+			}
+		}
+	default:
+		if !r.troubled(at) {
+			r.add(usage("config-value", where, "add kustomize: FOLDER or yaml: [FILES]", "%s names no manifests", at))
+		}
+		return nil
+	}
+	return []Source{out}
+}
+
+// troubled says whether the decoder has already refused something of a value,
+// so that what is missing because of that is not reported on top.
+func (r *resolver) troubled(at string) bool {
+	where := map[string]bool{}
+	for path, pos := range r.d.at {
+		if path == at || strings.HasPrefix(path, at+".") || strings.HasPrefix(path, at+"[") {
+			where[pos.String()] = true
+		}
+	}
+	return slices.ContainsFunc(r.d.problems, func(p *problem.Problem) bool { return where[p.Where] })
+}
+
+func cleanAll(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		if p != "" {
+			out = append(out, path.Clean(p))
+		}
+	}
+	return out
+}
+
+// cycles refuses services that wait for each other.
+func (r *resolver) cycles() {
+	done := map[string]bool{}
+	var visit func(name string, trail []string)
+	visit = func(name string, trail []string) {
+		if i := slices.Index(trail, name); i >= 0 {
+			chain := strings.Join(append(slices.Clone(trail[i:]), name), " -> ")
+			r.add(usage("config-needs", r.where("services.%s.needs", trail[len(trail)-1]), "take one of them out", "services wait for each other: %s", chain))
+			return
+		}
+		s, ok := r.p.Service(name)
+		if !ok || done[name] {
+			return
+		}
+		for _, n := range s.Needs {
+			visit(n, append(slices.Clone(trail), name))
+		}
+		done[name] = true
+	}
+	for _, s := range r.p.Services {
+		visit(s.Name, nil)
+	}
+}
+
+// NeedManifests is the problem of a project that has nothing to deploy, or
+// nil. Load does not insist: a project without manifests can still be watched.
+func (p *Project) NeedManifests() error {
+	if len(p.Manifests) > 0 {
+		return nil
+	}
+	return &problem.Problem{
+		Class:   problem.Usage,
+		Code:    "config-no-manifests",
+		Summary: "no manifests: looked for a kustomization or Kubernetes YAML in deploy, k8s, kubernetes, kustomize and manifests",
+		Where:   FileName,
+		Hint:    "name them in " + FileName + ": manifests: {yaml: [FILES]} or manifests: {kustomize: FOLDER}",
+	}
+}

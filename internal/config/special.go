@@ -1,0 +1,158 @@
+package config
+
+import (
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// special is how a value is read that can be written in more than one way.
+// schemaOf in schema.go has the counterpart of each case.
+func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag), bool) {
+	switch t := target.(type) {
+	case *text:
+		return t.decode, true
+	case *portFile:
+		return t.decode, true
+	case *commandFile:
+		return t.decode, true
+	case *manifestsFile:
+		return t.decode, true
+	case *syncFile:
+		return t.decode, true
+	case *buildFile:
+		return t.decode, true
+	}
+	return nil, false
+}
+
+func (t *text) decode(d *decoder, n *yaml.Node, path string, rule reflect.StructTag) {
+	_, s, ok := d.scalar(n, path, "a string")
+	if ok && d.check(n, path, s, rule.Get("check")) {
+		*t = text(s)
+	}
+}
+
+// portExpr is what the schema can say about a port.
+const portExpr = `^(([^:]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}:)?[0-9]{1,5}$`
+
+func (p *portFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	tag, s, ok := d.scalar(n, path, "a port")
+	if !ok {
+		return
+	}
+	if _, good := parsePort(s); !good || tag != "!!int" && tag != "!!str" {
+		d.add(usage("config-value", d.pos(n), "write it as 80, 8080:80 or 127.0.0.1:8080:80", "%s: %q is not a port", path, s))
+		return
+	}
+	*p = portFile(s)
+}
+
+// parsePort reads remote, local:remote and host:local:remote; an IPv6 host
+// stands in brackets.
+func parsePort(s string) (Port, bool) {
+	p := Port{Host: "127.0.0.1"}
+	rest := s
+	if i := strings.LastIndex(s, ":"); i >= 0 {
+		rest = s[i+1:]
+		local := s[:i]
+		if j := strings.LastIndex(local, ":"); j >= 0 {
+			host := local[:j]
+			local = local[j+1:]
+			if h, ok := strings.CutPrefix(host, "["); ok {
+				host, ok = strings.CutSuffix(h, "]")
+				if !ok || net.ParseIP(host) == nil {
+					return Port{}, false
+				}
+			} else if host == "" || strings.ContainsAny(host, ":[] /") {
+				return Port{}, false
+			}
+			p.Host = host
+		}
+		n, ok := portNumber(local)
+		if !ok {
+			return Port{}, false
+		}
+		p.Local = n
+	}
+	n, ok := portNumber(rest)
+	if !ok {
+		return Port{}, false
+	}
+	p.Remote = n
+	if p.Local == 0 {
+		p.Local = n
+	}
+	return p, true
+}
+
+func portNumber(s string) (int, bool) {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= 1 && n <= 65535
+}
+
+func (c *commandFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.SequenceNode {
+		var list []string
+		d.list(n, path, "", reflect.ValueOf(&list).Elem())
+		if len(n.Content) == 0 {
+			d.add(usage("config-value", d.pos(n), "give it a value, or take the key out", "%s is empty", path))
+		}
+		*c = list
+		return
+	}
+	if s, ok := d.str(n, path, ""); ok {
+		*c = commandFile{"sh", "-c", s}
+	}
+}
+
+func (m *manifestsFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.SequenceNode {
+		var list []sourceFile
+		d.list(n, path, "", reflect.ValueOf(&list).Elem())
+		*m = list
+		return
+	}
+	var one sourceFile
+	pairs, _ := d.mapping(n, path)
+	if n.Kind != yaml.MappingNode || len(pairs) == 0 {
+		if n.Kind != yaml.MappingNode {
+			d.add(usage("config-type", d.pos(n), "write it as manifests: {kustomize: FOLDER} or manifests: {yaml: [FILES]}",
+				"%s must be a mapping or a list of mappings, not %s", path, typeName(n)))
+		} else {
+			d.add(usage("config-value", d.pos(n), "name a source: kustomize or yaml, or take the key out", "%s is empty", path))
+		}
+		return
+	}
+	d.object(n, path, reflect.ValueOf(&one).Elem())
+	*m = manifestsFile{one}
+}
+
+func (s *syncFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.SequenceNode {
+		d.list(n, path, "", reflect.ValueOf(&s.Rules).Elem())
+		return
+	}
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "off" {
+		s.Off = true
+		return
+	}
+	d.add(usage("config-type", d.pos(n), "write off, or a list of {from, to}", "%s must be a list or off, not %s", path, typeName(n)))
+}
+
+func (b *buildFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		d.object(n, path, reflect.ValueOf(b).Elem())
+		return
+	}
+	if s, ok := d.str(n, path, `check:"inside"`); ok {
+		b.Context = s
+		d.at[join(path, "context")] = d.pos(n)
+	}
+}
