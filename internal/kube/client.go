@@ -1,0 +1,175 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// A Client talks to the API server of one context. It is safe for concurrent use.
+type Client struct {
+	Config  *rest.Config // QPS -1; no Timeout, since watches share it
+	Context string       // the kubeconfig context, "" when built from a Config
+	Server  string       // https://host:port
+	Core    kubernetes.Interface
+	Dynamic dynamic.Interface
+	Mapper  meta.ResettableRESTMapper // discovery on first use; Reset after new CRDs
+
+	http *http.Client // what Core and Dynamic share
+	pods podPool
+}
+
+// New opens the context of the kubeconfig file. An empty file name means
+// KUBECONFIG with all its files, else ~/.kube/config; an empty context means the
+// current one. Nothing is sent yet.
+//
+// Problems: kubeconfig-invalid, context-unknown, context-missing.
+func New(kubeconfig, contextName string) (*Client, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	raw, err := rules.Load()
+	if err != nil {
+		return nil, kubeconfigProblem(kubeconfig, err)
+	}
+	if contextName == "" {
+		contextName = raw.CurrentContext
+	}
+	if contextName == "" {
+		return nil, &problem.Problem{Class: problem.Usage, Code: "context-missing",
+			Summary: "the kubeconfig has no current context",
+			Where:   rules.GetDefaultFilename(),
+			Hint:    "kdev cluster create makes a local cluster; --context names another"}
+	}
+	if raw.Contexts[contextName] == nil {
+		return nil, &problem.Problem{Class: problem.Usage, Code: "context-unknown",
+			Summary: fmt.Sprintf("there is no context %q", contextName),
+			Where:   rules.GetDefaultFilename(),
+			Hint:    contextHint(raw)}
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*raw, contextName, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, kubeconfigProblem(kubeconfig, err)
+	}
+	c, err := ForConfig(config)
+	if err != nil {
+		return nil, kubeconfigProblem(kubeconfig, err)
+	}
+	c.Context = contextName
+	return c, nil
+}
+
+// ForConfig makes a Client from a ready rest.Config, which it copies.
+func ForConfig(config *rest.Config) (*Client, error) {
+	config = rest.CopyConfig(config)
+	// client-go's 5 requests a second would make 40 objects take 20 s; the API
+	// server's own priority and fairness is the limit that counts.
+	config.QPS, config.Burst = -1, -1
+	config.Timeout = 0
+	if config.UserAgent == "" {
+		config.UserAgent = "kdev"
+	}
+	// Warnings would go to stderr, into the middle of a dashboard.
+	config.WarningHandler = rest.NoWarnings{}
+
+	shared, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	return forConfigAndClient(config, shared)
+}
+
+func forConfigAndClient(config *rest.Config, shared *http.Client) (*Client, error) {
+	// Typed clients read protobuf, which is several times cheaper to decode in
+	// informers; the dynamic client needs JSON and gets the config as it is.
+	typed := rest.CopyConfig(config)
+	typed.ContentType = "application/vnd.kubernetes.protobuf"
+	typed.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	core, err := kubernetes.NewForConfigAndClient(typed, shared)
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfigAndClient(config, shared)
+	if err != nil {
+		return nil, err
+	}
+	cached := memory.NewMemCacheClient(core.Discovery())
+	return &Client{
+		Config:  config,
+		http:    shared,
+		Server:  config.Host,
+		Core:    core,
+		Dynamic: dyn,
+		Mapper:  restmapper.NewDeferredDiscoveryRESTMapper(cached),
+	}, nil
+}
+
+// Ping asks the API server for its version.
+//
+// Problems: cluster-unreachable, cluster-unauthorized.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := discovery.ToDiscoveryInterfaceWithContext(c.Core.Discovery()).ServerVersionWithContext(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("ask %s for its version: %w", c.Server, ctx.Err())
+	default:
+		return c.Unreachable(err)
+	}
+}
+
+// Unreachable is the problem of an API server that does not answer, or answers
+// that it does not know us.
+func (c *Client) Unreachable(err error) *problem.Problem {
+	if apierrors.IsUnauthorized(err) {
+		return &problem.Problem{Code: "cluster-unauthorized", Where: "context " + c.Context,
+			Summary: "the cluster does not accept this kubeconfig's credentials", Err: err,
+			Hint: "log in again, or choose another context with --context"}
+	}
+	return &problem.Problem{Code: "cluster-unreachable", Where: "context " + c.Context,
+		Summary: "the API server at " + c.Server + " does not answer", Err: err,
+		Hint: "kdev cluster list shows the local clusters; kdev cluster start starts one again"}
+}
+
+// Close ends the connections to pods and waits until their goroutines are gone.
+func (c *Client) Close() {
+	c.pods.close()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+}
+
+func kubeconfigProblem(file string, err error) error {
+	if file == "" {
+		file = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+	}
+	p := &problem.Problem{Class: problem.Usage, Code: "kubeconfig-invalid",
+		Summary: "cannot use the kubeconfig", Where: file, Err: err,
+		Hint: "kubectl config view shows what kubectl makes of it"}
+	if errors.Is(err, os.ErrNotExist) {
+		p.Hint = "check --kubeconfig and KUBECONFIG, or make a cluster with kdev cluster create"
+	}
+	return p
+}
+
+func contextHint(raw *clientcmdapi.Config) string {
+	if len(raw.Contexts) == 0 {
+		return "the kubeconfig holds none; kdev cluster create makes a local cluster"
+	}
+	return "there are: " + joinKeys(raw.Contexts)
+}

@@ -1,0 +1,60 @@
+package kube
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+const twoContexts = `apiVersion: v1
+kind: Config
+clusters:
+- {name: a, cluster: {server: "https://127.0.0.1:1"}}
+- {name: b, cluster: {server: "https://127.0.0.1:2"}}
+contexts:
+- {name: a, context: {cluster: a, user: u}}
+- {name: b, context: {cluster: b, user: u}}
+users:
+- {name: u, user: {token: t}}
+`
+
+func TestNew(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	none := write("none", twoContexts)
+	current := write("current", twoContexts+"current-context: b\n")
+	broken := write("broken", "clusters: [")
+
+	for _, tc := range []struct{ name, file, context, server, code string }{
+		{"current context", current, "", "https://127.0.0.1:2", ""},
+		{"named context", current, "a", "https://127.0.0.1:1", ""},
+		{"no current context", none, "", "", "context-missing"},
+		{"unknown context", current, "c", "", "context-unknown"},
+		{"broken file", broken, "", "", "kubeconfig-invalid"},
+		{"no file", filepath.Join(dir, "absent"), "", "", "kubeconfig-invalid"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := New(tc.file, tc.context)
+			if tc.code != "" {
+				if p := problem.As(err); p == nil || p.Code != tc.code || p.Hint == "" {
+					t.Fatalf("error %v, want code %s with a hint", err, tc.code)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Server != tc.server || c.Config.QPS != -1 || c.Context == "" {
+				t.Errorf("server %s, QPS %v, context %q", c.Server, c.Config.QPS, c.Context)
+			}
+		})
+	}
+}
