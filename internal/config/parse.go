@@ -47,8 +47,8 @@ func syntaxProblem(name string, content []byte, err error) *problem.Problem {
 		hint = "check the indentation; a value that holds a colon and a blank needs quotes"
 	case strings.Contains(text, "could not find expected ':'"):
 		hint = "a key needs a colon and a blank after it"
-	case strings.Contains(text, "unknown anchor"):
-		hint = "a value that starts with * needs quotes"
+	case strings.Contains(text, "unknown anchor"), strings.Contains(text, "alphabetic or numeric character"):
+		hint = "a value that starts with * or & needs quotes"
 	case strings.Contains(text, "did not find expected key"), strings.Contains(text, "did not find expected '-' indicator"):
 		hint = "check the indentation: keys of one mapping start in one column"
 	}

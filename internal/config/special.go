@@ -119,17 +119,16 @@ func (m *manifestsFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.
 		*m = list
 		return
 	}
-	var one sourceFile
-	pairs, _ := d.mapping(n, path)
-	if n.Kind != yaml.MappingNode || len(pairs) == 0 {
-		if n.Kind != yaml.MappingNode {
-			d.add(usage("config-type", d.pos(n), "write it as manifests: {kustomize: FOLDER} or manifests: {yaml: [FILES]}",
-				"%s must be a mapping or a list of mappings, not %s", path, typeName(n)))
-		} else {
-			d.add(usage("config-value", d.pos(n), "name a source: kustomize or yaml, or take the key out", "%s is empty", path))
-		}
+	if n.Kind != yaml.MappingNode {
+		d.add(usage("config-type", d.pos(n), "write it as manifests: {kustomize: FOLDER} or manifests: {yaml: [FILES]}",
+			"%s must be a mapping or a list of mappings, not %s", path, typeName(n)))
 		return
 	}
+	if len(n.Content) == 0 {
+		d.add(usage("config-value", d.pos(n), "name a source: kustomize or yaml, or take the key out", "%s is empty", path))
+		return
+	}
+	var one sourceFile
 	d.object(n, path, reflect.ValueOf(&one).Elem())
 	*m = manifestsFile{one}
 }
