@@ -171,7 +171,11 @@ func inside(p string) bool {
 
 // lstatEntry trusts the directories above abs.
 func lstatEntry(abs, p string) (Entry, bool, error) {
-	info, err := os.Lstat(abs)
+	stat := os.Lstat
+	if p == "." {
+		stat = os.Stat // the root may be reached through a link; nothing below it may
+	}
+	info, err := stat(abs)
 	if absent(err) {
 		return Entry{}, false, nil
 	}

@@ -18,7 +18,7 @@ import (
 // through the directory's descriptor, which also means that no link can have
 // taken the directory's place in between.
 func (x *Index) ReadDir(dir string, keep func(path string, isDir bool) bool) ([]Entry, error) {
-	fd, err := openDir(x.Abs(dir))
+	fd, err := openDir(x.Abs(dir), dir == ".")
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: x.Abs(dir), Err: err}
 	}
@@ -64,9 +64,13 @@ func (x *Index) ReadDir(dir string, keep func(path string, isDir bool) bool) ([]
 
 var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-func openDir(abs string) (int, error) {
+func openDir(abs string, follow bool) (int, error) {
+	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if !follow {
+		flags |= unix.O_NOFOLLOW
+	}
 	for {
-		fd, err := unix.Open(abs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(abs, flags, 0)
 		if err != unix.EINTR {
 			return fd, err
 		}

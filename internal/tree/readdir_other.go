@@ -12,9 +12,11 @@ import (
 // order. keep is asked before the stat.
 func (x *Index) ReadDir(dir string, keep func(path string, isDir bool) bool) ([]Entry, error) {
 	abs := x.Abs(dir)
-	if info, err := os.Lstat(abs); err != nil {
+	if e, ok, err := lstatEntry(abs, dir); err != nil {
 		return nil, err
-	} else if !info.IsDir() { // os.ReadDir would follow a link
+	} else if !ok {
+		return nil, &fs.PathError{Op: "readdir", Path: abs, Err: fs.ErrNotExist}
+	} else if !e.IsDir() { // os.ReadDir would follow a link
 		return nil, &fs.PathError{Op: "readdir", Path: abs, Err: syscall.ENOTDIR}
 	}
 	list, err := os.ReadDir(abs)

@@ -48,7 +48,7 @@ func (x *Index) Settle(p string) (Delta, error) {
 // A Listing is a directory as Read saw it, compared with what was settled.
 type Listing struct {
 	Entries []Entry  // what is there and kept, in no order
-	Changed []Delta  // created or changed
+	Changed []Delta  // created or changed, or Same and Racy
 	Gone    []string // settled names that were not listed: removed, or not kept any more
 }
 
@@ -68,7 +68,7 @@ func (x *Index) SettleDir(dir string, keep func(path string, isDir bool) bool) (
 		x.dirs[dir] = make(map[string]record, len(entries))
 	}
 	for _, e := range entries {
-		if d := x.settle(e.Path, e, true, now); !d.Same {
+		if d := x.settle(e.Path, e, true, now); !d.Same || d.Racy {
 			l.Changed = append(l.Changed, d)
 		}
 	}
@@ -134,6 +134,26 @@ func (x *Index) Drop(p string) []Entry {
 			out = append(out, was.entry(q))
 			delete(x.late, q)
 		}
+	}
+	return out
+}
+
+// Dirs returns the settled directories at and below dir, parents first.
+func (x *Index) Dirs(dir string) []Entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var out []Entry
+	var visit func(string, record)
+	visit = func(d string, r record) {
+		out = append(out, r.entry(d))
+		for name, r := range x.dirs[d] {
+			if r.mode.IsDir() && r.settled {
+				visit(join(d, name), r)
+			}
+		}
+	}
+	if r, ok := x.get(dir); ok && r.settled && r.mode.IsDir() {
+		visit(dir, r)
 	}
 	return out
 }
