@@ -1,0 +1,3 @@
+module dockercoins/hasher
+
+go 1.26
