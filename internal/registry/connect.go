@@ -93,8 +93,20 @@ fi
 mkdir -p "${1%/*}" && printf '%s\n' "$2" > "$1.kdev" && mv "$1.kdev" "$1"`
 
 func (e *Endpoint) introduce(ctx context.Context, docker *client.Client, node string) error {
-	path := "/etc/containerd/certs.d/" + e.Host + "/hosts.toml"
-	output, code, err := execIn(ctx, docker, node, []string{"sh", "-c", script, "sh", path, strings.TrimSuffix(e.hostsTOML(), "\n")})
+	if err := e.write(ctx, docker, node, e.Host, e.hostsTOML()); err != nil {
+		return err
+	}
+	err := e.write(ctx, docker, node, "_default", e.mirrorTOML())
+	if p := problem.As(err); p != nil && p.Code == "registry-host-taken" {
+		return nil // the node has a mirror of its own for everything: it is as good
+	}
+	return err
+}
+
+// write puts the hosts.toml of one host on a node, unless it is there.
+func (e *Endpoint) write(ctx context.Context, docker *client.Client, node, host, content string) error {
+	path := "/etc/containerd/certs.d/" + host + "/hosts.toml"
+	output, code, err := execIn(ctx, docker, node, []string{"sh", "-c", script, "sh", path, strings.TrimSuffix(content, "\n")})
 	if err != nil {
 		return explain(ctx, fmt.Errorf("configure node %s: %w", node, err))
 	}

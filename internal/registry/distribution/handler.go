@@ -64,6 +64,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("%q cannot name a repository", name))
 		return
 	}
+	// containerd asks for other hosts' images under the plain name with the host
+	// in ?ns=. Our own name on the nodes is localhost:PORT, see Endpoint.Host.
+	if ns := r.URL.Query().Get("ns"); ns != "" && !strings.HasPrefix(ns, "localhost:") {
+		name = layout.Mirror(ns, name)
+		if !layout.ValidRepository(name) {
+			fail(w, http.StatusNotFound, "NAME_UNKNOWN", fmt.Sprintf("no copy of anything from %q", ns))
+			return
+		}
+	}
 	switch {
 	case m[3] != "":
 		h.manifests(w, r, name, m[3])
