@@ -1,0 +1,117 @@
+package build
+
+import (
+	"context"
+	"io/fs"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// A Spec says what one image is made from. Paths are absolute.
+type Spec struct {
+	Project, Service string
+	Root             string // the project's folder; problems name files relative to it
+	Context          string
+	Dockerfile       string
+	Target           string
+	Args             map[string]string
+	Platform         string // "linux/amd64", that of the nodes; empty: this machine's architecture
+	Dev              bool   // with the agent in the bottom layer; only for up, sync, run and --debug
+}
+
+// A Builder makes the image of a Spec. It is safe for concurrent use;
+// cancelling the context ends the work.
+type Builder interface {
+	Build(ctx context.Context, spec Spec, progress Progress) (*Result, error)
+}
+
+// Progress hears of each step; calls come one at a time. nil is allowed.
+type Progress func(Event)
+
+// An Event is a step that began or ended, or a raw line of its output.
+type Event struct {
+	Service string
+	Step    string
+	Done    bool
+	Cached  bool
+	Took    time.Duration
+	Line    string
+}
+
+// A Result is an image that the cluster can pull.
+type Result struct {
+	Ref    string // for a pod spec: localhost:5001/shop/web:<short>@sha256:…
+	Digest string
+	Cached bool // nothing was built
+	Rung   string
+	Why    string // one line: why this rung of the ladder and not a cheaper one
+	Took   time.Duration
+	Record *Record
+}
+
+// A Record is what an image was made from. It is saved beside the image, so
+// that a later process knows how the files of a running pod differ from the
+// local ones.
+type Record struct {
+	Service string  `json:"service"`
+	Digest  string  `json:"digest"`
+	Options string  `json:"options"` // OptionsHash
+	Inputs  []Input `json:"inputs"`  // sorted by path
+	Config  Config  `json:"config"`  // of the production image
+}
+
+// An Input is a file, folder or symbolic link that the build read.
+type Input struct {
+	Path   string      `json:"path"` // relative to the context, with slashes
+	Mode   fs.FileMode `json:"mode"`
+	Size   int64       `json:"size,omitempty"`
+	Digest string      `json:"digest,omitempty"` // SHA-256 in hex; of a file that changed during the build empty: unknown
+	Link   string      `json:"link,omitempty"`   // target of a symbolic link
+}
+
+// Config is how the production image starts its process.
+type Config struct {
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Cmd        []string `json:"cmd,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	User       string   `json:"user,omitempty"`
+	WorkingDir string   `json:"workingDir,omitempty"`
+	StopSignal string   `json:"stopSignal,omitempty"`
+}
+
+// platform is the spec's, or the local one.
+func (s Spec) platform() string {
+	if s.Platform == "" {
+		return "linux/" + runtime.GOARCH
+	}
+	return s.Platform
+}
+
+func (s Spec) arch() string {
+	arch, _, _ := strings.Cut(strings.TrimPrefix(s.platform(), "linux/"), "/")
+	return arch
+}
+
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+
+// Repository is the image's name in the store: project/service, each in the
+// alphabet that a registry allows.
+func (s Spec) Repository() string {
+	clean := func(name string) string {
+		name = strings.Trim(notInNames.ReplaceAllString(strings.ToLower(name), "-"), "-")
+		if name == "" {
+			return "x"
+		}
+		return name
+	}
+	return clean(s.Project) + "/" + clean(s.Service)
+}
+
+func (p Progress) send(spec Spec, e Event) {
+	if p != nil {
+		e.Service = spec.Service
+		p(e)
+	}
+}

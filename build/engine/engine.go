@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// A Request is one image to build.
+type Request struct {
+	Root       string // absolute; Where of problems is relative to it
+	Context    string // absolute
+	Dockerfile string // absolute
+	Target     string
+	Args       map[string]string
+	Platform   string // "linux/amd64"
+	Tag        string // what the engine calls the result until it is pushed
+}
+
+// An Event is a step of a build or a line that it printed.
+type Event struct {
+	Step   string // "[webui 3/5] RUN npm ci"
+	Line   string // a raw line of output, without its line end
+	Done   bool
+	Cached bool
+	Took   time.Duration
+}
+
+// A Builder uses one engine.
+type Builder struct{ docker *client.Client }
+
+// New makes a builder for an engine; the client stays the caller's.
+func New(docker *client.Client) *Builder { return &Builder{docker} }
+
+// Build runs the Dockerfile and tags the result with req.Tag on the engine. It
+// returns which of the engine's builders did it.
+//
+// A failing instruction is a problem build-failed with its place in the
+// Dockerfile and the end of its output. Cancelling ctx stops the engine's work.
+func (b *Builder) Build(ctx context.Context, req Request, progress func(Event)) (string, error) {
+	kit, err := b.dial(ctx)
+	if errors.Is(err, errNoBuildKit) {
+		return "the engine's classic builder", b.classic(ctx, req, progress)
+	}
+	if err != nil {
+		return "", explain(ctx, err)
+	}
+	defer kit.Close()
+	return "the engine's BuildKit", b.solve(ctx, kit, req, progress)
+}
+
+// explain turns the engine's errors into what a person can act on.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if problem.As(err) != nil {
+		return err
+	}
+	if client.IsErrConnectionFailed(err) {
+		return &problem.Problem{
+			Code: "engine-missing", Summary: "no Docker engine answers", Err: err,
+			Hint: "start Docker, or set DOCKER_HOST to the engine's address",
+		}
+	}
+	return fmt.Errorf("build in the engine: %w", err)
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/registry"
+	"github.com/moby/moby/client"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+var pingOptions = client.PingOptions{NegotiateAPIVersion: true}
+
+// Push sends the image to the registry in ref ("127.0.0.1:5001/shop/web:tag")
+// and returns the digest of its manifest. The tag on the engine goes; the
+// engine's layers stay in its build cache.
+func (b *Builder) Push(ctx context.Context, ref, token string, progress func(Event)) (string, error) {
+	auth, err := json.Marshal(registry.AuthConfig{RegistryToken: token})
+	if err != nil {
+		return "", err
+	}
+	resp, err := b.docker.ImagePush(ctx, ref, client.ImagePushOptions{RegistryAuth: base64.URLEncoding.EncodeToString(auth)})
+	if err != nil {
+		return "", explain(ctx, fmt.Errorf("push %s: %w", ref, err))
+	}
+	defer resp.Close()
+	digest, err := pushed(resp)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", &problem.Problem{
+			Code: "push-failed", Summary: "the engine could not push the image to kdev's registry", Where: ref, Err: err,
+			Hint: "the engine must reach this address itself; see `docker push " + ref + "`",
+		}
+	}
+	return digest, nil
+}
+
+// Untag removes the name that Build gave.
+func (b *Builder) Untag(ctx context.Context, ref string) error {
+	_, err := b.docker.ImageRemove(ctx, ref, client.ImageRemoveOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove %s from the engine: %w", ref, err)
+	}
+	return nil
+}
+
+// pushed reads the engine's JSON messages up to the one that holds the digest.
+func pushed(r io.Reader) (string, error) {
+	digest := ""
+	dec := json.NewDecoder(r)
+	for {
+		var m struct {
+			Status      string          `json:"status"`
+			Error       string          `json:"error"`
+			Aux         json.RawMessage `json:"aux"`
+			ErrorDetail *struct {
+				Message string `json:"message"`
+			} `json:"errorDetail"`
+		}
+		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return "", fmt.Errorf("read the engine's answer: %w", err)
+		}
+		if m.Error != "" {
+			return "", errors.New(m.Error)
+		}
+		var aux struct{ Digest string }
+		if len(m.Aux) > 0 && json.Unmarshal(m.Aux, &aux) == nil && aux.Digest != "" {
+			digest = aux.Digest
+		}
+		// Podman says it in words only: "latest: digest: sha256:… size: 528".
+		if _, rest, ok := strings.Cut(m.Status, "digest: "); ok && digest == "" {
+			digest, _, _ = strings.Cut(rest, " ")
+		}
+	}
+	if digest == "" {
+		return "", errors.New("the engine named no digest")
+	}
+	return digest, nil
+}
