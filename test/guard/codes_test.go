@@ -1,0 +1,204 @@
+package guard
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// Each code of a problem has a line in docs/errors, once, and no line there
+// speaks of a code that is gone.
+func TestErrorCodesAreDocumented(t *testing.T) {
+	used := map[string]string{} // code -> a place that uses it
+	for _, p := range own(t) {
+		// hack and test speak to contributors, who have the source.
+		if below(p.rel(), "hack") || below(p.rel(), "test") {
+			continue
+		}
+		for code, at := range codesOf(t, p) {
+			used[code] = at
+		}
+	}
+	if len(used) == 0 {
+		t.Fatal("no codes found")
+	}
+	documented := map[string]string{}
+	files, err := filepath.Glob(filepath.Join(root, "docs", "errors", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := regexp.MustCompile("(?m)^- `([a-z0-9-]+)`: .")
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range entry.FindAllSubmatch(text, -1) {
+			code := string(m[1])
+			if other, twice := documented[code]; twice {
+				t.Errorf("%s is documented in %s and in %s", code, filepath.Base(other), filepath.Base(f))
+			}
+			documented[code] = f
+		}
+	}
+	for code, at := range used {
+		if documented[code] == "" {
+			t.Errorf("%s: %s has no entry in docs/errors", at, code)
+		}
+	}
+	for code, f := range documented {
+		if used[code] == "" {
+			t.Errorf("docs/errors/%s explains %s, which nothing reports", filepath.Base(f), code)
+		}
+	}
+}
+
+// codesOf finds the codes that a package gives to a problem.Problem: the Code
+// of a literal, what is assigned to a field Code, and what is handed to a
+// parameter named code. A code that is made up at run time cannot be checked,
+// and is an error of its own.
+func codesOf(t *testing.T, p pkg) map[string]string {
+	t.Helper()
+	fset := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range p.GoFiles {
+		f, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	constants := stringConstants(files)
+	parameters := codeParameters(files)
+	codes := map[string]string{}
+	add := func(e ast.Expr) {
+		at := fset.Position(e.Pos())
+		where := filepath.Join(p.rel(), filepath.Base(at.Filename)) + ":" + strconv.Itoa(at.Line)
+		switch e := e.(type) {
+		case *ast.BasicLit:
+			if s, err := strconv.Unquote(e.Value); err == nil {
+				codes[s] = where
+			}
+		case *ast.Ident:
+			if s, ok := constants[e.Name]; ok {
+				codes[s] = where
+			} else if e.Name != "code" {
+				t.Errorf("%s: the code is in variable %s; write it out, or name the variable code and take it as a parameter", where, e.Name)
+			}
+		case *ast.SelectorExpr: // the code of another problem, passed on
+		default:
+			t.Errorf("%s: the code of a problem is computed", where)
+		}
+	}
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				if !isProblem(n.Type) {
+					return true
+				}
+				for _, e := range n.Elts {
+					if kv, ok := e.(*ast.KeyValueExpr); ok && isIdent(kv.Key, "Code") {
+						add(kv.Value)
+					}
+				}
+			case *ast.CallExpr:
+				if i, ok := parameters[callee(n)]; ok && i < len(n.Args) {
+					add(n.Args[i])
+				}
+			}
+			return true
+		})
+	}
+	return codes
+}
+
+func isProblem(e ast.Expr) bool {
+	s, ok := e.(*ast.SelectorExpr)
+	return ok && isIdent(s.X, "problem") && s.Sel.Name == "Problem"
+}
+
+func isIdent(e ast.Expr, name string) bool {
+	id, ok := e.(*ast.Ident)
+	return ok && id.Name == name
+}
+
+func callee(c *ast.CallExpr) string {
+	switch f := c.Fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		if x, ok := f.X.(*ast.Ident); ok {
+			return x.Name + "." + f.Sel.Name
+		}
+	}
+	return ""
+}
+
+func stringConstants(files []*ast.File) map[string]string {
+	out := map[string]string{}
+	for _, f := range files {
+		ast.Inspect(f, func(n ast.Node) bool {
+			d, ok := n.(*ast.GenDecl)
+			if !ok || d.Tok != token.CONST {
+				return true
+			}
+			for _, spec := range d.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, name := range v.Names {
+					if i >= len(v.Values) {
+						continue
+					}
+					if lit, ok := v.Values[i].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+						if s, err := strconv.Unquote(lit.Value); err == nil {
+							out[name.Name] = s
+						}
+					}
+				}
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// codeParameters gives the functions that take a parameter named code, and
+// which of their parameters that is. Only functions that make a problem count:
+// an exit code or a status code has another type.
+func codeParameters(files []*ast.File) map[string]int {
+	out := map[string]int{}
+	for _, f := range files {
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil {
+				continue
+			}
+			i := 0
+			for _, field := range fn.Type.Params.List {
+				for _, name := range field.Names {
+					if name.Name == "code" && paramIsString(fn, field) {
+						out[fn.Name.Name] = i
+					}
+					i++
+				}
+			}
+		}
+	}
+	return out
+}
+
+func paramIsString(fn *ast.FuncDecl, f *ast.Field) bool {
+	makes := false
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if c, ok := n.(*ast.CompositeLit); ok && isProblem(c.Type) {
+			makes = true
+		}
+		return true
+	})
+	return isIdent(f.Type, "string") && makes
+}
