@@ -113,6 +113,12 @@ func (x *Index) Stat(p string) (Entry, bool, error) {
 	return e, true, nil
 }
 
+// Peek is Stat for a question that the index shall not remember.
+func (x *Index) Peek(p string) (Entry, bool, error) {
+	e, ok, _, err := x.lstat(path.Clean(p))
+	return e, ok, err
+}
+
 // Lookup returns what the index holds, without asking the file system.
 func (x *Index) Lookup(p string) (Entry, bool) {
 	p = path.Clean(p)

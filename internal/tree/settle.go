@@ -104,11 +104,16 @@ func (x *Index) Late() []string {
 
 // Drop forgets path and everything below it, and returns the settled entries
 // among them in no order.
-func (x *Index) Drop(p string) []Entry {
+func (x *Index) Drop(p string) []Entry { return x.drop(p, true) }
+
+// DropBelow is Drop without path itself.
+func (x *Index) DropBelow(p string) []Entry { return x.drop(p, false) }
+
+func (x *Index) drop(p string, itself bool) []Entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var out []Entry
-	drop := func(p string, r record) {
+	add := func(p string, r record) {
 		if _, was := x.late[p]; !was && r.settled {
 			out = append(out, r.entry(p))
 		}
@@ -120,22 +125,30 @@ func (x *Index) Drop(p string) []Entry {
 			if r.mode.IsDir() {
 				below(q)
 			}
-			drop(q, r)
+			add(q, r)
 		}
 		delete(x.dirs, dir)
 	}
-	if r, ok := x.get(p); ok {
-		drop(p, r)
+	if r, ok := x.get(p); ok && itself {
+		add(p, r)
 		x.del(p)
 	}
 	below(p)
 	for q, was := range x.late {
-		if q == p || strings.HasPrefix(q, p+"/") || p == "." {
+		if itself && q == p || strings.HasPrefix(q, p+"/") {
 			out = append(out, was.entry(q))
 			delete(x.late, q)
 		}
 	}
 	return out
+}
+
+// Settled reports whether the watcher has reported path.
+func (x *Index) Settled(p string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	r, ok := x.get(p)
+	return ok && r.settled
 }
 
 // Dirs returns the settled directories at and below dir, parents first.

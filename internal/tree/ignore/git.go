@@ -82,18 +82,25 @@ func (m *GitMatcher) Own(p string, isDir bool) Verdict {
 	return m.own(m.dir(parent(p)), p, isDir)
 }
 
-// Refresh forgets what was read in dir and below, after a .gitignore in it has
-// changed.
-func (m *GitMatcher) Refresh(dir string) {
+// Refresh forgets what was read in dirs and below: a .gitignore in it has
+// changed, or the directory is another one.
+func (m *GitMatcher) Refresh(dirs ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if dir == "." {
+	changed := make(map[string]bool, len(dirs))
+	for _, d := range dirs {
+		changed[d] = true
+	}
+	if changed["."] {
 		m.reset()
 		return
 	}
 	for d := range m.dirs {
-		if d == dir || strings.HasPrefix(d, dir+"/") {
-			delete(m.dirs, d)
+		for up := d; up != "."; up = parent(up) {
+			if changed[up] {
+				delete(m.dirs, d)
+				break
+			}
 		}
 	}
 }

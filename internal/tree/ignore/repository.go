@@ -54,6 +54,13 @@ func FindRepository(dir string) (Repository, error) {
 	return repo, nil
 }
 
+// GitDir returns the real git directory of the work tree whose root is dir,
+// without asking git.
+func GitDir(dir string) (string, bool) {
+	git, ok, err := gitDirOf(dir)
+	return git, ok && err == nil
+}
+
 // gitDirOf returns the git directory of the work tree at dir. In a worktree or
 // a submodule .git is a file that names it.
 func gitDirOf(dir string) (string, bool, error) {

@@ -1,0 +1,122 @@
+package watch
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// A mark says why a path is dirty; several add up.
+type mark uint8
+
+const (
+	look    mark = 1 << iota // something happened to it
+	written                  // its content may have been written: evidence that counts when stat shows no difference
+	moved                    // it was created or renamed: of a directory, the watches may hang on another one
+	deep                     // look at all that it holds
+	glance                   // a second look without an event
+)
+
+// An intake collects events until the loop flushes them. The source's reader
+// writes to it without ever waiting, so the kernel's queue stays empty; marks of
+// the same path become one, so a writer that never stops costs no memory.
+type intake struct {
+	filter *filter
+	index  *tree.Index
+	wake   chan struct{} // the first mark since the last take
+
+	mu    sync.Mutex
+	dirty map[string]mark
+	doubt string // why the whole tree has to be looked at
+	first time.Time
+	last  time.Time
+}
+
+func newIntake(f *filter, x *tree.Index) *intake {
+	return &intake{filter: f, index: x, wake: make(chan struct{}, 1), dirty: map[string]mark{}}
+}
+
+// event is called by the source for each event.
+func (in *intake) event(p string, m mark) {
+	if p != "." && in.ignored(p) {
+		return
+	}
+	in.mark(p, m)
+}
+
+// ignored drops what no rule lets through whatever kind of file it is. Whether
+// it is a directory is known only of what was reported before; where that
+// decides, the loop will find out.
+func (in *intake) ignored(p string) bool {
+	if e, ok := in.index.Lookup(p); ok {
+		return in.filter.drops(p, e.IsDir())
+	}
+	return in.filter.drops(p, false) && in.filter.drops(p, true)
+}
+
+func (in *intake) mark(p string, m mark) {
+	now := time.Now()
+	in.mu.Lock()
+	first := len(in.dirty) == 0 && in.doubt == ""
+	if first {
+		in.first = now
+	}
+	in.dirty[p] |= m | look
+	in.last = now
+	in.mu.Unlock()
+	if first {
+		in.signal()
+	}
+}
+
+// uncertain says that events were or may have been lost.
+func (in *intake) uncertain(why string) {
+	now := time.Now()
+	in.mu.Lock()
+	if len(in.dirty) == 0 && in.doubt == "" {
+		in.first = now
+	}
+	in.doubt = why
+	in.last = now
+	in.mu.Unlock()
+	in.signal()
+}
+
+func (in *intake) signal() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// A load is what the intake holds.
+type load struct {
+	dirty       map[string]mark
+	doubt       string
+	first, last time.Time
+}
+
+func (l load) empty() bool { return len(l.dirty) == 0 && l.doubt == "" }
+
+// peek returns what is waiting; of the paths at most few, for questions about
+// single files.
+func (in *intake) peek() (n int, few []string, l load) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	n = len(in.dirty)
+	if n <= fewPaths {
+		for p := range in.dirty {
+			few = append(few, p)
+		}
+	}
+	return n, few, load{doubt: in.doubt, first: in.first, last: in.last}
+}
+
+func (in *intake) take() load {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	l := load{dirty: in.dirty, doubt: in.doubt, first: in.first, last: in.last}
+	in.dirty, in.doubt = map[string]mark{}, ""
+	return l
+}

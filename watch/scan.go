@@ -1,0 +1,182 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"runtime"
+	"sync"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// A scanMode says what a scan makes of what it finds.
+type scanMode uint8
+
+const (
+	asBaseline scanMode = 1 << iota // take it for reported; goes into everything
+	inDepth                         // go into every directory, not only into new ones
+	inDoubt                         // events may be missing: no difference in stat proves nothing where time stamps are coarse
+)
+
+// A scan lists directories and compares them with the index. Each directory is
+// first watched and then read, so that what is made in between is seen by one
+// of the two; a directory that is found is scanned after the one that holds it,
+// so that the watches, when they run out, are missing at the bottom.
+type scan struct {
+	w    *Watcher
+	mode scanMode
+	ctx  context.Context
+
+	mu    sync.Mutex
+	work  sync.Cond
+	queue []tree.Entry
+	busy  int
+
+	changed []tree.Delta
+	gone    []string
+}
+
+// scan goes through dirs, which must be settled, and puts what it finds into
+// the pending batch.
+func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
+	s := &scan{w: w, mode: mode, ctx: ctx}
+	s.work.L = &s.mu
+	for _, d := range dirs {
+		if e, ok := w.index.Lookup(d); ok && e.IsDir() && w.index.Settled(d) {
+			s.queue = append(s.queue, e)
+		}
+	}
+	var workers sync.WaitGroup
+	for range min(8, 2*runtime.GOMAXPROCS(0)) {
+		workers.Go(s.run)
+	}
+	workers.Wait()
+	for _, d := range s.changed {
+		w.report(ctx, d, s.mode&inDoubt != 0)
+	}
+	var forget []string
+	for _, p := range s.gone {
+		forget = append(forget, w.vanished(p)...)
+	}
+	if len(forget) > 0 {
+		w.filter.git.Refresh(forget...)
+	}
+}
+
+func (s *scan) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		for len(s.queue) == 0 {
+			if s.busy == 0 {
+				s.work.Broadcast()
+				return
+			}
+			s.work.Wait()
+		}
+		dir := s.queue[0]
+		s.queue = s.queue[1:]
+		s.busy++
+		s.mu.Unlock()
+		var next []tree.Entry
+		if s.ctx.Err() == nil {
+			next = s.visit(dir)
+		}
+		s.mu.Lock()
+		s.busy--
+		s.queue = append(s.queue, next...)
+		if len(next) > 0 || s.busy == 0 {
+			s.work.Broadcast()
+		}
+	}
+}
+
+// visit returns the directories to go into next.
+func (s *scan) visit(dir tree.Entry) []tree.Entry {
+	w := s.w
+	w.cover(dir)
+	nested := false
+	listing, err := w.index.SettleDir(dir.Path, func(p string, isDir bool) bool {
+		if path.Base(p) == ".git" {
+			nested = true
+		}
+		return !w.filter.drops(p, isDir)
+	})
+	if err != nil {
+		s.failed(dir.Path, err)
+		return nil
+	}
+	if nested {
+		w.locks.found(w.index.Abs(dir.Path))
+	}
+	fresh := map[string]bool{}
+	for _, d := range listing.Changed {
+		if d.Same {
+			continue
+		}
+		w.oddity(d)
+		if d.Now.IsDir() && (!d.Existed || !d.Was.IsDir() || d.Was.Inode != d.Now.Inode) {
+			fresh[d.Path] = true
+		}
+		if d.Existed && d.Was.IsDir() && d.Was.Inode != d.Now.Inode && d.Now.IsDir() {
+			w.release(d.Path)
+		}
+		if s.mode&asBaseline == 0 && holdsRules(d.Path) {
+			w.intake.mark(d.Path, written) // the rules were read before it was there
+		}
+	}
+	var next []tree.Entry
+	for _, e := range listing.Entries {
+		if e.IsDir() && (s.mode&(asBaseline|inDepth) != 0 || fresh[e.Path]) {
+			next = append(next, e)
+		}
+	}
+	s.mu.Lock()
+	if s.mode&asBaseline == 0 {
+		s.changed = append(s.changed, listing.Changed...)
+	}
+	s.gone = append(s.gone, listing.Gone...)
+	s.mu.Unlock()
+	return next
+}
+
+func (s *scan) failed(dir string, err error) {
+	w := s.w
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+		// Removed or replaced while being read: the watch above has the event.
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENAMETOOLONG):
+		w.unreadable(dir, err)
+	default:
+		w.covers.uncovered(dir, err.Error())
+		w.told.once("read "+dir, "watch-unreadable", fmt.Sprintf("%s could not be read and is tried again: %v", w.display(dir), err))
+	}
+}
+
+// oddity tells once of what can be watched but hardly used.
+func (w *Watcher) oddity(d tree.Delta) {
+	if d.Existed || !d.Exists {
+		return
+	}
+	switch p := d.Path; {
+	case d.Now.Mode&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice) != 0:
+		w.told.once("special "+p, "watch-special", fmt.Sprintf("%s is a %s: it has no content to sync", w.display(p), kindName(d.Now.Mode)))
+	case !utf8.ValidString(p):
+		w.told.once("name "+p, "watch-name", fmt.Sprintf("the name %s is not UTF-8: JSON output shows it with replacement characters", w.display(p)))
+	}
+}
+
+func kindName(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeNamedPipe != 0:
+		return "fifo"
+	}
+	return "device"
+}

@@ -1,0 +1,111 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// notify is fsnotify for all directories of a tree: one inotify instance on
+// Linux. Its map from path to watch descriptor is right only if the watches
+// below a renamed directory are removed before the new path is added; that
+// order is arm.go's.
+type notify struct {
+	root    string
+	watcher *fsnotify.Watcher
+	sink    sink
+	reader  sync.WaitGroup
+}
+
+func openNotify(root string, s sink) (source, error) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			return nil, fmt.Errorf("%w: %w", errNoRoom, err)
+		}
+		return nil, fmt.Errorf("starting fsnotify: %w", err)
+	}
+	n := &notify{root: root, watcher: watcher, sink: s}
+	n.reader.Add(2)
+	go n.readEvents()
+	go n.readErrors()
+	return n, nil
+}
+
+func (n *notify) Add(dir string) error {
+	err := n.watcher.Add(n.abs(dir))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("%w: %w", errNoRoom, err)
+	}
+	return err
+}
+
+// Remove ignores the error: the kernel drops the watch of a directory that goes.
+func (n *notify) Remove(dir string) { _ = n.watcher.Remove(n.abs(dir)) }
+
+func (n *notify) Recursive() bool { return false }
+
+func (n *notify) Close() error {
+	err := n.watcher.Close()
+	n.reader.Wait()
+	return err
+}
+
+func (n *notify) abs(dir string) string {
+	if dir == "." {
+		return n.root
+	}
+	return filepath.Join(n.root, filepath.FromSlash(dir))
+}
+
+func (n *notify) readEvents() {
+	defer n.reader.Done()
+	for e := range n.watcher.Events {
+		p, ok := relative(n.root, e.Name)
+		if !ok {
+			continue
+		}
+		var m mark
+		if e.Has(fsnotify.Write) {
+			m |= written
+		}
+		if e.Has(fsnotify.Create) || e.Has(fsnotify.Rename) || e.Has(fsnotify.Remove) {
+			m |= moved | written
+		}
+		n.sink.event(p, m)
+	}
+}
+
+func (n *notify) readErrors() {
+	defer n.reader.Done()
+	for err := range n.watcher.Errors {
+		if errors.Is(err, fsnotify.ErrEventOverflow) {
+			n.sink.uncertain("the kernel's event queue overflowed")
+			continue
+		}
+		n.sink.uncertain(fmt.Sprintf("reading events: %v", err))
+	}
+}
+
+// relative is p below root with slashes, "." for root itself.
+func relative(root, p string) (string, bool) {
+	if p == root {
+		return ".", true
+	}
+	rest, ok := strings.CutPrefix(p, root)
+	if !ok || rest == "" {
+		return "", false
+	}
+	if root[len(root)-1] != filepath.Separator {
+		if rest[0] != filepath.Separator {
+			return "", false
+		}
+		rest = rest[1:]
+	}
+	return filepath.ToSlash(rest), true
+}

@@ -1,0 +1,167 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// Options say what to watch. Root or Index is required.
+type Options struct {
+	Root  string
+	Index *tree.Index // shared with build and sync; opened for Root when nil
+
+	Ignore   []string  // kdev.yaml's watch.ignore, in gitignore's format
+	Include  []string  // paths and COPY patterns relative to the root that are watched although git or Docker ignores them
+	Contexts []Context // build contexts: what all of those that hold a path leave out is ignored
+
+	Poll Poll // when to look at the tree every 500 ms
+}
+
+// A Context is a build context, for its .dockerignore.
+type Context struct {
+	Dir        string // absolute
+	Dockerfile string // absolute; its own .dockerignore goes first
+}
+
+// Poll says whether the tree is looked at every 500 ms besides listening.
+type Poll int
+
+const (
+	PollAuto   Poll = iota // where the file system or a limit makes it necessary
+	PollAlways             // only polling, no events
+	PollNever
+)
+
+// An Op is what happened to a path, compared with what was reported before.
+type Op string
+
+const (
+	Create Op = "create" // there was nothing
+	Write  Op = "write"  // other content, another target, or another kind of file
+	Remove Op = "remove" // there is nothing any more
+	Chmod  Op = "chmod"  // other permission bits, same content
+)
+
+// A Change is one path that differs. Directories are reported too; the removal
+// of one comes with the removal of all that it held.
+type Change struct {
+	Path  string     `json:"path"` // relative to the root, with slashes
+	Op    Op         `json:"op"`
+	Entry tree.Entry `json:"-"` // what is there now; zero after Remove
+}
+
+// A Batch is what one flush found, sorted by path. Batches that the consumer
+// has not taken when the next one is due become one: a slow consumer gets the
+// sum, never a queue.
+type Batch struct {
+	Generation uint64    `json:"generation"` // counts from 1; a merged batch has that of its last part
+	Time       time.Time `json:"time"`       // of the flush
+	Changes    []Change  `json:"changes"`
+}
+
+// A Notice tells the user once what limits the watching and what to do.
+type Notice struct {
+	Code string `json:"code"` // stable; docs/errors/watch.md
+	Text string `json:"text"` // one line
+}
+
+// A Watcher watches one tree. Run owns everything that it starts.
+type Watcher struct {
+	options Options
+	index   *tree.Index
+	filter  *filter
+	locks   *locks
+	intake  *intake
+	told    *notices
+
+	open    func(sink) (source, error) // the system's events; tests put their own in
+	armed   chan struct{}
+	batches chan Batch
+
+	// Below: of the goroutine that runs Run.
+	source    source
+	covers    *coverage
+	pending   *pending
+	later     *later
+	pollAll   string // why the whole tree is polled
+	rootGone  bool
+	holding   holding
+	doubtEnd  time.Time // of the last scan of the whole tree, and how long it took
+	doubtTook time.Duration
+}
+
+// New prepares a watcher. It reads ignore rules but does not touch the tree.
+func New(o Options) (*Watcher, error) {
+	if o.Index == nil {
+		index, err := tree.Open(o.Root)
+		if err != nil {
+			return nil, err
+		}
+		o.Index = index
+	}
+	if o.Root == "" {
+		o.Root = o.Index.Root()
+	}
+	abs, err := filepath.Abs(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	if abs != o.Index.Root() {
+		return nil, errors.New("watch: the index is of another root: " + o.Index.Root())
+	}
+	f, err := newFilter(o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{
+		options: o,
+		index:   o.Index,
+		filter:  f,
+		locks:   newLocks(f.git.Repository().Dir),
+		told:    newNotices(),
+		armed:   make(chan struct{}),
+		batches: make(chan Batch),
+		pending: newPending(),
+		covers:  newCoverage(),
+		later:   newLater(),
+	}
+	w.intake = newIntake(f, o.Index)
+	w.open = func(s sink) (source, error) { return openSource(o.Index.Root(), s) }
+	return w, nil
+}
+
+// Armed is closed when every change from then on will be reported.
+func (w *Watcher) Armed() <-chan struct{} { return w.armed }
+
+// Batches delivers what changed since the watcher was armed. It is closed when
+// Run returns.
+func (w *Watcher) Batches() <-chan Batch { return w.batches }
+
+// Notices delivers what the user should know. It is closed when Run returns;
+// nobody has to read it.
+func (w *Watcher) Notices() <-chan Notice { return w.told.out }
+
+// Recheck looks at paths (files, or directories with all that they hold)
+// although no event came: a build that writes through mmap, as Go's linker
+// does, raises none. Call it when a command that may have written them ends.
+func (w *Watcher) Recheck(paths ...string) {
+	for _, p := range paths {
+		w.intake.mark(p, deep)
+	}
+}
+
+// Run watches until ctx ends, and returns when all that it started has ended.
+func (w *Watcher) Run(ctx context.Context) error {
+	defer close(w.batches)
+	defer w.told.close()
+	if err := w.arm(ctx); err != nil {
+		return err
+	}
+	defer w.source.Close()
+	close(w.armed)
+	return w.loop(ctx)
+}
