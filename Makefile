@@ -1,0 +1,87 @@
+# What a contributor runs. On a bare Debian machine (root, Go, make) each of
+#
+#	make demo	brings examples/dockercoins up and prints its URL
+#	make test	runs every test, those on a real cluster included
+#
+# does all that it needs first: engine, node image, base images (hack/offline).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+STATICCHECK := go tool -modfile=hack/tools/go.mod staticcheck
+GO_FILES = $(shell git ls-files --cached --others --exclude-standard -- '*.go')
+# Packages that have tests behind the tag e2e, which need the engine.
+E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+.PHONY: build embed demo demo-down offline test check lint fmt vet staticcheck unit e2e generate fuzz clean help
+
+build: embed ## compile bin/kdev, with the programs that it puts into clusters
+	go build -o bin/kdev ./cmd/kdev
+
+embed: ## compile those programs into internal/embedded/bin
+	go run ./internal/embedded/gen
+
+demo: offline build ## bring the example up and leave it running
+	hack/demo.sh up
+
+demo-down: ## stop and remove what `make demo` started
+	hack/demo.sh down
+
+offline: ## engine, node image and base images, where the machine has none
+	go run ./hack/offline all
+
+# Making the images is mostly waiting for downloads, so the checks that need
+# no cluster run beside it.
+test: ## everything that CI runs
+	$(MAKE) --jobs=2 --output-sync=line offline check
+	$(MAKE) e2e
+
+# Lines of a recipe, not prerequisites: these share two cores with offline
+# already, and are to run one after the other.
+check: ## what needs no cluster
+	$(MAKE) lint
+	$(MAKE) unit
+
+lint: ## gofmt, vet, staticcheck
+	$(MAKE) fmt
+	$(MAKE) vet
+	$(MAKE) staticcheck
+
+fmt:
+	@echo gofmt -l; unformatted=$$(gofmt -l $(GO_FILES)); \
+	if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	go vet ./...
+	go vet -tags e2e $(E2E)
+	cd examples/dockercoins/hasher && go vet ./...
+
+staticcheck:
+	$(STATICCHECK) -tags e2e ./...
+
+unit: ## unit and script tests, with the race detector
+	go test -race -count=1 -shuffle=on ./...
+	cd examples/dockercoins/hasher && go test ./...
+
+e2e: embed ## the tests on a real cluster; one package at a time, they share the engine
+	go test -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
+
+generate: ## write the files that follow from the code
+	go generate ./...
+
+fuzz: ## a minute of fuzzing for each fuzz test
+	for f in $$(git grep -l --untracked '^func Fuzz' -- '*_test.go'); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime 60s ./$$(dirname $$f); \
+		done; \
+	done
+
+clean: ## remove what make build made
+	rm -rf bin
+	find internal/embedded/bin -name '*.gz' -delete
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
