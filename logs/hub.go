@@ -1,0 +1,172 @@
+package logs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/logs/filter"
+	"github.com/kdev-io/kdev/logs/format"
+	"github.com/kdev-io/kdev/logs/source"
+	"github.com/kdev-io/kdev/logs/store"
+)
+
+// Options say where lines go and how they look.
+type Options struct {
+	// Out gets the formatted lines; nil where only the store is read.
+	Out    io.Writer
+	Format format.Options
+	Filter filter.Options
+	// StoreBytes bounds what is kept in memory; 0 is 64 MiB.
+	StoreBytes int64
+	// MaxStreams bounds the streams that are open at a time; 0 is 200. Containers
+	// beyond it are read in turn.
+	MaxStreams int
+	// FlushEvery is the longest time that a line waits for others to be written with;
+	// a line that comes alone is written at once. 0 is 10 ms.
+	FlushEvery time.Duration
+	// Notice is told what happens to sources. It is called from several goroutines.
+	Notice func(Notice)
+	// Mask hides values in every line before anything else sees it; nil hides none.
+	Mask *Mask
+	// Levels finds the level of each line as it arrives, for screens that read the
+	// store. Formats and filters that need levels find them without it.
+	Levels bool
+}
+
+// A Notice is something that happened to a source.
+type Notice struct {
+	source.Notice
+	Source *store.Source
+}
+
+// A Hub joins sources, store and writer. Make it with [New], give it sources at any
+// time, and let [Hub.Run] own the work.
+type Hub struct {
+	opts   Options
+	store  *store.Store
+	gate   *source.Gate
+	filter *filter.Filter
+	format *format.Formatter
+	colors *colors
+
+	mu       sync.Mutex
+	running  context.Context // nil before Run
+	pending  []*tracker
+	local    map[string]*Local
+	trackers sync.WaitGroup
+	follows  bool // a selection never ends by itself
+	failed   []error
+}
+
+// New makes a hub. Its errors are those of options that do not parse.
+func New(opts Options) (*Hub, error) {
+	if opts.StoreBytes == 0 {
+		opts.StoreBytes = 64 << 20
+	}
+	if opts.MaxStreams == 0 {
+		opts.MaxStreams = 200
+	}
+	if opts.FlushEvery == 0 {
+		opts.FlushEvery = 10 * time.Millisecond
+	}
+	if len(opts.Format.Palette.Pods) == 0 {
+		opts.Format.Palette = format.Palettes()[0]
+	}
+	f, err := format.New(opts.Format)
+	if err != nil {
+		return nil, err
+	}
+	return &Hub{
+		opts:   opts,
+		store:  store.New(opts.StoreBytes),
+		gate:   source.NewGate(opts.MaxStreams),
+		filter: filter.New(opts.Filter),
+		format: f,
+		colors: newColors(len(opts.Format.Palette.Pods)),
+		local:  map[string]*Local{},
+	}, nil
+}
+
+// Store is what views read.
+func (h *Hub) Store() *store.Store { return h.store }
+
+// Follow adds a selection of containers, before Run or while it runs.
+func (h *Hub) Follow(sel Selection) {
+	t := newTracker(h, sel)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.follows = h.follows || !sel.Once
+	if h.running == nil {
+		h.pending = append(h.pending, t)
+		return
+	}
+	h.start(t)
+}
+
+func (h *Hub) start(t *tracker) {
+	h.trackers.Go(func() {
+		if err := t.run(h.running); err != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.failed = append(h.failed, err)
+		}
+	})
+}
+
+// Run reads and writes until ctx is done or, where each selection is read once,
+// until all is written. Everything that it started has ended when it returns, and
+// what had arrived is written. Its error is of the writer, or names the containers
+// that could not be read.
+func (h *Hub) Run(ctx context.Context) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	h.mu.Lock()
+	if h.running != nil {
+		h.mu.Unlock()
+		return fmt.Errorf("run logs: already running")
+	}
+	h.running = reading
+	for _, t := range h.pending {
+		h.start(t)
+	}
+	finite := len(h.pending) > 0 && !h.follows
+	h.pending = nil
+	h.mu.Unlock()
+
+	readersEnded := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if !finite {
+			<-reading.Done()
+		}
+		h.trackers.Wait()
+		close(readersEnded)
+	})
+	var err error
+	if h.opts.Out != nil {
+		err = h.write(readersEnded, stop)
+	} else {
+		<-readersEnded
+	}
+	stop()
+	wait.Wait()
+	h.closeLocal()
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.failed) > 0 {
+		return joinFailures(h.failed)
+	}
+	return nil
+}
+
+func (h *Hub) notice(src *store.Source, n source.Notice) {
+	if h.opts.Notice != nil {
+		h.opts.Notice(Notice{Notice: n, Source: src})
+	}
+}

@@ -1,0 +1,362 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/logs/store"
+)
+
+// Options say from where to read and how far.
+type Options struct {
+	Follow bool
+	// Since drops lines older than this; zero keeps all that the kubelet has.
+	Since time.Time
+	// SinceSeconds is Since in seconds before now, by the node's clock; 0 is none.
+	SinceSeconds int64
+	// Tail wants that many lines from the end at first; nil all.
+	Tail *int64
+	// Previous reads the run before instead, once.
+	Previous bool
+}
+
+// A Reader reads one container, over all its restarts.
+type Reader struct {
+	opener Opener
+	src    *store.Source
+	opts   Options
+	hooks  Hooks
+	gate   *Gate
+	state  *stateBox
+	in     ingest
+
+	reading State  // what was known when the stream was opened
+	atOpen  window // lines passed on before the stream was opened
+	read    bool   // a stream was read before
+}
+
+// NewReader makes a reader; [Reader.Run] reads.
+func NewReader(opener Opener, st *store.Store, src *store.Source, gate *Gate, initial State, opts Options, hooks Hooks) *Reader {
+	r := &Reader{opener: opener, src: src, opts: opts, hooks: hooks, gate: gate, state: newStateBox(initial)}
+	r.in = ingest{app: st.Appender(src), hooks: hooks, stamped: true}
+	if !opts.Since.IsZero() {
+		r.in.since = opts.Since.UnixNano()
+	}
+	return r
+}
+
+// Update tells the reader what the pod's status says now.
+func (r *Reader) Update(s State) { r.state.set(s) }
+
+// Run reads until the container is gone or final, its wanted part is read, or
+// ctx is done. Its error says why a container that was to be read once could not
+// be; a container that is followed has none.
+func (r *Reader) Run(ctx context.Context) error {
+	defer r.in.app.Close()
+	if !r.opts.Follow {
+		return r.once(ctx)
+	}
+	r.follow(ctx)
+	return nil
+}
+
+// once reads what is there. A stream that breaks is opened again a few times.
+func (r *Reader) once(ctx context.Context) error {
+	var err error
+	wait := backoff{}
+	for range 5 {
+		opts := r.request(false)
+		opts.Previous = r.opts.Previous
+		if err = r.streamOnce(ctx, opts); err == nil {
+			return r.in.end(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
+			break
+		}
+		wait.sleep(ctx, nil)
+	}
+	return fmt.Errorf("read the log of %s/%s: %w", r.src.Pod, r.src.Container, err)
+}
+
+func (r *Reader) streamOnce(ctx context.Context, opts *corev1.PodLogOptions) error {
+	leave, err := r.gate.enter(ctx, func() {})
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r.in.begin(r.in.seen.replay())
+	return r.consume(ctx, opts, nil)
+}
+
+// follow reads run after run of the container.
+func (r *Reader) follow(ctx context.Context) {
+	wait, told := backoff{}, teller{}
+	for ctx.Err() == nil {
+		state, changed := r.state.get()
+		switch {
+		case state.ID == "" && (state.Gone || state.Final):
+			return
+		case state.ID == "":
+			waitFor(ctx, changed)
+			continue
+		case r.read && state.Restarts > r.reading.Restarts:
+			r.drain(ctx)
+			r.hooks.notice(Notice{Kind: Restarted})
+			wait = backoff{}
+		case !r.read && r.opts.Tail != nil && *r.opts.Tail == 0:
+			r.mark(ctx)
+		}
+		r.reading = state
+		err := r.stream(ctx, r.request(true), changed)
+		if ctx.Err() != nil {
+			return
+		}
+		if r.in.passed > 0 {
+			wait = backoff{}
+		}
+		now, changed := r.state.get()
+		switch {
+		case now.Gone || err == nil && !state.Running && now.ID == state.ID:
+			// Read to the end of a container that had ended before this stream was
+			// opened, so that nothing can be missing; or of one that is gone.
+			_ = r.in.end(ctx)
+			if now.Gone || now.Final {
+				return
+			}
+			waitFor(ctx, changed)
+			continue
+		case apierrors.IsForbidden(err):
+			r.hooks.notice(Notice{Kind: Denied, Err: err})
+			waitFor(ctx, changed)
+			continue
+		case errors.Is(err, errGivenUp):
+		case err != nil && told.now(r.in.passed > 0):
+			r.hooks.notice(Notice{Kind: Retrying, Err: err})
+		case err == nil && r.in.kubelet != "":
+			if text := explain(r.in.kubelet, r.src.Node); text != "" {
+				r.hooks.notice(Notice{Kind: Explained, Text: text})
+			}
+			wait.next = time.Second
+		case err == nil:
+			told = teller{}
+		}
+		wait.sleep(ctx, changed)
+	}
+}
+
+// stream opens the log and reads it to its end, or until [Reader.watch] gives it up.
+func (r *Reader) stream(ctx context.Context, opts *corev1.PodLogOptions, changed <-chan struct{}) error {
+	leave, err := r.gate.enter(ctx, func() { r.hooks.notice(Notice{Kind: Waiting}) })
+	if err != nil {
+		return err
+	}
+	defer leave()
+	r.atOpen = r.in.seen
+	r.in.begin(r.in.seen.replay())
+	return r.consume(ctx, opts, func(ctx context.Context, giveUp func()) { r.watch(ctx, changed, giveUp) })
+}
+
+// consume reads one answer of the API to its end. watch runs beside it.
+func (r *Reader) consume(ctx context.Context, opts *corev1.PodLogOptions, watch func(ctx context.Context, giveUp func())) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	body, err := r.gate.open(ctx, func() (io.ReadCloser, error) {
+		return r.opener.Open(ctx, r.src.Namespace, r.src.Pod, opts)
+	})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	r.read = true
+	if watch != nil {
+		var watching sync.WaitGroup
+		watching.Go(func() { watch(ctx, func() { cancel(errGivenUp) }) })
+		defer watching.Wait()
+		defer cancel(nil)
+	}
+	if err := r.in.read(ctx, body); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+// errGivenUp is the end of a stream that we cut ourselves.
+var errGivenUp = errors.New("given up")
+
+// How long a stream has to be silent before it is given up: because its container
+// was replaced, so that its end should have come already; because its pod is gone;
+// because others wait for its place. A stream that waits for us, since what we
+// write to is slow, is not silent.
+const (
+	quietReplaced = time.Second
+	quietGone     = 5 * time.Second
+	quietYield    = 2 * time.Second
+)
+
+// watch gives the stream up when it is silent and there is a reason to.
+func (r *Reader) watch(ctx context.Context, changed <-chan struct{}, giveUp func()) {
+	opened := r.reading
+	for {
+		now, _ := r.state.get()
+		quiet := time.Duration(0)
+		pressed := r.gate.pressed()
+		switch {
+		case now.Gone:
+			quiet = quietGone
+		case now.Restarts != opened.Restarts:
+			quiet = quietReplaced
+		default:
+			select {
+			case <-pressed:
+				quiet = quietYield
+			default:
+			}
+		}
+		if quiet == 0 {
+			select {
+			case <-changed:
+				_, changed = r.state.get()
+			case <-pressed:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		before := r.in.activity.Load()
+		timer := time.NewTimer(quiet)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		if idle := before&1 == 1; idle && r.in.activity.Load() == before {
+			giveUp()
+			return
+		}
+	}
+}
+
+// request asks for what is wanted and not yet seen.
+func (r *Reader) request(follow bool) *corev1.PodLogOptions {
+	opts := &corev1.PodLogOptions{Container: r.src.Container, Follow: follow, Timestamps: true}
+	if r.in.seen.n > 0 {
+		sinceLast(opts, &r.in.seen)
+		return opts
+	}
+	r.sinceStart(opts)
+	if !r.read {
+		// A log that was opened before and had no line wants all lines now.
+		opts.TailLines = r.opts.Tail
+	}
+	return opts
+}
+
+// sinceLast asks for the second of the last line again; the window tells what of
+// it was seen.
+func sinceLast(opts *corev1.PodLogOptions, w *window) {
+	since := metav1.NewTime(time.Unix(0, w.last()).Truncate(time.Second))
+	opts.SinceTime = &since
+}
+
+func (r *Reader) sinceStart(opts *corev1.PodLogOptions) {
+	if s := r.opts.SinceSeconds; s > 0 {
+		opts.SinceSeconds = &s
+	} else if !r.opts.Since.IsZero() {
+		since := metav1.NewTime(r.opts.Since)
+		opts.SinceTime = &since
+	}
+}
+
+// mark reads the last line of a log of which nothing is wanted but what comes
+// next. Without it, what is written while a first stream breaks would be lost:
+// there would be no line from which to go on.
+func (r *Reader) mark(ctx context.Context) {
+	opts := &corev1.PodLogOptions{Container: r.src.Container, Timestamps: true, TailLines: new(int64(1))}
+	r.in.begin(nil)
+	r.in.marking = true
+	_ = r.consume(ctx, opts, nil)
+	r.in.marking = false
+}
+
+// drain reads what the run before wrote after it was last read. The stream that
+// ended may have been that run's, or, when it was opened in the moment between two
+// runs, the new one's already: lines that were not known before it was opened and
+// did not come through it are new in both cases.
+func (r *Reader) drain(ctx context.Context) {
+	opts := &corev1.PodLogOptions{Container: r.src.Container, Timestamps: true, Previous: true}
+	if r.atOpen.n > 0 {
+		sinceLast(opts, &r.atOpen)
+	} else {
+		r.sinceStart(opts)
+	}
+	rule := &drainRule{atOpen: r.atOpen.replay(), first: r.in.first, now: r.in.seen.replay()}
+	r.in.begin(nil)
+	r.in.drain = rule
+	defer func() { r.in.drain = nil }()
+	// An error is not told: the kubelet keeps one ended run, and not for ever.
+	if err := r.consume(ctx, opts, nil); err == nil {
+		_ = r.in.end(ctx)
+	}
+}
+
+// A backoff is the time to the next try: at once, then 50 ms doubling to 1 s.
+type backoff struct{ next time.Duration }
+
+func (b *backoff) sleep(ctx context.Context, changed <-chan struct{}) {
+	d := b.next
+	b.next = min(max(2*d, 50*time.Millisecond), time.Second)
+	if d == 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
+
+// A teller says when a failure that goes on is worth telling: a cut that is mended
+// by the next tries is nobody's business.
+type teller struct{ next time.Time }
+
+const (
+	tellAfter = 3 * time.Second
+	tellEvery = time.Minute
+)
+
+func (t *teller) now(progress bool) bool {
+	switch now := time.Now(); {
+	case progress || t.next.IsZero():
+		t.next = now.Add(tellAfter)
+		return false
+	case now.Before(t.next):
+		return false
+	default:
+		t.next = now.Add(tellEvery)
+		return true
+	}
+}
+
+func waitFor(ctx context.Context, changed <-chan struct{}) {
+	select {
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
