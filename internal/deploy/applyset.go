@@ -1,0 +1,215 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// Names of KEP-3659, "ApplySet: kubectl apply --prune redesign".
+const (
+	partOfLabel        = "applyset.kubernetes.io/part-of"
+	idLabel            = "applyset.kubernetes.io/id"
+	toolingAnnotation  = "applyset.kubernetes.io/tooling"
+	groupKindsAnnot    = "applyset.kubernetes.io/contains-group-kinds"
+	namespacesAnnot    = "applyset.kubernetes.io/additional-namespaces"
+	tooling            = "kdev/v1"
+	fieldManager       = "kdev"
+	createdAnnotation  = "kdev.dev/created-namespace" // on a Namespace: the project that kdev made it for
+	keepAnnotation     = "kdev.dev/keep"
+	rootAnnotation     = "kdev.dev/root" // on the parent: host and folder of the project
+	projectLabel       = "kdev.dev/project"
+	managedByLabel     = "app.kubernetes.io/managed-by"
+	concurrentRequests = 8
+)
+
+// Options name the project that a Deployer deploys.
+type Options struct {
+	Project   string
+	Namespace string
+	Root      string // absolute; recorded, so that a second checkout is noticed
+}
+
+// A Deployer applies, prunes and removes the objects of one project in one
+// namespace. It is for one goroutine at a time, but Status may run beside.
+type Deployer struct {
+	client  *kube.Client
+	options Options
+	id      string
+	applied appliedSet
+}
+
+// New makes a Deployer; nothing is sent before Apply or Down.
+func New(client *kube.Client, options Options) *Deployer {
+	d := &Deployer{client: client, options: options}
+	d.id = applySetID(d.parentName(), options.Namespace)
+	return d
+}
+
+// parentName is the ConfigMap that stands for the set.
+func (d *Deployer) parentName() string { return "kdev-" + d.options.Project }
+
+// applySetID is the KEP's: base64url of the SHA-256 of "<name>.<namespace>.<kind>.<group>".
+func applySetID(name, namespace string) string {
+	sum := sha256.Sum256([]byte(name + "." + namespace + ".ConfigMap."))
+	return "applyset-" + base64.RawURLEncoding.EncodeToString(sum[:]) + "-v1"
+}
+
+// members says which kinds and namespaces the set may have members in.
+type members struct {
+	kinds      map[schema.GroupKind]bool
+	namespaces map[string]bool // other than the parent's
+}
+
+// add makes room for one object.
+func (m members) add(key objectKey, parents string) {
+	m.kinds[key.GroupKind] = true
+	if key.namespace != "" && key.namespace != parents {
+		m.namespaces[key.namespace] = true
+	}
+}
+
+func (m members) union(o members) members {
+	all := members{maps.Clone(m.kinds), maps.Clone(m.namespaces)}
+	maps.Copy(all.kinds, o.kinds)
+	maps.Copy(all.namespaces, o.namespaces)
+	return all
+}
+
+func (m members) equal(o members) bool {
+	return maps.Equal(m.kinds, o.kinds) && maps.Equal(m.namespaces, o.namespaces)
+}
+
+// annotations writes members as the KEP says: sorted, "Kind.group".
+func (m members) annotations() map[string]string {
+	var kinds []string
+	for gk := range m.kinds {
+		kinds = append(kinds, gk.String())
+	}
+	slices.Sort(kinds)
+	return map[string]string{
+		toolingAnnotation: tooling,
+		groupKindsAnnot:   strings.Join(kinds, ","),
+		namespacesAnnot:   strings.Join(slices.Sorted(maps.Keys(m.namespaces)), ","),
+	}
+}
+
+func parseMembers(annotations map[string]string) members {
+	m := members{map[schema.GroupKind]bool{}, map[string]bool{}}
+	for _, kind := range strings.FieldsFunc(annotations[groupKindsAnnot], isComma) {
+		m.kinds[schema.ParseGroupKind(kind)] = true
+	}
+	for _, ns := range strings.FieldsFunc(annotations[namespacesAnnot], isComma) {
+		m.namespaces[ns] = true
+	}
+	return m
+}
+
+func isComma(r rune) bool { return r == ',' }
+
+// parent reads the set's parent; nil when there is none.
+func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
+	cm, err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Get(ctx, d.parentName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, d.apiProblem(err, "ConfigMap/"+d.parentName(), "")
+	}
+	if by := cm.Annotations[toolingAnnotation]; by != tooling {
+		return nil, &problem.Problem{
+			Code: "applyset-foreign", Where: "ConfigMap/" + cm.Name + " in namespace " + cm.Namespace,
+			Summary: fmt.Sprintf("it belongs to %q, not to kdev", by),
+			Hint:    "give the project another `name:` in kdev.yaml, or delete that ConfigMap",
+		}
+	}
+	return cm, nil
+}
+
+// remember writes the parent with at least the given members, before any of
+// them exists: a set that is interrupted must still find all that it made.
+func (d *Deployer) remember(ctx context.Context, want members) error {
+	cm, err := d.parent(ctx)
+	if err != nil {
+		return err
+	}
+	if cm != nil {
+		have := parseMembers(cm.Annotations)
+		want = want.union(have)
+		if want.equal(have) && cm.Annotations[rootAnnotation] == d.root() {
+			return nil
+		}
+	}
+	return d.writeParent(ctx, want)
+}
+
+func (d *Deployer) root() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + ":" + d.options.Root
+}
+
+func (d *Deployer) writeParent(ctx context.Context, m members) error {
+	cm := &corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: d.parentName(), Namespace: d.options.Namespace,
+			Labels:      map[string]string{idLabel: d.id, managedByLabel: "kdev", projectLabel: d.options.Project},
+			Annotations: m.annotations(),
+		},
+	}
+	cm.Annotations[rootAnnotation] = d.root()
+	u, err := toUnstructured(cm)
+	if err != nil {
+		return err
+	}
+	_, err = d.client.Dynamic.Resource(configMaps).Namespace(d.options.Namespace).
+		Apply(ctx, cm.Name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if err != nil {
+		return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
+	}
+	return nil
+}
+
+// makeNamespace creates the project's namespace when it is absent and marks it
+// as kdev's own.
+func (d *Deployer) makeNamespace(ctx context.Context) error {
+	namespaces := d.client.Core.CoreV1().Namespaces()
+	ns, err := namespaces.Get(ctx, d.options.Namespace, metav1.GetOptions{})
+	switch {
+	case err == nil && ns.DeletionTimestamp == nil:
+		return nil
+	case err == nil:
+		if err := d.awaitNamespaceGone(ctx, ns); err != nil {
+			return err
+		}
+	case apierrors.IsForbidden(err):
+		return nil // somebody else made it for us; the first object will say if not
+	case !apierrors.IsNotFound(err):
+		return d.apiProblem(err, "Namespace/"+d.options.Namespace, "")
+	}
+	_, err = namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		Name:        d.options.Namespace,
+		Labels:      map[string]string{managedByLabel: "kdev"},
+		Annotations: map[string]string{createdAnnotation: d.options.Project},
+	}}, metav1.CreateOptions{FieldManager: fieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return d.apiProblem(err, "Namespace/"+d.options.Namespace, "")
+	}
+	return nil
+}

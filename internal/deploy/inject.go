@@ -1,0 +1,175 @@
+package deploy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// An Image is what a service builds, for injection into manifests.
+type Image struct {
+	Service    string
+	Repository string   // that manifests name; "": one whose last path component is Service
+	Ref        string   // what is put in its place; "": nothing yet, uses are only found
+	Prefix     []string // put before a container's own command: the dev image's entrypoint
+}
+
+// Matches says whether a manifest's reference means this image.
+func (im Image) Matches(ref string) bool {
+	repo := repository(ref)
+	if im.Repository != "" {
+		return repo == repository(im.Repository)
+	}
+	return repo[strings.LastIndexByte(repo, '/')+1:] == im.Service
+}
+
+// repository is a reference without tag and digest.
+func repository(ref string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		ref = ref[:i]
+	}
+	return ref
+}
+
+// A Use is one place of a manifest that runs a service's image.
+type Use struct {
+	Object    Ref
+	Container string // "" outside of pod specs
+	Field     string // "spec.template.spec.containers[0].image"
+}
+
+// An Injection says what Inject found.
+type Injection struct {
+	Uses       map[string][]Use // by service
+	Unused     []string         // services whose image no manifest names
+	Lookalikes []string         // a sentence for each reference that is probably meant to be ours
+}
+
+// Inject puts references in the place of the images that manifests name: in
+// pod specs by repository, anywhere else by value. It writes to objects.
+func Inject(objects []*Object, images []Image) *Injection {
+	in := &Injection{Uses: map[string][]Use{}}
+	for _, o := range objects {
+		if IsWorkload(o) {
+			in.workload(o, images)
+		} else {
+			in.values(o, images)
+		}
+	}
+	for _, im := range images {
+		if len(in.Uses[im.Service]) == 0 {
+			in.Unused = append(in.Unused, im.Service)
+		}
+	}
+	return in
+}
+
+func (in *Injection) workload(o *Object, images []Image) {
+	eachContainer(o, func(c map[string]any, field string) {
+		ref, _ := c["image"].(string)
+		if ref == "" {
+			return
+		}
+		i := slices.IndexFunc(images, func(im Image) bool { return im.Matches(ref) })
+		if i < 0 {
+			in.lookalike(o, field, ref, images)
+			return
+		}
+		im := images[i]
+		containerName, _ := c["name"].(string)
+		in.Uses[im.Service] = append(in.Uses[im.Service], Use{RefOf(o), containerName, field + ".image"})
+		if im.Ref == "" {
+			return
+		}
+		c["image"] = im.Ref
+		if command, ok := c["command"].([]any); ok && len(command) > 0 && len(im.Prefix) > 0 {
+			whole := make([]any, 0, len(im.Prefix)+len(command))
+			for _, p := range im.Prefix {
+				whole = append(whole, p)
+			}
+			c["command"] = append(whole, command...)
+		}
+	})
+}
+
+// values replaces references in objects of kinds that kdev knows nothing of.
+// Only a string that is a reference with our explicit repository, or with a
+// tag or digest behind it, counts: a bare word may be anything.
+func (in *Injection) values(o *Object, images []Image) {
+	switch o.GetKind() {
+	case "ConfigMap", "Secret", "Service", "Namespace", "Ingress", "ServiceAccount":
+		return // their strings are data, not images that something runs
+	}
+	walkStrings(o.Object, "", func(value, field string) (string, bool) {
+		for _, im := range images {
+			if im.Repository == "" && !strings.Contains(value, "/") || !im.Matches(value) {
+				continue
+			}
+			if _, err := name.ParseReference(value); err != nil {
+				continue
+			}
+			in.Uses[im.Service] = append(in.Uses[im.Service], Use{RefOf(o), "", field})
+			return im.Ref, im.Ref != ""
+		}
+		return "", false
+	})
+}
+
+// walkStrings calls fn for every string below v and puts in what fn returns.
+func walkStrings(v any, field string, fn func(value, field string) (string, bool)) {
+	visit := func(child any, at string, set func(string)) {
+		if s, ok := child.(string); ok {
+			if new, replace := fn(s, at); replace {
+				set(new)
+			}
+			return
+		}
+		walkStrings(child, at, fn)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, child := range v {
+			if field == "" && (key == "metadata" || key == "apiVersion" || key == "kind") {
+				continue
+			}
+			visit(child, strings.TrimPrefix(field+"."+key, "."), func(s string) { v[key] = s })
+		}
+	case []any:
+		for i, child := range v {
+			visit(child, fmt.Sprintf("%s[%d]", field, i), func(s string) { v[i] = s })
+		}
+	}
+}
+
+// lookalike tells of a reference whose name is nearly a service's.
+func (in *Injection) lookalike(o *Object, field, ref string, images []Image) {
+	repo := repository(ref)
+	last := repo[strings.LastIndexByte(repo, '/')+1:]
+	for _, im := range images {
+		if im.Repository != "" && last == im.Service {
+			in.Lookalikes = append(in.Lookalikes, fmt.Sprintf("%s %s.image is %s, but services.%s.image says %s: it is left as it is", RefOf(o), field, ref, im.Service, im.Repository))
+			return
+		}
+	}
+}
+
+// ImageRefs lists the references that the pod specs of objects name, each once.
+func ImageRefs(objects []*Object) []string {
+	var refs []string
+	for _, o := range objects {
+		eachContainer(o, func(c map[string]any, _ string) {
+			if ref, _ := c["image"].(string); ref != "" && !slices.Contains(refs, ref) {
+				refs = append(refs, ref)
+			}
+		})
+	}
+	return refs
+}
+
+// fieldPath writes a field as people and the API server do.
+func fieldPath(path []string, index int) string {
+	return fmt.Sprintf("%s[%d]", strings.Join(path, "."), index)
+}

@@ -1,0 +1,75 @@
+package deploy
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// An Object is one rendered manifest.
+type Object struct {
+	*unstructured.Unstructured
+	Origin string // "deploy/base/webui.yaml:3" where known, else ""
+}
+
+// A Ref names a workload or another object of the project's namespace.
+type Ref struct{ Kind, Name string }
+
+func (r Ref) String() string { return r.Kind + "/" + r.Name }
+
+// RefOf names an object.
+func RefOf(o *Object) Ref { return Ref{o.GetKind(), o.GetName()} }
+
+// Copy copies objects deeply, so that an injection leaves the render as it is.
+func Copy(objects []*Object) []*Object {
+	out := make([]*Object, len(objects))
+	for i, o := range objects {
+		out[i] = &Object{o.DeepCopy(), o.Origin}
+	}
+	return out
+}
+
+// podSpecs says where each kind that runs pods keeps the pod's spec.
+var podSpecs = map[schema.GroupKind][]string{
+	{Kind: "Pod"}:                        {"spec"},
+	{Kind: "ReplicationController"}:      {"spec", "template", "spec"},
+	{Group: "apps", Kind: "Deployment"}:  {"spec", "template", "spec"},
+	{Group: "apps", Kind: "StatefulSet"}: {"spec", "template", "spec"},
+	{Group: "apps", Kind: "DaemonSet"}:   {"spec", "template", "spec"},
+	{Group: "apps", Kind: "ReplicaSet"}:  {"spec", "template", "spec"},
+	{Group: "batch", Kind: "Job"}:        {"spec", "template", "spec"},
+	{Group: "batch", Kind: "CronJob"}:    {"spec", "jobTemplate", "spec", "template", "spec"},
+}
+
+// podSpecPath returns the path of the pod spec, nil for kinds without one.
+func podSpecPath(o *Object) []string { return podSpecs[o.GroupVersionKind().GroupKind()] }
+
+// IsWorkload says whether an object runs pods.
+func IsWorkload(o *Object) bool { return podSpecPath(o) != nil }
+
+// containerLists are the fields of a pod spec that hold containers.
+var containerLists = []string{"initContainers", "containers"}
+
+// eachContainer calls fn for each container of a workload with its field, for
+// messages: "spec.template.spec.containers[0]". Writing to the map writes to
+// the object.
+func eachContainer(o *Object, fn func(container map[string]any, field string)) {
+	path := podSpecPath(o)
+	if path == nil {
+		return
+	}
+	spec, ok, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
+	pod, isMap := spec.(map[string]any)
+	if !ok || !isMap {
+		return
+	}
+	for _, list := range containerLists {
+		containers, _ := pod[list].([]any)
+		for i, c := range containers {
+			if container, ok := c.(map[string]any); ok {
+				fn(container, fieldPath(append(slices.Clone(path), list), i))
+			}
+		}
+	}
+}
