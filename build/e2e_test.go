@@ -4,8 +4,6 @@ package build
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
-	"github.com/kdev-io/kdev/internal/tree"
 )
 
 type bench struct {
@@ -44,32 +41,6 @@ func newBench(t *testing.T) *bench {
 		_, _ = docker.ContainerRemove(context.Background(), ep.Container, client.ContainerRemoveOptions{Force: true})
 	})
 	return &bench{docker, store, ep}
-}
-
-// project writes files, a pair of name and content each.
-func project(t *testing.T, files ...string) (string, *tree.Index) {
-	t.Helper()
-	root := t.TempDir()
-	write(t, root, files...)
-	idx, err := tree.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { idx.Close() })
-	return root, idx
-}
-
-func write(t *testing.T, root string, files ...string) {
-	t.Helper()
-	for i := 0; i < len(files); i += 2 {
-		path := filepath.Join(root, filepath.FromSlash(files[i]))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(files[i+1]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestDocker(t *testing.T) {

@@ -1,0 +1,415 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/registry/layout"
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+func newStore(t *testing.T) (*registry.Store, *registry.Endpoint) {
+	t.Helper()
+	store, err := registry.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store, &registry.Endpoint{Host: "localhost:5001", PushHost: "127.0.0.1:5001", Shared: true}
+}
+
+// project writes files, a pair of name and content each.
+func project(t *testing.T, files ...string) (string, *tree.Index) {
+	t.Helper()
+	root := t.TempDir()
+	write(t, root, files...)
+	idx, err := tree.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { idx.Close() })
+	return root, idx
+}
+
+func write(t *testing.T, root string, files ...string) {
+	t.Helper()
+	for i := 0; i < len(files); i += 2 {
+		path := filepath.Join(root, filepath.FromSlash(files[i]))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(files[i+1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A fake stands for the engine: its image holds one layer with the text of
+// the context's files, and it counts.
+type fake struct {
+	store  *registry.Store
+	mu     sync.Mutex
+	builds int
+	during func()
+}
+
+func (f *fake) Build(_ context.Context, spec Spec, _ Progress) (*Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.builds++
+	if f.during != nil {
+		f.during()
+	}
+	content, err := os.ReadFile(filepath.Join(spec.Context, "main.py"))
+	if err != nil {
+		return nil, err
+	}
+	d, err := putImage(f.store, spec.Repository(), string(content))
+	return &Result{Digest: d, Rung: "fake", Why: "a test"}, err
+}
+
+func putImage(store *registry.Store, repo, content string) (string, error) {
+	l, err := store.PutBlob([]byte(content))
+	if err != nil {
+		return "", err
+	}
+	config := fmt.Sprintf(`{"architecture":"amd64","os":"linux","config":{"Entrypoint":["python"],"Cmd":["main.py"],"User":"app","WorkingDir":"/app","Env":["A=1"],"Labels":{"own":"x"},"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":[%q]},"history":[{"created_by":"COPY"}],"own.field":{"kept":true}}`, l)
+	c, err := store.PutBlob([]byte(config))
+	if err != nil {
+		return "", err
+	}
+	raw := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.docker.container.image.v1+json","digest":%q,"size":%d},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar","digest":%q,"size":%d}]}`,
+		layout.DockerManifest, c, len(config), l, len(content))
+	d, err := store.PutManifest(repo, "", layout.DockerManifest, []byte(raw))
+	return string(d), err
+}
+
+const pythonDockerfile = "FROM python:3-slim\nWORKDIR /app\nCOPY *.py ./\nCMD [\"python\", \"main.py\"]\n"
+
+func pythonSpec(root string) Spec {
+	return Spec{Project: "shop", Service: "rng", Root: root, Context: root, Dockerfile: filepath.Join(root, "Dockerfile"), Platform: "linux/amd64"}
+}
+
+func testAgent(content string) agent {
+	return agent{
+		id:      func(context.Context, string, string) (string, error) { return content, nil },
+		program: func(context.Context, string, string) ([]byte, error) { return []byte(content), nil },
+	}
+}
+
+func TestCacheFollowsWhatTheBuildReads(t *testing.T) {
+	store, ep := newStore(t)
+	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one", "README.md", "x", "util.py", "u")
+	inner := &fake{store: store}
+	b := cached(inner, store, ep, idx)
+	spec := pythonSpec(root)
+	build := func(spec Spec) *Result {
+		t.Helper()
+		r, err := b.Build(t.Context(), spec, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := build(spec)
+	steps := []struct {
+		name   string
+		change func(*Spec)
+		builds int
+	}{
+		{"nothing", func(*Spec) {}, 0},
+		{"a file that nobody reads", func(*Spec) { write(t, root, "README.md", "edited") }, 0},
+		{"touched", func(*Spec) { write(t, root, "main.py", "one") }, 0},
+		{"another service of the same content", func(s *Spec) { s.Service = "other" }, 0},
+		{"a file that it reads", func(*Spec) { write(t, root, "util.py", "edited") }, 1},
+		{"undone", func(*Spec) { write(t, root, "util.py", "u") }, 0},
+		{"a new file", func(*Spec) { write(t, root, "new.py", "n") }, 1},
+		{"an executable bit", func(*Spec) {
+			if err := os.Chmod(filepath.Join(root, "util.py"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, 1},
+		{"an argument", func(s *Spec) { s.Args = map[string]string{"A": "1"} }, 1},
+		{"a platform", func(s *Spec) { s.Platform = "linux/arm64" }, 1},
+		{"ignored", func(*Spec) { write(t, root, ".dockerignore", "new.py\n") }, 1},
+		{"the Dockerfile", func(*Spec) { write(t, root, "Dockerfile", pythonDockerfile+"EXPOSE 80\n") }, 1},
+	}
+	for _, s := range steps {
+		spec := spec
+		s.change(&spec)
+		before := inner.builds
+		r := build(spec)
+		if got := inner.builds - before; got != s.builds {
+			t.Errorf("%s: %d builds, want %d", s.name, got, s.builds)
+		}
+		if r.Cached != (s.builds == 0) {
+			t.Errorf("%s: cached is %v", s.name, r.Cached)
+		}
+		if _, err := store.Resolve(spec.Repository(), registry.Short(r.Digest)); err != nil && r.Cached {
+			t.Errorf("%s: %v", s.name, err)
+		}
+	}
+
+	// A store that was cut short builds again, and is whole afterwards.
+	if err := store.RemoveBlob(layout.Digest(first.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, "Dockerfile", pythonDockerfile)
+	if err := os.Remove(filepath.Join(root, ".dockerignore")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(root, "new.py")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(root, "util.py"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := build(spec); r.Cached || r.Digest != first.Digest {
+		t.Errorf("after the loss of a blob: %+v", r)
+	}
+	if r := build(spec); !r.Cached {
+		t.Error("not repaired")
+	}
+}
+
+func TestAFileSavedDuringTheBuildIsUnknown(t *testing.T) {
+	store, ep := newStore(t)
+	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one", "util.py", "u")
+	inner := &fake{store: store, during: func() { write(t, root, "util.py", "edited", "late.py", "l") }}
+	b := cached(inner, store, ep, idx)
+	r, err := b.Build(t.Context(), pythonSpec(root), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, in := range r.Record.Inputs {
+		if in.Mode.IsRegular() {
+			known[in.Path] = in.Digest != ""
+		}
+	}
+	for path, want := range map[string]bool{"main.py": true, "util.py": false, "late.py": false} {
+		if got, ok := known[path]; !ok || got != want {
+			t.Errorf("%s: known %v (listed %v), want %v", path, got, ok, want)
+		}
+	}
+	inner.during = nil
+	if r, err := b.Build(t.Context(), pythonSpec(root), nil); err != nil || r.Cached {
+		t.Errorf("an unsteady build was remembered: %+v %v", r, err)
+	}
+}
+
+func TestDevImage(t *testing.T) {
+	store, ep := newStore(t)
+	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one")
+	inner := &fake{store: store}
+	builder := func(a agent) Builder {
+		return &devBuilder{cached(inner, store, ep, idx), store, ep, a}
+	}
+	spec := pythonSpec(root)
+	build := func(b Builder, dev bool) *Result {
+		t.Helper()
+		spec.Dev = dev
+		r, err := b.Build(t.Context(), spec, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	a := builder(testAgent("one"))
+	production := build(a, false)
+	one := build(a, true)
+	if one.Digest == production.Digest {
+		t.Error("the dev image is the production image")
+	}
+	for range 100 {
+		if again := build(a, true); again.Digest != one.Digest {
+			t.Fatal("the dev digest changes from run to run")
+		}
+	}
+	if again := build(a, false); again.Digest != production.Digest {
+		t.Error("the production digest depends on the dev image")
+	}
+	two := build(builder(testAgent("two")), true)
+	if two.Digest == one.Digest {
+		t.Error("another agent has the same digest")
+	}
+	if inner.builds != 1 {
+		t.Errorf("%d builds, want 1", inner.builds)
+	}
+
+	img, err := store.Image(spec.Repository(), one.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Layers) != 2 || len(c.RootFS.DiffIDs) != 2 || len(c.History) != 2 {
+		t.Fatalf("%d layers, %d diff IDs, %d lines of history", len(m.Layers), len(c.RootFS.DiffIDs), len(c.History))
+	}
+	if m.Layers[0].Digest != c.RootFS.DiffIDs[0] || m.Layers[0].MediaType != ociLayer {
+		t.Errorf("the agent's layer is %+v", m.Layers[0])
+	}
+	if !slices.Equal(c.Config.Entrypoint, []string{Agent, "run", "--", "python"}) || !slices.Equal(c.Config.Cmd, []string{"main.py"}) {
+		t.Errorf("starts with %q %q", c.Config.Entrypoint, c.Config.Cmd)
+	}
+	if c.Config.Labels[AgentLabel] != "one" || c.Config.Labels["own"] != "x" || c.Config.User != "app" || c.Config.Healthcheck == nil {
+		t.Errorf("configuration %+v", c.Config)
+	}
+	raw, err := img.RawConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &top); err != nil || string(top["own.field"]) != `{"kept":true}` {
+		t.Errorf("an unknown field became %s", top["own.field"])
+	}
+	if one.Record.Config.WorkingDir != "/app" || !slices.Equal(one.Record.Config.Entrypoint, []string{"python"}) {
+		t.Errorf("the record's configuration is %+v", one.Record.Config)
+	}
+
+	// What a node pulls.
+	server := httptest.NewServer(registry.Handler(store, registry.HandlerOptions{}))
+	defer server.Close()
+	for _, l := range m.Layers {
+		resp, err := server.Client().Head(server.URL + "/v2/" + spec.Repository() + "/blobs/" + l.Digest.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 || resp.ContentLength != l.Size {
+			t.Errorf("layer %s: %s, %d bytes, want %d", l.Digest, resp.Status, resp.ContentLength, l.Size)
+		}
+	}
+}
+
+func TestDevImageWithoutEntrypoint(t *testing.T) {
+	store, ep := newStore(t)
+	b := &devBuilder{nil, store, ep, testAgent("x")}
+	config, err := store.PutBlob([]byte(`{"os":"linux","config":{"Cmd":["sh"],"Labels":null,"Entrypoint":null},"rootfs":{"type":"layers","diff_ids":[]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := fmt.Sprintf(`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":1}}`, config)
+	d, err := store.PutManifest("a", "", layout.OCIManifest, []byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openImage(store, string(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := b.derive(t.Context(), Spec{Project: "p", Service: "s", Platform: "linux/amd64"}, doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := store.Image("p/s", digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Config.Entrypoint, []string{Agent, "run", "--"}) || !slices.Equal(c.Config.Cmd, []string{"sh"}) {
+		t.Errorf("starts with %q %q", c.Config.Entrypoint, c.Config.Cmd)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	store, ep := newStore(t)
+	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one")
+	b := recorded(&devBuilder{cached(&fake{store: store}, store, ep, idx), store, ep, testAgent("x")}, store, ep)
+	spec := pythonSpec(root)
+	r, err := b.Build(t.Context(), spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "localhost:5001/shop/rng:" + registry.Short(r.Digest) + "@" + r.Digest; r.Ref != want {
+		t.Errorf("ref %s, want %s", r.Ref, want)
+	}
+	back, ok := LoadRecord(store, r.Digest)
+	if !ok || back.Service != "rng" || back.Options == "" || len(back.Inputs) == 0 {
+		t.Errorf("record %+v %v", back, ok)
+	}
+	for _, d := range []string{"", "nonsense", "sha256:" + strings.Repeat("0", 64)} {
+		if _, ok := LoadRecord(store, d); ok {
+			t.Errorf("a record for %q", d)
+		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	const slots = 2
+	running, most := 0, 0
+	var mu sync.Mutex
+	enter, leave := make(chan struct{}), make(chan struct{})
+	b := limited(builderFunc(func(context.Context, Spec, Progress) (*Result, error) {
+		mu.Lock()
+		running++
+		most = max(most, running)
+		mu.Unlock()
+		enter <- struct{}{}
+		<-leave
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return &Result{}, nil
+	}), slots)
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() { _, _ = b.Build(context.Background(), Spec{}, nil) })
+	}
+	for range slots {
+		<-enter
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Build(ctx, Spec{}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled build waited: %v", err)
+	}
+	for range 5 - slots {
+		leave <- struct{}{}
+		<-enter
+	}
+	leave <- struct{}{}
+	leave <- struct{}{}
+	wg.Wait()
+	if most != slots {
+		t.Errorf("%d builds at once, want %d", most, slots)
+	}
+}
+
+type builderFunc func(context.Context, Spec, Progress) (*Result, error)
+
+func (f builderFunc) Build(ctx context.Context, spec Spec, p Progress) (*Result, error) {
+	return f(ctx, spec, p)
+}
+
+func TestRepository(t *testing.T) {
+	for spec, want := range map[[2]string]string{
+		{"shop", "web"}:             "shop/web",
+		{"My Shop_2", "web.front"}:  "my-shop-2/web-front",
+		{"--", "Ünïcode"}:           "x/n-code",
+		{"dockercoins-feature", ""}: "dockercoins-feature/x",
+	} {
+		got := Spec{Project: spec[0], Service: spec[1]}.Repository()
+		if got != want || !layout.ValidRepository(got) {
+			t.Errorf("%q: %q, want %q", spec, got, want)
+		}
+	}
+}
