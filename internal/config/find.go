@@ -34,11 +34,9 @@ func Find(dir string) (string, error) {
 		if detectable(d) {
 			return d, nil
 		}
-		if _, err := os.Lstat(filepath.Join(d, ".git")); err == nil || d == homeDir() {
+		// Above the work tree, and anywhere outside git, a folder is somebody else's.
+		if !inWorkTree(filepath.Dir(d)) {
 			break
-		}
-		if !inWorkTree(d) {
-			break // outside git, a folder above is somebody else's
 		}
 	}
 	return "", missing(dir)
@@ -89,9 +87,4 @@ func inWorkTree(dir string) bool {
 		_, err := os.Lstat(filepath.Join(d, ".git"))
 		return err == nil
 	})
-}
-
-func homeDir() string {
-	home, _ := os.UserHomeDir()
-	return home
 }
