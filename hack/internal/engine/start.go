@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kdev-io/kdev/hack/internal/docker"
+	"github.com/kdev-io/kdev/hack/internal/step"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+const (
+	logFile = "/var/log/kdev-dockerd.log"
+	// startWithin is long: an engine with many containers restores them before it answers.
+	startWithin = 90 * time.Second
+)
+
+// start starts the installed engine, through systemd where that runs the machine, by hand elsewhere.
+func (e *Engine) start(ctx context.Context) error {
+	return e.Log.Do(area, "starting", func() (string, error) {
+		if _, err := os.Stat("/run/systemd/system"); err == nil {
+			if err := step.Run(ctx, step.Command{Args: []string{"systemctl", "restart", "docker"}, Hint: "see: journalctl -u docker"}); err != nil {
+				return "", err
+			}
+			return answer(ctx, nil, "journalctl -u docker")
+		}
+		stale("/var/run/docker.pid", "dockerd")
+		stale("/var/run/docker/containerd/containerd.pid", "containerd")
+		exited, err := daemon(lookDaemon(), logFile)
+		if err != nil {
+			return "", err
+		}
+		return answer(ctx, exited, logFile)
+	})
+}
+
+// daemon starts the engine as nohup and setsid would: it has a session of its own, and its output goes to a file.
+func daemon(path, log string) (exited <-chan error, err error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("opening the engine's log: %w", err)
+	}
+	defer out.Close()
+	cmd := exec.Command(path)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// The wrapper looks for runc, and the engine for its helpers, in folders that a user's PATH may lack.
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the engine: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }() // ends with the engine or with this process, whichever is first
+	return done, nil
+}
+
+// answer waits until the engine answers or is gone.
+func answer(ctx context.Context, exited <-chan error, log string) (string, error) {
+	limit := time.After(startWithin)
+	for {
+		if info, err := docker.Ask(ctx); err == nil {
+			return "Docker " + info.ServerVersion + ", log " + log, nil
+		}
+		failed := &problem.Problem{Code: "offline-engine", Hint: "the whole log: " + log, Output: end(log)}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case err := <-exited:
+			failed.Summary, failed.Err = "the Docker engine ended while it started", err
+			return "", failed
+		case <-limit:
+			failed.Summary = fmt.Sprintf("the Docker engine does not answer after %s", startWithin)
+			return "", failed
+		case <-time.After(200 * time.Millisecond): // the socket has no event to wait for
+		}
+	}
+}
+
+// end is the last lines of a file.
+func end(file string) string {
+	text, _ := os.ReadFile(file)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
+}
+
+// stale removes a pid file whose process is gone or is another program. A killed engine leaves its file behind, and a
+// machine that was restarted has given the number to somebody else; dockerd only asks whether the number is taken.
+func stale(file, program string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		if exe, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm")); err == nil && strings.TrimSpace(string(exe)) == program {
+			return
+		}
+	}
+	os.Remove(file)
+}
+
+// raise sets the limits in folder that are below least to want, and says which.
+func raise(folder string, want, least map[string]int) (changed []string, err error) {
+	for name, value := range want {
+		file := filepath.Join(folder, name)
+		text, readErr := os.ReadFile(file)
+		if readErr != nil {
+			continue
+		}
+		now, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		if now >= least[name] {
+			continue
+		}
+		if writeErr := os.WriteFile(file, []byte(strconv.Itoa(value)), 0o644); writeErr != nil {
+			err = fmt.Errorf("raising %s from %d: %w", name, now, writeErr)
+			continue
+		}
+		changed = append(changed, fmt.Sprintf("%s: %d -> %d", name, now, value))
+	}
+	return changed, err
+}
