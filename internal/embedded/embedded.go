@@ -88,8 +88,14 @@ func find(ctx context.Context, name, arch string) ([]byte, error) {
 			failed = err
 		}
 	}
+	output := ""
+	var compile *compileError
+	if errors.As(failed, &compile) {
+		output = compile.output
+	}
 	return nil, &problem.Problem{
-		Code: "program-missing", Summary: fmt.Sprintf("this kdev was built without %s for linux/%s", name, arch),
+		Output: output,
+		Code:   "program-missing", Summary: fmt.Sprintf("this kdev was built without %s for linux/%s", name, arch),
 		Hint: "build kdev with `make build` in a checkout, or have Go on the PATH and the sources beside the binary", Err: failed,
 	}
 }

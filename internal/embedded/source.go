@@ -38,7 +38,7 @@ func Compile(ctx context.Context, root, name, arch string) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("compile %s for linux/%s: %w\n%s", name, arch, err, bytes.TrimSpace(output))
+		return nil, &compileError{fmt.Sprintf("compile %s for linux/%s", name, arch), string(bytes.TrimSpace(output)), err}
 	}
 	program, err := os.ReadFile(out)
 	if err != nil {
@@ -57,6 +57,15 @@ func Compile(ctx context.Context, root, name, arch string) ([]byte, error) {
 	}
 	return packed.Bytes(), nil
 }
+
+// A compileError keeps what Go printed apart from the one line that says what failed.
+type compileError struct {
+	doing, output string
+	cause         error
+}
+
+func (e *compileError) Error() string { return e.doing + ": " + e.cause.Error() }
+func (e *compileError) Unwrap() error { return e.cause }
 
 // Source is Compile, remembered under the user's cache by what goes in.
 func Source(ctx context.Context, root, name, arch string) ([]byte, error) {

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/moby/moby/client"
 )
 
@@ -109,4 +113,89 @@ func TestEnsure(t *testing.T) {
 			t.Errorf("POST without token: %s", resp.Status)
 		}
 	})
+}
+
+// TestVolume is the way for an engine that does not share the store's folder.
+func TestVolume(t *testing.T) {
+	docker, s := engine(t)
+	ctx := t.Context()
+	e := &ensurer{docker: docker, store: s, progress: func(string) {}}
+	if err := e.prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.find(ctx); err != nil {
+		t.Fatal(err)
+	}
+	e.shared = false
+	t.Cleanup(func() {
+		_, _ = docker.ContainerRemove(context.Background(), e.name, client.ContainerRemoveOptions{Force: true})
+		_, _ = docker.VolumeRemove(context.Background(), e.name, client.VolumeRemoveOptions{})
+	})
+	ep, err := e.create(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The next Ensure keeps to the volume.
+	if again, err := Ensure(ctx, docker, s, nil); err != nil || again.Shared || again.PushHost != ep.PushHost {
+		t.Fatalf("%+v %v", again, err)
+	}
+	img, err := random.Image(1<<16, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := s.PutImage(ctx, "shop/web", "v1", img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ep.Available(ctx, s, "shop/web", digest.String()) {
+		t.Error("available before it was published")
+	}
+	for range 2 {
+		if err := ep.Publish(ctx, s, "shop/web", "v1", digest.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !ep.Available(ctx, s, "shop/web", digest.String()) {
+		t.Error("not available after it was published")
+	}
+	ref, err := name.ParseReference(ep.PushHost+"/shop/web:v1", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := remote.Get(ref); err != nil || back.Digest != digest {
+		t.Errorf("%+v %v, want %s", back, err, digest)
+	}
+
+	// A push by somebody else, taken over without its layers.
+	other, err := random.Image(1<<16, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err = name.ParseReference(ep.PushHost+"/shop/api:build-x", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, other, remote.WithAuth(&authn.Bearer{Token: ep.Token})); err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := other.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ep.Adopt(ctx, s, "shop/api", "build-x", pushed.String()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote.Get(ref); err == nil {
+		t.Error("the build's tag is still there")
+	}
+	back, err := s.Image("shop/api", pushed.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := back.ConfigFile(); err != nil {
+		t.Error(err)
+	}
+	if !ep.Available(ctx, s, "shop/api", pushed.String()) {
+		t.Error("what was pushed is not available")
+	}
 }

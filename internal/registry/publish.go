@@ -98,6 +98,19 @@ func (e *Endpoint) Adopt(ctx context.Context, s *Store, repo, tag, digest string
 		}
 		return s.Untag(repo, tag)
 	}
+	if err := e.fetch(ctx, s, repo, d); err != nil {
+		return fmt.Errorf("take over %s from the registry: %w", repo, err)
+	}
+	resp, err := e.do(ctx, http.MethodDelete, e.url("%s/manifests/%s", repo, tag), nil, 0)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// fetch copies a manifest and its configuration into the store, and those of
+// an index's children; layers stay where they are.
+func (e *Endpoint) fetch(ctx context.Context, s *Store, repo string, d layout.Digest) error {
 	raw, err := e.manifest(ctx, repo, d)
 	if err != nil {
 		return err
@@ -106,23 +119,22 @@ func (e *Endpoint) Adopt(ctx context.Context, s *Store, repo, tag, digest string
 	if err != nil {
 		return err
 	}
+	for _, child := range m.Manifests {
+		if err := e.fetch(ctx, s, repo, child.Digest); err != nil {
+			return err
+		}
+	}
 	if m.Config != nil {
 		config, err := e.blob(ctx, repo, m.Config.Digest)
 		if err != nil {
 			return err
 		}
 		if _, err := s.PutBlob(config); err != nil {
-			return err
+			return diskFull(err)
 		}
 	}
-	if _, err := s.PutPartialManifest(repo, "", m.MediaType, raw); err != nil {
-		return err
-	}
-	resp, err := e.do(ctx, http.MethodDelete, e.url("%s/manifests/%s", repo, tag), nil, 0)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	_, err = s.PutPartialManifest(repo, "", m.MediaType, raw)
+	return err
 }
 
 func (e *Endpoint) manifest(ctx context.Context, repo string, d layout.Digest) ([]byte, error) {
