@@ -31,6 +31,10 @@ type Options struct {
 	Allowed    []string          // contexts that need not be local
 	Progress   func(step string) // may be nil
 
+	// NoCreate makes the absence of a cluster the problem cluster-missing: for
+	// commands that only look or remove.
+	NoCreate bool
+
 	// For a cluster that has to be made:
 	Name      string // "" means DefaultName
 	NodeImage string
@@ -112,7 +116,7 @@ func Create(ctx context.Context, o Options) (*Cluster, error) {
 		if len(nodes) > 0 {
 			return nil, &problem.Problem{Class: problem.Usage, Code: "cluster-exists",
 				Summary: fmt.Sprintf("there is already a cluster %q", m.name()),
-				Hint:    "kdev cluster delete --name " + m.name() + " removes it"}
+				Hint:    "kdev cluster delete " + m.name() + " removes it"}
 		}
 		return m.create(ctx)
 	})

@@ -3,12 +3,17 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kdev-io/kdev/internal/kube"
 )
@@ -97,6 +102,71 @@ func TestRealCluster(t *testing.T) {
 		t.Logf("found in %s", time.Since(started).Round(time.Millisecond))
 	})
 
+	t.Run("informers, exec and streams", func(t *testing.T) {
+		client, err := kube.New("", "kind-deploytest")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		n, err := kube.Watch(ctx, client, "kube-system")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Wait()
+		defer cancel()
+		find := func(prefix string) *corev1.Pod {
+			for {
+				for _, pod := range n.Pods() {
+					if strings.HasPrefix(pod.Name, prefix) && pod.Status.Phase == corev1.PodRunning && pod.Status.ContainerStatuses[0].Ready {
+						return pod
+					}
+				}
+				select {
+				case <-n.Changed():
+				case <-ctx.Done():
+					t.Fatalf("no running pod %s*", prefix)
+				}
+			}
+		}
+		proxy, dns := find("kube-proxy"), find("coredns")
+		if owner := n.Owner(dns).String(); owner != "Deployment/coredns" {
+			t.Errorf("coredns is owned by %s", owner)
+		}
+		var out bytes.Buffer
+		if err := client.Exec(ctx, proxy.Namespace, proxy.Name, "kube-proxy", []string{"cat"}, strings.NewReader("hello"), &out, nil); err != nil || out.String() != "hello" {
+			t.Errorf("exec: %q, %v", out.String(), err)
+		}
+		var exit *kube.ExitError
+		if err := client.Exec(ctx, proxy.Namespace, proxy.Name, "kube-proxy", []string{"sh", "-c", "exit 3"}, nil, &out, nil); !errors.As(err, &exit) || exit.Code != 3 {
+			t.Errorf("exec of a failing command: %v", err)
+		}
+		for i := range 3 {
+			started := time.Now()
+			stream, err := client.DialPod(ctx, dns.Namespace, dns.Name, 8181)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprint(stream, "GET /ready HTTP/1.0\r\n\r\n")
+			answer := make([]byte, len("HTTP/1.0 200 OK"))
+			_, err = io.ReadFull(stream, answer)
+			stream.Close()
+			if err != nil || string(answer) != "HTTP/1.0 200 OK" {
+				t.Errorf("stream %d: %q, %v", i, answer, err)
+			}
+			t.Logf("stream %d answered after %s", i, time.Since(started).Round(time.Microsecond))
+		}
+		stream, err := client.DialPod(ctx, dns.Namespace, dns.Name, 81)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		if _, err := stream.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("a port on which nothing listens: %v", err)
+		}
+	})
+
 	t.Run("settings for an inner loop", func(t *testing.T) {
 		m, err := newManager(options())
 		if err != nil {
@@ -151,6 +221,33 @@ func TestRealCluster(t *testing.T) {
 		if after := withoutEntry(t, "kind-deploytest", first, second); after != before {
 			t.Errorf("kubeconfig changed:\n%s\nwas:\n%s", after, before)
 		}
+	})
+
+	t.Run("deleted though a process in it is frozen", func(t *testing.T) {
+		m, err := newManager(options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.needEngine(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Only cgroup v1 has this trap; elsewhere the script finds no freezer and
+		// the node is an ordinary one.
+		const freeze = `sleep infinity & cd /sys/fs/cgroup/freezer && mkdir trap && echo $! > trap/cgroup.procs && echo FROZEN > trap/freezer.state; exec sleep infinity`
+		image, err := m.nodeImage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cli := m.engine.(*commandLine)
+		if _, err := cli.run(t.Context(), "run", "-d", "--privileged", "--cgroupns=private", "--name", "deploytest-worker", "--label", "io.x-k8s.kind.cluster=deploytest",
+			"--label", "io.x-k8s.kind.role=worker", "--entrypoint", "sh", image, "-c", freeze); err != nil {
+			t.Fatal(err)
+		}
+		started := time.Now()
+		if err := m.engine.remove(t.Context(), []string{"deploytest-worker"}); err != nil {
+			t.Error(err)
+		}
+		t.Logf("removed in %s", time.Since(started).Round(time.Millisecond))
 	})
 
 	t.Run("deleted", func(t *testing.T) {

@@ -51,12 +51,18 @@ func (m *manager) ensureKind(ctx context.Context) (*Cluster, error) {
 			return nil, err
 		}
 		if len(nodes) == 0 {
+			if m.NoCreate {
+				return nil, m.noCluster()
+			}
 			m.say("creating cluster %s", m.name())
 			return m.create(ctx)
 		}
 		c, err := m.revive(ctx, nodes)
 		if c != nil || err != nil {
 			return c, err
+		}
+		if m.NoCreate {
+			return nil, m.noCluster()
 		}
 		m.say("cluster %s was interrupted while it was made: deleting it and making it anew", m.name())
 		if err := m.remove(ctx, nodes); err != nil {
@@ -127,7 +133,7 @@ func (m *manager) notRemote() error {
 	}
 	return &problem.Problem{Class: problem.Usage, Code: "context-not-local", Where: "context " + contextName(m.name()),
 		Summary: fmt.Sprintf("the kubeconfig's %s is a cluster at %s", contextName(m.name()), server.Host),
-		Hint:    "rename that context, or choose another cluster name with --name"}
+		Hint:    "rename it: kubectl config rename-context " + contextName(m.name()) + " another-name"}
 }
 
 // create makes the cluster and waits until it is Ready. What fails or is cut

@@ -77,7 +77,7 @@ func (m *manager) nodeImage(ctx context.Context) (string, error) {
 
 func missingImage(ref string, err error) error {
 	return &problem.Problem{Code: "node-image-missing", Summary: "cannot get the node image " + strings.Split(ref, "@")[0], Err: err,
-		Hint: "check the network and the engine's proxy, or name an image that the engine has with --node-image"}
+		Hint: "check the network and the engine's proxy; `docker pull` should say the same"}
 }
 
 // newestLocal is the newest image on the engine whose tag is of the version.

@@ -91,7 +91,7 @@ func (m *manager) broken(ctx context.Context, c *Cluster, err error) error {
 	}
 	p := &problem.Problem{Class: problem.Timeout, Code: "cluster-broken", Where: "context " + c.Context,
 		Summary: fmt.Sprintf("cluster %q runs, but does not become ready", c.Name), Err: err,
-		Hint: "kdev cluster delete --name " + c.Name + " and kdev up make it anew, without its data"}
+		Hint: "kdev cluster delete " + c.Name + " and kdev up make it anew, without its data"}
 	if len(c.Nodes) > 0 && m.engine != nil {
 		out, err := m.engine.exec(ctx, c.Nodes[0], "journalctl", "--no-pager", "-n", "15", "-u", "kubelet.service", "-o", "cat")
 		if err == nil {
