@@ -76,7 +76,7 @@ func TestAdvertise(t *testing.T) {
 			}
 			server := httptest.NewServer(cluster)
 			defer server.Close()
-			cs, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+			cs, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
 			if err != nil {
 				t.Fatal(err)
 			}
