@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// Env is what a command may see of the world: handed in, so that a test can
+// hand in another one.
+type Env struct {
+	In     io.Reader
+	Out    io.Writer // results
+	Err    io.Writer // progress, warnings, errors
+	Dir    string    // working directory
+	Getenv func(string) string
+}
+
+// exitCode ends the process with a code that a command chose itself, without
+// a message: `diff` that found a difference, `exec` that passes a code on.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// Exit codes that no problem class stands for.
+const exitInterrupted = 130
+
+// Main runs the command line and returns the exit code:
+// 0 done, 1 failed, 2 usage or configuration, 3 rollout failed, 4 timed out,
+// 130 interrupted.
+func Main(ctx context.Context, env Env, args []string) int {
+	ctx, stop := interruptible(ctx, env)
+	defer stop()
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	return report(env.Err, err)
+}
+
+// interruptible returns a context that the first SIGINT or SIGTERM cancels.
+// The second one ends the process at once: whatever hangs, the user gets the
+// terminal back.
+func interruptible(ctx context.Context, env Env) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			fmt.Fprintln(env.Err, "\ninterrupted twice: leaving at once; `kdev down` removes what was deployed")
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		<-ended
+		cancel()
+	}
+}
+
+func newRoot(env Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kdev",
+		Short: "The local development loop for Kubernetes",
+		Long: `kdev brings a project up on a local Kubernetes cluster from the manifests that
+staging and production use, and keeps it true while you edit.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(cmd, err.Error())
+	})
+	root.AddCommand(
+		newUp(env),
+		newDown(env),
+		newCluster(env),
+		newVersion(env),
+	)
+	return root
+}
+
+// usageError is a wrong flag or argument.
+func usageError(cmd *cobra.Command, text string) error {
+	return &problem.Problem{
+		Class:   problem.Usage,
+		Code:    "usage",
+		Summary: text,
+		Hint:    fmt.Sprintf("`%s --help` lists what it takes", cmd.CommandPath()),
+	}
+}
+
+// noArgs refuses arguments with kdev's own kind of error.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, fmt.Sprintf("%s takes no argument, got %q", cmd.CommandPath(), args[0]))
+	}
+	return nil
+}
+
+// report writes err for a person and returns the exit code.
+//
+//	error: WHERE: WHAT: CAUSE
+//	  | the end of the failing command's output
+//	hint: one thing to do
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	var code exitCode
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	for _, e := range each(err) {
+		writeProblem(w, "error: ", e)
+	}
+	switch p := problem.As(err); {
+	case p != nil:
+		return p.ExitCode()
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, context.DeadlineExceeded):
+		return int(problem.Timeout)
+	case strings.HasPrefix(err.Error(), "unknown command"):
+		return int(problem.Usage)
+	}
+	return int(problem.Failed)
+}
+
+// each splits an error that stands for several, so that every one of them gets
+// its own lines and hint.
+func each(err error) []error {
+	if list, ok := err.(config.Problems); ok {
+		return list.Unwrap()
+	}
+	return []error{err}
+}
+
+// writeProblem writes the lines of one problem, the first behind prefix.
+func writeProblem(w io.Writer, prefix string, err error) {
+	fmt.Fprintf(w, "%s%v\n", prefix, err)
+	p := problem.As(err)
+	if p == nil {
+		return
+	}
+	if out := strings.TrimRight(p.Output, "\n"); out != "" {
+		for line := range strings.Lines(out) {
+			fmt.Fprintf(w, "  | %s\n", strings.TrimRight(line, "\n"))
+		}
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", p.Hint)
+	}
+}

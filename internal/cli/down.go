@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+func newDown(env Env) *cobra.Command {
+	var flags projectFlags
+	var o deploy.DownOptions
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Remove what `kdev up` deployed, and nothing else",
+		Long: `Down removes every object that kdev applied for this project and waits until
+it is gone. Persistent volume claims stay, and are named, unless --volumes is
+given. The namespace goes when kdev created it and nothing is left in it.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := flags.load(env)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			find := flags.cluster(p, steps(env))
+			find.NoCreate = true
+			c, err := cluster.Ensure(ctx, find)
+			if p := problem.As(err); p != nil && p.Code == "cluster-missing" {
+				_, err = fmt.Fprintln(env.Out, "there is no local cluster, so nothing is deployed")
+				return err
+			}
+			if err != nil {
+				return err
+			}
+			kc, err := kube.New(c.Kubeconfig, c.Context)
+			if err != nil {
+				return err
+			}
+			defer kc.Close()
+			start := time.Now()
+			report, err := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}).Down(ctx, o)
+			if report != nil {
+				writeDown(env, p.Namespace, report, time.Since(start))
+			}
+			return err
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&o.Volumes, "volumes", false, "remove persistent volume claims too")
+	return cmd
+}
+
+// writeDown says what went and what stays.
+func writeDown(env Env, namespace string, r *deploy.DownReport, elapsed time.Duration) {
+	if len(r.Removed) == 0 && !r.Namespace {
+		fmt.Fprintf(env.Out, "nothing of this project is deployed in namespace %s\n", namespace)
+	} else {
+		fmt.Fprintf(env.Out, "removed %d objects (%s): %s\n", len(r.Removed), took(elapsed), strings.Join(r.Removed, " "))
+	}
+	if len(r.KeptVolumes) > 0 {
+		fmt.Fprintf(env.Out, "kept volumes: %s\nhint: `kdev down --volumes` removes them and their data\n", strings.Join(r.KeptVolumes, " "))
+	}
+	switch {
+	case r.Namespace:
+		fmt.Fprintf(env.Out, "removed namespace %s\n", namespace)
+	case r.KeptNamespace != "":
+		fmt.Fprintf(env.Out, "kept namespace %s: %s\n", namespace, r.KeptNamespace)
+	}
+}

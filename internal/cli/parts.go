@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/build/upstream"
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/sync/transport"
+)
+
+// projectFlags are the flags of every command that works on a project in a
+// cluster.
+type projectFlags struct {
+	context   string
+	namespace string
+}
+
+// add defines the flags on a command.
+func (f *projectFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.context, "context", "", "kubeconfig context (default: the current one if it is local, else kind-kdev)")
+	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", "namespace (default: what kdev.yaml or the manifests say, else the project's name)")
+}
+
+// load finds and reads the project around env.Dir.
+func (f *projectFlags) load(env Env) (*config.Project, error) {
+	root, err := config.Find(env.Dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := config.Load(root, config.LoadOptions{Version: version})
+	if err != nil {
+		return nil, err
+	}
+	if f.namespace != "" {
+		p.Namespace = f.namespace
+	}
+	return p, nil
+}
+
+// parts opens, in order, what a session works with. tell gets a line for each
+// step. The returned function closes everything again, also after an error.
+func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(session.Notice)) (_ *session.Parts, _ func(), err error) {
+	var closers []func()
+	closeAll := func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			closers[i]()
+		}
+	}
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+	step := func(code, text string, start time.Time) {
+		tell(session.Notice{Level: session.Done, Code: code, Text: text, Took: time.Since(start)})
+	}
+	progress := func(text string) { tell(session.Notice{Level: session.Info, Code: "progress", Text: text}) }
+
+	docker, err := client.New(client.FromEnv)
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
+	}
+	closers = append(closers, func() { docker.Close() })
+
+	start := time.Now()
+	c, err := cluster.Ensure(ctx, f.cluster(p, progress))
+	if err != nil {
+		return nil, nil, err
+	}
+	step("cluster", "cluster "+c.Context, start)
+
+	kc, err := kube.New(c.Kubeconfig, c.Context)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, kc.Close)
+
+	start = time.Now()
+	dir, err := registry.DefaultDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := registry.OpenStore(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	endpoint, err := registry.Ensure(ctx, docker, store, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := endpoint.Connect(ctx, docker, c.Nodes, kc.Core.CoreV1()); err != nil {
+		return nil, nil, err
+	}
+	step("registry", "registry "+endpoint.Host, start)
+
+	index, err := tree.Open(p.Root)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, func() { index.Close() })
+
+	liveCtx, stopLive := context.WithCancel(ctx)
+	live, err := kube.Watch(liveCtx, kc, p.Namespace)
+	if err != nil {
+		stopLive()
+		return nil, nil, err
+	}
+	closers = append(closers, func() { stopLive(); live.Wait() })
+
+	platform, err := nodePlatform(ctx, kc)
+	if err != nil {
+		return nil, nil, err
+	}
+	parts := &session.Parts{
+		Cluster:  c,
+		Kube:     kc,
+		Live:     live,
+		Deployer: deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}),
+		Builder:  build.NewDocker(docker, store, endpoint, index),
+		Store:    store,
+		Index:    index,
+		Dial:     transport.Exec(kc.Config),
+		Platform: platform,
+		Provide:  upstream.New(docker, store, endpoint).Provide,
+	}
+	return parts, closeAll, nil
+}
+
+// cluster says which cluster the project wants.
+func (f *projectFlags) cluster(p *config.Project, progress func(string)) cluster.Options {
+	return cluster.Options{
+		Context:  f.context,
+		Allowed:  p.Contexts,
+		Nodes:    p.Cluster.Nodes,
+		Version:  p.Cluster.Version,
+		Progress: progress,
+	}
+}
+
+// nodePlatform is what images are built for: that of the cluster's nodes.
+func nodePlatform(ctx context.Context, kc *kube.Client) (string, error) {
+	nodes, err := kc.Core.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return "", kc.Unreachable(err)
+	}
+	if len(nodes.Items) == 0 {
+		return "", errors.New("the cluster has no node")
+	}
+	info := nodes.Items[0].Status.NodeInfo
+	return info.OperatingSystem + "/" + info.Architecture, nil
+}

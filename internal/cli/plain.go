@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+)
+
+// The rules of the plain face:
+//   - one line per thing that happened: who, glyph, what, how long it took;
+//   - a failure is one line, then its output behind "│", then one hint;
+//   - lines of pods stand between them, with the pod's name in front;
+//   - nothing is rewritten: what was printed stays, so a file of it reads well.
+
+// glyphs begin the text of a notice.
+var glyphs = map[session.Level]string{
+	session.Info: "·", session.Done: "✓", session.Warn: "!", session.Fail: "✗",
+}
+
+// colours of the glyphs, as SGR parameters.
+var colours = map[session.Level]string{
+	session.Info: "2", session.Done: "32", session.Warn: "33", session.Fail: "31",
+}
+
+// lines is a writer that several goroutines share: what is handed to one Write
+// comes out in one piece.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// plain renders notices as lines of text.
+type plain struct {
+	out    io.Writer
+	colour bool
+	width  int // of the column of names
+}
+
+func (f *plain) notice(n session.Notice) {
+	var b strings.Builder
+	who := n.Service
+	if who == "" {
+		who = "kdev"
+	}
+	glyph := glyphs[n.Level]
+	if f.colour {
+		glyph = "\x1b[" + colours[n.Level] + "m" + glyph + "\x1b[0m"
+	}
+	fmt.Fprintf(&b, "%-*s %s %s", f.width, who, glyph, n.Text)
+	if n.Took > 0 {
+		fmt.Fprintf(&b, " (%s)", took(n.Took))
+	}
+	b.WriteByte('\n')
+	if n.Problem != nil {
+		f.problem(&b, n.Problem)
+	}
+	_, _ = io.WriteString(f.out, b.String())
+}
+
+// problem writes what, output and hint, indented under the notice.
+func (f *plain) problem(b *strings.Builder, p *problem.Problem) {
+	pad := strings.Repeat(" ", f.width+3)
+	fmt.Fprintf(b, "%s%v\n", pad, p)
+	if out := strings.TrimRight(p.Output, "\n"); out != "" {
+		for line := range strings.Lines(out) {
+			fmt.Fprintf(b, "%s│ %s\n", pad, strings.TrimRight(line, "\n"))
+		}
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(b, "%shint: %s\n", pad, p.Hint)
+	}
+}
+
+// took writes a duration with the precision that a person cares for.
+func took(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+}

@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/term"
+)
+
+// rolloutPatience is how long `--until ready` gives a rollout that shows a
+// problem: a crash before its database is there mends itself.
+const rolloutPatience = 20 * time.Second
+
+// upOptions are the flags of `kdev up`.
+type upOptions struct {
+	env     Env
+	flags   projectFlags
+	until   string
+	timeout time.Duration
+	output  string
+	plain   bool
+	tui     bool
+	session session.Options
+}
+
+func newUp(env Env) *cobra.Command {
+	o := &upOptions{env: env}
+	cmd := &cobra.Command{
+		Use:   "up [SERVICE…]",
+		Short: "Bring the project up and keep it true while you edit",
+		Long: `Up brings the project up on a local cluster, creating one when there is none:
+it builds what is not built yet, applies the manifests, waits for the rollout,
+forwards ports and shows the logs. Then it watches: a saved file goes into the
+running containers where the Dockerfile says where it belongs, anything else
+that an image depends on builds that service again, and a changed manifest is
+applied. Ctrl-C leaves everything running; "kdev down" removes it.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.session.Services = args
+			if o.until != "" && o.until != "ready" {
+				return usageError(cmd, fmt.Sprintf("--until is ready, not %q", o.until))
+			}
+			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
+				return err
+			}
+			return o.run(cmd.Context())
+		},
+	}
+	o.flags.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.until, "until", "", "leave with exit code 0 when everything is: ready")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "with --until: leave with exit code 4 after this time")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
+	f.BoolVar(&o.plain, "plain", false, "lines of text; the default")
+	f.BoolVar(&o.tui, "dashboard", false, "the terminal dashboard")
+	f.BoolVar(&o.session.NoSync, "no-sync", false, "build images for every change instead of copying files")
+	f.BoolVar(&o.session.NoBuild, "no-build", false, "build nothing: what was built before is used")
+	f.BoolVar(&o.session.NoPorts, "no-ports", false, "forward no ports")
+	cmd.MarkFlagsMutuallyExclusive("plain", "dashboard", "output")
+	return cmd
+}
+
+func (o *upOptions) run(ctx context.Context) error {
+	p, err := o.flags.load(o.env)
+	if err != nil {
+		return err
+	}
+	if err := pickServices(p, o.session.Services); err != nil {
+		return err
+	}
+	o.session.Project = p
+	o.session.NoWatch = o.until != ""
+
+	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
+	if o.tui && !facts.TTY {
+		return &problem.Problem{Class: problem.Usage, Code: "no-terminal", Summary: "the dashboard needs a terminal", Hint: "leave out --dashboard, or use --output json"}
+	}
+	face, err := o.face(p, facts)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	for _, d := range p.Detected {
+		face.notice(session.Notice{Time: started, Level: session.Info, Code: "detected", Text: d})
+	}
+	err = o.with(ctx, p, face)
+	return errors.Join(err, face.close())
+}
+
+// with opens what a session needs, runs it under the face and says how it ended.
+func (o *upOptions) with(ctx context.Context, p *config.Project, face face) error {
+	parts, closeParts, err := o.flags.parts(ctx, p, face.notice)
+	if err != nil {
+		return err
+	}
+	defer closeParts()
+	s := session.New(o.session, *parts)
+	s.OnNotice(face.notice)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	var outcome error
+	work.Go(func() {
+		outcome = s.Run(ctx)
+		cancel()
+	})
+	faceErr := face.show(ctx, s, parts)
+	if faceErr == nil && o.until != "" {
+		faceErr = o.await(ctx, s)
+	} else if faceErr == nil {
+		<-ctx.Done()
+	}
+	interrupted := ctx.Err() != nil
+	cancel()
+	work.Wait()
+	o.leave(s, face)
+	switch {
+	case outcome != nil:
+		return outcome
+	case faceErr != nil:
+		return faceErr
+	case interrupted:
+		return exitCode(exitInterrupted)
+	}
+	return nil
+}
+
+// pickServices refuses names that the project does not have.
+func pickServices(p *config.Project, names []string) error {
+	for _, name := range names {
+		if _, ok := p.Service(name); ok {
+			continue
+		}
+		var have []string
+		for _, s := range p.Services {
+			have = append(have, s.Name)
+		}
+		return &problem.Problem{Class: problem.Usage, Code: "service-unknown", Summary: fmt.Sprintf("there is no service %q", name),
+			Hint: "there are: " + strings.Join(have, ", ")}
+	}
+	return nil
+}
+
+// await returns when everything is ready, or when it is known that it will not
+// be: at once for a build or a manifest, which nothing but an edit mends, after
+// a while for a rollout.
+func (o *upOptions) await(ctx context.Context, s *session.Session) error {
+	changed, stop := s.Subscribe()
+	defer stop()
+	timeout := time.NewTimer(o.timeout)
+	defer timeout.Stop()
+	patience := time.NewTimer(rolloutPatience)
+	patience.Stop()
+	defer patience.Stop()
+	failing := false
+	for {
+		st := s.State()
+		if st.Ready {
+			return nil
+		}
+		p, final := hopeless(st)
+		if final {
+			return p
+		}
+		if (p != nil) != failing {
+			failing = p != nil
+			patience.Stop()
+			if failing {
+				patience.Reset(rolloutPatience)
+			}
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			if p != nil {
+				return p
+			}
+		case <-timeout.C:
+			return notReady(st, o.timeout)
+		case <-ctx.Done():
+			return nil // the caller knows why
+		}
+	}
+}
+
+// hopeless finds a problem and says whether waiting is no use.
+func hopeless(st *session.State) (p *problem.Problem, final bool) {
+	if st.Problem != nil {
+		return st.Problem, true
+	}
+	for _, svc := range st.Services {
+		if svc.Phase == session.Building {
+			return nil, false // it may yet fail, and then the first failure is told with it
+		}
+	}
+	for _, svc := range st.Services {
+		if svc.Phase != session.FailedPhase {
+			continue
+		}
+		if svc.Problem.Class != problem.Rollout {
+			return svc.Problem, true
+		}
+		if p == nil {
+			p = svc.Problem
+		}
+	}
+	return p, false
+}
+
+// notReady is the problem of a timeout: what is missing, and why as far as known.
+func notReady(st *session.State, after time.Duration) error {
+	var missing []string
+	var cause error
+	for _, svc := range st.Services {
+		if svc.Phase == session.Ready {
+			continue
+		}
+		what := svc.Name + " is " + string(svc.Phase)
+		if svc.Waiting != "" {
+			what += " (waits for " + svc.Waiting + ")"
+		}
+		missing = append(missing, what)
+		if svc.Problem != nil && cause == nil {
+			cause = svc.Problem
+		}
+	}
+	return &problem.Problem{
+		Class: problem.Timeout, Code: "not-ready", Err: cause,
+		Summary: fmt.Sprintf("not ready after %s: %s", took(after), strings.Join(missing, ", ")),
+		Hint:    "`kdev up` without --until goes on waiting and shows why; --timeout gives it longer",
+	}
+}
+
+// leave says what stays behind and how to get rid of it.
+func (o *upOptions) leave(s *session.Session, face face) {
+	st := s.State()
+	for _, svc := range st.Services {
+		if n := len(svc.Ahead); n > 0 {
+			face.notice(session.Notice{Level: session.Info, Service: svc.Name, Code: "ahead",
+				Text: fmt.Sprintf("newer in the containers than in the image: %s", few(svc.Ahead))})
+		}
+	}
+	if st.Deployed {
+		face.notice(session.Notice{Level: session.Info, Code: "left", Text: fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, st.Namespace)})
+	}
+}
+
+// few names the first of many.
+func few(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -1,0 +1,235 @@
+package session
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/mirror"
+)
+
+// containerKey names a container for as long as its pod lives.
+type containerKey struct{ pod, container string }
+
+// clusterChanged says that the informers hold something new.
+type clusterChanged struct{}
+
+func (clusterChanged) apply(l *loop) {
+	for _, svc := range l.services {
+		l.containersChanged(svc)
+	}
+}
+
+// containersChanged hands the mirror the containers of svc that run an image
+// of ours made from the Dockerfile as it is now. Others are about to be
+// replaced: their files belong to another mapping.
+func (l *loop) containersChanged(svc *service) {
+	if !svc.built || svc.plan == nil || l.s.opts.NoSync {
+		return
+	}
+	var list []mirror.Container
+	seen := map[containerKey]bool{}
+	for _, pod := range l.pods(svc) {
+		if pod.DeletionTimestamp != nil || pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		ids := map[string]string{}
+		for _, st := range pod.Status.ContainerStatuses {
+			ids[st.Name] = st.ContainerID
+		}
+		for _, c := range pod.Spec.Containers {
+			held, ok := l.heldBy(svc, c.Image)
+			if !ok {
+				continue
+			}
+			key := containerKey{pod.Name, c.Name}
+			seen[key] = true
+			if svc.sync[key] == nil {
+				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.Name}
+			}
+			list = append(list, mirror.Container{
+				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
+				Name: c.Name, ID: ids[c.Name], HasAgent: true, Image: held,
+			})
+		}
+	}
+	for key := range svc.sync {
+		if !seen[key] {
+			delete(svc.sync, key)
+			delete(svc.syncErr, key)
+		}
+	}
+	l.s.mirror.SetContainers(svc.Name, list)
+}
+
+// heldBy returns what the image behind ref holds under the paths that can be
+// synced, by container path.
+func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
+	digest := digestOf(ref)
+	if digest == "" {
+		return nil, false
+	}
+	if h, ok := svc.held[digest]; ok && h.options == svc.options {
+		return h.files, true
+	}
+	record, ok := build.LoadRecord(l.s.parts.Store, digest)
+	if !ok || record.Service != svc.Name || record.Options != svc.options {
+		return nil, false
+	}
+	files := map[string]engine.File{}
+	for _, in := range record.Inputs {
+		v := svc.plan.Explain(in.Path)
+		if v.Action != dockerfile.Sync {
+			continue
+		}
+		sum, known := parseSum(in)
+		if !known {
+			continue // the image's content is not known: the container is asked
+		}
+		for _, dest := range v.Dests {
+			files[dest] = engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
+		}
+	}
+	svc.held = map[string]heldFiles{digest: {svc.options, files}}
+	return files, true
+}
+
+// heldFiles is the content of one image for one state of the Dockerfile.
+type heldFiles struct {
+	options string
+	files   map[string]engine.File
+}
+
+// syncStarted says that a batch was handed to the mirror.
+type syncStarted struct {
+	service string
+	batch   batchTimes
+}
+
+func (e syncStarted) apply(l *loop) {
+	svc := l.byName[e.service]
+	svc.lastBatch = &e.batch
+	for _, path := range e.batch.paths {
+		if l.unchanged(svc, path) {
+			delete(svc.ahead, path)
+		} else {
+			svc.ahead[path] = true
+		}
+	}
+	l.tellSynced(svc)
+}
+
+// syncHappened is an event of the mirror.
+type syncHappened struct{ event mirror.Event }
+
+func (e syncHappened) apply(l *loop) {
+	svc := l.byName[e.event.Service]
+	if svc == nil {
+		return
+	}
+	key := containerKey{e.event.Pod, e.event.Container}
+	st := svc.sync[key]
+	if st == nil {
+		return // its pod went in the meantime
+	}
+	switch e.event.Kind {
+	case mirror.Connected:
+		st.Connected = true
+	case mirror.Lost:
+		st.Connected = false
+	case mirror.Synced:
+		st.Connected = true
+		st.Generation = e.event.Generation
+		st.files += e.event.Files
+		st.bytes += e.event.Bytes
+		st.Lag = e.event.Took
+		delete(svc.syncErr, key)
+		l.tellSynced(svc)
+	case mirror.Failed:
+		p := e.event.Problem
+		if old := svc.syncErr[key]; old != nil && old.Error() == p.Error() {
+			return // told already; the mirror tries again
+		}
+		svc.syncErr[key] = p
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
+	}
+}
+
+// tellSynced tells once that the newest batch is in every container.
+func (l *loop) tellSynced(svc *service) {
+	b := svc.lastBatch
+	if b == nil || len(svc.sync) == 0 {
+		return
+	}
+	files := 0
+	for _, st := range svc.sync {
+		if st.Generation < b.generation {
+			return
+		}
+		files += st.files
+		st.files, st.bytes = 0, 0
+	}
+	svc.lastBatch = nil
+	if files == 0 {
+		return // the containers held it already
+	}
+	svc.took = time.Since(b.saved)
+	what := b.paths[0]
+	if n := len(b.paths); n > 1 {
+		what = fmt.Sprintf("%d files", n)
+	}
+	where := "1 container"
+	if n := len(svc.sync); n > 1 {
+		where = fmt.Sprintf("%d containers", n)
+	}
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("synced %s to %s", what, where), Took: svc.took})
+}
+
+// pods lists the pods that the workloads of svc own.
+func (l *loop) pods(svc *service) []*corev1.Pod {
+	var pods []*corev1.Pod
+	for _, pod := range l.s.parts.Live.Pods() {
+		owner := l.s.parts.Live.Owner(pod)
+		for _, w := range svc.workloads {
+			if owner.Kind == w.Kind && owner.Name == w.Name {
+				pods = append(pods, pod)
+			}
+		}
+	}
+	return pods
+}
+
+// parseSum reads the content hash of an input; links and folders have none.
+func parseSum(in build.Input) (sum tree.Digest, ok bool) {
+	if !in.Mode.IsRegular() {
+		return sum, true
+	}
+	n, err := hex.Decode(sum[:], []byte(in.Digest))
+	return sum, err == nil && n == len(sum)
+}
+
+// digestOf returns the digest of a reference, empty where it has none.
+func digestOf(ref string) string {
+	_, digest, _ := strings.Cut(ref, "@")
+	return digest
+}
+
+func parseDigest(s string) (v1.Hash, error) { return v1.NewHash(s) }
+
+// hooks turns the configuration's onSync rules into the mirror's.
+func hooks(rules []config.OnSync) []mirror.Hook {
+	var hooks []mirror.Hook
+	for _, r := range rules {
+		hooks = append(hooks, mirror.Hook{Paths: r.Paths, Run: r.Run, Restart: r.Restart, Signal: r.Signal})
+	}
+	return hooks
+}

@@ -1,0 +1,202 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// agentPrefix is how a dev image starts a process: what its entrypoint begins
+// with, and so what a manifest's own command must begin with too.
+var agentPrefix = []string{"/.kdev/agent", "run", "--"}
+
+// images lists our services' images for injection.
+func (l *loop) images() []deploy.Image {
+	var images []deploy.Image
+	for _, svc := range l.services {
+		if !svc.built {
+			continue
+		}
+		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: agentPrefix})
+	}
+	return images
+}
+
+// findUses learns from the manifests which workloads belong to which service.
+// A workload whose images kdev does not build is a service of its own.
+func (l *loop) findUses() {
+	injection := deploy.Inject(deploy.Copy(l.objects), l.images())
+	taken := map[deploy.Ref]bool{}
+	for _, svc := range l.services {
+		svc.workloads = nil
+		for _, use := range injection.Uses[svc.Name] {
+			taken[use.Object] = true
+			svc.workloads = appendNew(svc.workloads, use.Object)
+		}
+	}
+	for _, name := range injection.Unused {
+		l.s.tell(Notice{Level: Warn, Service: name, Code: "image-unused", Text: "no manifest uses its image: it is built for nothing"})
+	}
+	for _, look := range injection.Lookalikes {
+		l.s.tell(Notice{Level: Warn, Code: "image-lookalike", Text: look})
+	}
+	for _, o := range l.objects {
+		ref := deploy.RefOf(o)
+		if !deploy.IsWorkload(o) || taken[ref] {
+			continue
+		}
+		svc, ok := l.byName[ref.Name]
+		if !ok {
+			svc = l.newService(config.Service{Name: ref.Name})
+		}
+		svc.workloads = appendNew(svc.workloads, ref)
+	}
+}
+
+func appendNew(refs []deploy.Ref, ref deploy.Ref) []deploy.Ref {
+	for _, r := range refs {
+		if r == ref {
+			return refs
+		}
+	}
+	return append(refs, ref)
+}
+
+// provided says that the images of others are where the nodes find them.
+type provided struct {
+	err  error
+	took time.Duration
+}
+
+// provide looks for images of others that the manifests name.
+func (l *loop) provide() {
+	ours := l.images()
+	var refs []string
+	for _, ref := range deploy.ImageRefs(l.objects) {
+		if !slices.ContainsFunc(ours, func(im deploy.Image) bool { return im.Matches(ref) }) {
+			refs = append(refs, ref)
+		}
+	}
+	if l.providing || len(refs) == 0 {
+		return
+	}
+	l.providing = true
+	l.work.Go(func() {
+		start := time.Now()
+		err := l.s.parts.Provide(l.ctx, refs, func(text string) {
+			l.s.post(l.ctx, notice{Notice{Level: Info, Code: "image-copying", Text: text}})
+		})
+		l.s.post(l.ctx, provided{err, time.Since(start)})
+	})
+}
+
+func (e provided) apply(l *loop) {
+	l.providing = false
+	if e.err != nil {
+		// Not fatal: the nodes may be able to pull them. If not, the rollout says so.
+		l.s.tell(Notice{Level: Warn, Code: "image-copy-failed", Text: "images of this machine could not be handed to the cluster", Problem: asProblem(e.err, "image-copy-failed", "")})
+	}
+}
+
+// applyDone is the end of one Apply.
+type applyDone struct {
+	applied *deploy.Applied
+	whole   bool // every object was among them
+	took    time.Duration
+	err     error
+}
+
+// apply writes every object whose images are known. Services that are still
+// being built for the first time come later and hold up nobody.
+func (l *loop) apply() {
+	l.applyAgain = false
+	unknown := map[deploy.Ref]bool{}
+	for _, svc := range l.services {
+		if !svc.built || svc.ref != "" {
+			continue
+		}
+		for _, ref := range svc.workloads {
+			unknown[ref] = true
+		}
+	}
+	objects := deploy.Copy(l.objects)
+	deploy.Inject(objects, l.images())
+	var now []*deploy.Object
+	for _, o := range objects {
+		if !unknown[deploy.RefOf(o)] {
+			now = append(now, o)
+		}
+	}
+	if len(now) == 0 {
+		return
+	}
+	l.applying = true
+	whole := len(now) == len(objects)
+	l.work.Go(func() {
+		start := time.Now()
+		applied, err := l.s.parts.Deployer.Apply(l.ctx, now)
+		l.s.post(l.ctx, applyDone{applied, whole, time.Since(start), err})
+	})
+}
+
+func (e applyDone) apply(l *loop) {
+	l.applying = false
+	l.deployed = true
+	if e.err != nil {
+		l.applyErr = asProblem(e.err, "apply-failed", "")
+		l.s.tell(Notice{Level: Fail, Code: "apply-failed", Text: "applying the manifests failed", Took: e.took, Problem: l.applyErr})
+		return
+	}
+	l.applyErr = nil
+	if e.whole {
+		l.applied = true
+	}
+	if n := len(e.applied.Created) + len(e.applied.Changed); n > 0 {
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %d objects (%d created, %d changed, %d unchanged)",
+			n, len(e.applied.Created), len(e.applied.Changed), len(e.applied.Unchanged)), Took: e.took})
+	} else if e.whole {
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("%d objects unchanged", len(e.applied.Unchanged)), Took: e.took})
+	}
+}
+
+// pruneDone is the end of one Prune.
+type pruneDone struct {
+	removed []string
+	err     error
+}
+
+// prune removes what left the manifests, once the rollout that replaced it is
+// ready.
+func (l *loop) prune() {
+	if !l.applied {
+		return
+	}
+	l.pruned = true
+	objects := l.objects
+	l.work.Go(func() {
+		removed, err := l.s.parts.Deployer.Prune(l.ctx, objects)
+		l.s.post(l.ctx, pruneDone{removed, err})
+	})
+}
+
+func (e pruneDone) apply(l *loop) {
+	if e.err != nil {
+		l.s.tell(Notice{Level: Warn, Code: "prune-failed", Text: "what left the manifests could not be removed", Problem: asProblem(e.err, "prune-failed", "")})
+		return
+	}
+	for _, what := range e.removed {
+		l.s.tell(Notice{Level: Done, Code: "pruned", Text: "removed " + what + ": it left the manifests"})
+	}
+}
+
+// blocked returns what keeps the whole project from being applied.
+func (l *loop) blocked() *problem.Problem {
+	if l.rendered != nil {
+		return l.rendered
+	}
+	return l.applyErr
+}

@@ -1,0 +1,382 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/mirror"
+	"github.com/kdev-io/kdev/watch"
+)
+
+// filesChanged is one batch of the watcher.
+type filesChanged struct{ batch watch.Batch }
+
+// apply asks for each changed path what it means: the manifests are rendered
+// again, a service is built again, a file goes to the containers, or nothing.
+func (e filesChanged) apply(l *loop) {
+	l.generation = e.batch.Generation
+	manifests := false
+	for _, c := range e.batch.Changes {
+		if l.isConfig(c.Path) {
+			l.configChanged()
+			continue
+		}
+		owned := false
+		for _, svc := range l.services {
+			if svc.built && l.serviceChanged(svc, c.Path, e.batch) {
+				owned = true
+			}
+		}
+		if !owned && l.manifests.Reads(filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(c.Path))) {
+			manifests = true
+		}
+	}
+	if manifests {
+		l.s.tell(Notice{Level: Info, Code: "manifests-changed", Text: "manifests changed"})
+		l.render()
+	}
+	for _, svc := range l.services {
+		if svc.files != nil {
+			svc.files.flush()
+		}
+	}
+}
+
+// isConfig says whether a path of the project is part of its configuration.
+func (l *loop) isConfig(changed string) bool {
+	return slices.Contains(l.s.opts.Project.Files, filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed)))
+}
+
+// configChanged checks a saved kdev.yaml, so that a mistake is told when it is made.
+func (l *loop) configChanged() {
+	_, err := config.Load(l.s.opts.Project.Root, config.LoadOptions{})
+	if err != nil {
+		l.s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration has a mistake; the one from the start goes on", Problem: asProblem(err, "config-invalid", "")})
+		return
+	}
+	l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the configuration changed: leave and run `kdev up` again to use it"})
+}
+
+// serviceChanged does what the change of one path (relative to the project)
+// asks of one service and says whether the path is any of its business.
+func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) bool {
+	if l.isRecipe(svc, changed) {
+		l.recipeChanged(svc, changed)
+		return true
+	}
+	rel, ok := l.inContext(svc, changed)
+	if !ok || svc.plan == nil {
+		return false
+	}
+	switch v := svc.plan.Explain(rel); v.Action {
+	case dockerfile.Rebuild:
+		if !l.unchanged(svc, rel) {
+			l.needBuild(svc, fmt.Sprintf("%s changed: %s", changed, v.Why))
+		}
+		return true
+	case dockerfile.Sync:
+		if l.s.opts.NoSync {
+			if !l.unchanged(svc, rel) {
+				l.needBuild(svc, changed+" changed, and syncing is off")
+			}
+			return true
+		}
+		if svc.files != nil {
+			svc.files.mark(rel, v.Dests, batch)
+		}
+		return true
+	}
+	return false
+}
+
+// explicitSources lists what COPY lines name, relative to the project: watched
+// even where git ignores it (`COPY dist /app`). A line that takes the whole
+// context names nothing.
+func (l *loop) explicitSources() []string {
+	var paths []string
+	for _, svc := range l.services {
+		if svc.plan == nil {
+			continue
+		}
+		for _, src := range svc.plan.Sources() {
+			if src != "." && src != "*" && src != "./" {
+				paths = append(paths, l.indexPath(svc, src))
+			}
+		}
+	}
+	return paths
+}
+
+// contexts lists the build contexts, for what their .dockerignore leaves out.
+func (l *loop) contexts() []watch.Context {
+	var all []watch.Context
+	for _, svc := range l.services {
+		if svc.built {
+			all = append(all, watch.Context{Dir: svc.spec.Context, Dockerfile: svc.spec.Dockerfile})
+		}
+	}
+	return all
+}
+
+// isRecipe says whether changed decides how svc is built: its Dockerfile or
+// the file that says what the build does not see.
+func (l *loop) isRecipe(svc *service, changed string) bool {
+	abs := filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed))
+	switch abs {
+	case svc.spec.Dockerfile, svc.spec.Dockerfile + ".dockerignore", filepath.Join(svc.spec.Context, ".dockerignore"):
+		return true
+	}
+	return false
+}
+
+func (l *loop) recipeChanged(svc *service, changed string) {
+	was := svc.options
+	had := svc.problem
+	svc.loadPlan()
+	if svc.problem != nil {
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: changed + " cannot be used", Problem: svc.problem})
+		return
+	}
+	if svc.options == was && had == nil {
+		return // saved, but the same to the build
+	}
+	l.needBuild(svc, changed+" changed")
+}
+
+// inContext turns a path of the project into one of svc's build context.
+func (l *loop) inContext(svc *service, changed string) (string, bool) {
+	dir, err := filepath.Rel(l.s.opts.Project.Root, svc.spec.Context)
+	if err != nil {
+		return "", false
+	}
+	dir = filepath.ToSlash(dir)
+	if dir == "." {
+		return changed, true
+	}
+	return strings.CutPrefix(changed, dir+"/")
+}
+
+// unchanged says whether the image that is to run already holds rel as it is
+// now: saving a file without changing it, or changing it back, builds nothing.
+func (l *loop) unchanged(svc *service, rel string) bool {
+	if svc.record == nil || svc.build != nil {
+		return false
+	}
+	held, ok := recorded(svc.record, rel)
+	entry, exists, err := l.s.parts.Index.Stat(l.indexPath(svc, rel))
+	if err != nil || exists != ok {
+		return false
+	}
+	if !exists {
+		return true
+	}
+	if !entry.Mode.IsRegular() || held.Mode.Perm() != entry.Mode.Perm() {
+		return false
+	}
+	sum, err := l.s.parts.Index.Hash(l.ctx, entry.Path)
+	return err == nil && sum.String() == held.Digest
+}
+
+// recorded finds what an image was made from at a path of the context.
+func recorded(r *build.Record, rel string) (build.Input, bool) {
+	i, ok := slices.BinarySearchFunc(r.Inputs, rel, func(in build.Input, path string) int { return strings.Compare(in.Path, path) })
+	if !ok {
+		return build.Input{}, false
+	}
+	return r.Inputs[i], true
+}
+
+// indexPath turns a path of svc's context into one of the index.
+func (l *loop) indexPath(svc *service, rel string) string {
+	dir, err := filepath.Rel(l.s.parts.Index.Root(), svc.spec.Context)
+	if err != nil {
+		return rel
+	}
+	return path.Join(filepath.ToSlash(dir), rel)
+}
+
+// desire hands the mirror every file of svc that can be synced, as it is now,
+// and from then on what changes.
+func (l *loop) desire(svc *service) {
+	if l.s.opts.NoSync || svc.plan == nil {
+		return
+	}
+	if svc.files != nil {
+		svc.files.cancel()
+	}
+	ctx, cancel := context.WithCancel(l.ctx)
+	f := &feeder{
+		s: l.s, cancel: cancel, service: svc.Name, plan: svc.plan,
+		hooks: hooks(svc.OnSync), wake: make(chan struct{}, 1), modes: map[string]fs.FileMode{},
+		local: func(rel string) string { return l.indexPath(svc, rel) },
+	}
+	svc.files = f
+	generation := l.generation
+	l.work.Go(func() {
+		defer cancel()
+		f.run(ctx, generation)
+	})
+}
+
+// batchTimes remembers what the newest synced batch of a service is about.
+type batchTimes struct {
+	generation uint64
+	saved      time.Time
+	paths      []string
+}
+
+// A feeder turns changed paths of one service into updates of the mirror, in
+// order and off the loop: hashing a large file must not hold up the others.
+// Paths that change again while they wait are looked at once.
+type feeder struct {
+	s       *Session
+	cancel  context.CancelFunc
+	service string
+	plan    *dockerfile.Plan
+	hooks   []mirror.Hook
+	local   func(rel string) string // path in the context → path in the index
+
+	modes map[string]fs.FileMode // container path → what --chmod says; run's alone
+
+	wake    chan struct{}
+	mu      sync.Mutex
+	pending map[string][]string // path in the context → container paths
+	batch   watch.Batch         // the newest one that marked a path
+}
+
+// mark notes that a path of the context changed and where it belongs.
+func (f *feeder) mark(rel string, dests []string, batch watch.Batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending == nil {
+		f.pending = map[string][]string{}
+	}
+	f.pending[rel] = dests
+	f.batch = batch
+}
+
+// flush lets the marked paths go.
+func (f *feeder) flush() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *feeder) take() (map[string][]string, watch.Batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pending
+	f.pending = nil
+	return p, f.batch
+}
+
+func (f *feeder) run(ctx context.Context, generation uint64) {
+	if err := f.whole(ctx, generation); err != nil {
+		f.fail(ctx, err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		pending, batch := f.take()
+		if len(pending) == 0 {
+			continue
+		}
+		if err := f.update(ctx, pending, batch); err != nil {
+			f.fail(ctx, err)
+		}
+	}
+}
+
+func (f *feeder) fail(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	f.s.post(ctx, notice{Notice{Level: Fail, Service: f.service, Code: "sync-failed", Text: "reading changed files failed", Problem: asProblem(err, "sync-read", f.service)}})
+}
+
+// whole reads all that the Dockerfile maps.
+func (f *feeder) whole(ctx context.Context, generation uint64) error {
+	placed, err := f.plan.Placements(ctx, f.s.parts.Index)
+	if err != nil {
+		return err
+	}
+	files := make(map[string]engine.File, len(placed))
+	for dest, p := range placed {
+		file, err := f.file(ctx, p.Local)
+		if err != nil {
+			return err
+		}
+		if file == nil {
+			continue
+		}
+		if p.Mode != nil {
+			f.modes[dest] = *p.Mode
+			file.Mode = file.Mode&^fs.ModePerm | *p.Mode
+		}
+		files[dest] = *file
+	}
+	f.s.mirror.SetDesired(f.service, generation, files, f.hooks)
+	return nil
+}
+
+// update reads what changed.
+func (f *feeder) update(ctx context.Context, pending map[string][]string, batch watch.Batch) error {
+	changed := map[string]*engine.File{}
+	for _, rel := range slices.Sorted(maps.Keys(pending)) {
+		file, err := f.file(ctx, f.local(rel))
+		if err != nil {
+			return err
+		}
+		for _, dest := range pending[rel] {
+			changed[dest] = f.with(file, dest)
+		}
+	}
+	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks)
+	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, batch.Time, slices.Sorted(maps.Keys(pending))}})
+	return nil
+}
+
+// with gives a file the mode that --chmod gives it at dest.
+func (f *feeder) with(file *engine.File, dest string) *engine.File {
+	mode, ok := f.modes[dest]
+	if file == nil || !ok {
+		return file
+	}
+	other := *file
+	other.Mode = other.Mode&^fs.ModePerm | mode
+	return &other
+}
+
+// file describes one local path as it is now; nil when it is gone.
+func (f *feeder) file(ctx context.Context, local string) (*engine.File, error) {
+	entry, ok, err := f.s.parts.Index.Stat(local)
+	if err != nil || !ok {
+		return nil, err
+	}
+	file := engine.File{Mode: entry.Mode, Size: entry.Size, Link: entry.Link, MTime: entry.MTime, Local: local}
+	if entry.Mode.IsRegular() {
+		if file.Digest, err = f.s.parts.Index.Hash(ctx, local); err != nil {
+			if _, still, _ := f.s.parts.Index.Stat(local); !still {
+				return nil, nil // removed while it was read
+			}
+			return nil, err
+		}
+	}
+	return &file, nil
+}

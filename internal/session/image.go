@@ -1,0 +1,81 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// A choice says which image a service is to run and why: the image of record,
+// when all that differs from it can be synced, else a new one.
+type choice struct {
+	keep   string // reference to go on running; empty: build
+	record *build.Record
+	why    string
+	ahead  []string // paths that differ from keep and can be synced
+}
+
+// choose compares the local tree with the image that runs now. live is its
+// reference, empty when nothing runs.
+func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *dockerfile.Plan, spec build.Spec, live string) (choice, error) {
+	if live == "" {
+		return choice{why: "nothing runs yet"}, nil
+	}
+	digest := digestOf(live)
+	record, ok := build.LoadRecord(store, digest)
+	if !ok {
+		return choice{why: "what runs is not of this store"}, nil
+	}
+	if h, err := parseDigest(digest); err != nil || !store.Has(h) {
+		return choice{why: "what runs is no longer in the store"}, nil
+	}
+	options, err := build.OptionsHash(spec)
+	if err != nil {
+		return choice{}, err
+	}
+	if options != record.Options {
+		return choice{why: "the Dockerfile or the build's options changed"}, nil
+	}
+	inputs, err := build.Inputs(ctx, spec, index)
+	if err != nil {
+		return choice{}, err
+	}
+	var ahead []string
+	for _, path := range differing(record.Inputs, inputs) {
+		v := plan.Explain(path)
+		if v.Action == dockerfile.Rebuild {
+			return choice{why: fmt.Sprintf("%s changed: %s", path, v.Why)}, nil
+		}
+		if v.Action == dockerfile.Sync {
+			ahead = append(ahead, path)
+		}
+	}
+	return choice{keep: live, record: record, ahead: ahead, why: "what runs is current"}, nil
+}
+
+// differing names the paths that two lists of inputs do not have in common or
+// not alike, sorted.
+func differing(old, new []build.Input) []string {
+	was := make(map[string]build.Input, len(old))
+	for _, in := range old {
+		was[in.Path] = in
+	}
+	var paths []string
+	for _, in := range new {
+		o, ok := was[in.Path]
+		if !ok || o != in {
+			paths = append(paths, in.Path)
+		}
+		delete(was, in.Path)
+	}
+	for path := range was {
+		paths = append(paths, path)
+	}
+	sort.Strings(paths)
+	return paths
+}

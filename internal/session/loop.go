@@ -1,0 +1,372 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// An event is something that happened. apply runs in the loop's goroutine and
+// is the only way in which the loop's fields change; it starts work but never
+// waits for any.
+type event interface{ apply(*loop) }
+
+// A loop is the session's one mutable state. Nothing in it is locked, because
+// only Run's goroutine touches it.
+type loop struct {
+	s    *Session
+	ctx  context.Context
+	work *sync.WaitGroup
+
+	services []*service
+	byName   map[string]*service
+
+	objects   []*deploy.Object  // the last render that worked; nil before
+	manifests *deploy.Manifests // the last render, for which files it read
+	rendering bool
+	rerender  bool // manifests changed while rendering
+	rendered  *problem.Problem
+
+	providing  bool // images of others are on their way to the registry
+	applying   bool
+	applyAgain bool // something that Apply writes changed since it was started
+	applied    bool // everything was applied once
+	deployed   bool // something was
+	applyErr   *problem.Problem
+	pruned     bool // nothing is left to prune since the last apply
+
+	generation uint64 // of the last batch of files
+	ready      bool
+	forwarders []*forwarder
+}
+
+// A service is one config.Service or one workload of the manifests that no
+// config.Service builds.
+type service struct {
+	config.Service
+	built bool // kdev builds its image
+	spec  build.Spec
+	plan  *dockerfile.Plan
+
+	ref     string // image that is to run; empty while unknown
+	record  *build.Record
+	ahead   map[string]bool // paths of the context that differ from the image's and are synced
+	options string          // build.OptionsHash of the tree as it is now
+	problem *problem.Problem
+
+	deciding bool
+	dirty    string // why a new image is needed; empty when none is
+	build    *buildRun
+	builds   int // started so far: names a build
+
+	workloads []deploy.Ref // of the manifests
+	held      map[string]heldFiles
+	told      string // the last rollout problem that was told
+	wasReady  bool
+	since     time.Time // when it last stopped being ready
+	files     *feeder
+	sync      map[containerKey]*Sync
+	syncErr   map[containerKey]*problem.Problem
+	lastBatch *batchTimes
+	took      time.Duration
+}
+
+// buildRun is a build under way.
+type buildRun struct {
+	id     int
+	why    string
+	start  time.Time
+	cancel context.CancelFunc
+}
+
+func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}}
+	for _, cs := range s.opts.Project.Services {
+		svc := l.newService(cs)
+		if !svc.built {
+			continue
+		}
+		svc.spec = build.Spec{
+			Project: s.opts.Project.Name, Service: svc.Name, Root: s.opts.Project.Root,
+			Context: cs.Build.Context, Dockerfile: cs.Build.Dockerfile,
+			Target: cs.Build.Target, Args: cs.Build.Args,
+			Platform: s.parts.Platform, Dev: true,
+		}
+		svc.loadPlan()
+	}
+	return l, nil
+}
+
+// newService prepares the bookkeeping of one service.
+func (l *loop) newService(cs config.Service) *service {
+	svc := &service{
+		Service: cs,
+		built:   cs.Build != nil,
+		since:   time.Now(),
+		sync:    map[containerKey]*Sync{},
+		syncErr: map[containerKey]*problem.Problem{},
+		ahead:   map[string]bool{},
+	}
+	l.services = append(l.services, svc)
+	l.byName[svc.Name] = svc
+	return svc
+}
+
+// loadPlan reads the Dockerfile anew; a failure becomes the service's problem.
+func (svc *service) loadPlan() {
+	plan, err := loadPlan(svc.spec)
+	if err == nil {
+		svc.options, err = build.OptionsHash(svc.spec)
+	}
+	if err != nil {
+		svc.problem = asProblem(err, "dockerfile", svc.Name)
+		return
+	}
+	svc.plan, svc.problem = plan, nil
+}
+
+func loadPlan(spec build.Spec) (*dockerfile.Plan, error) {
+	return dockerfile.Load(dockerfile.Options{
+		Context: spec.Context, Dockerfile: spec.Dockerfile,
+		Target: spec.Target, Args: spec.Args, Platform: spec.Platform,
+	})
+}
+
+// begin starts the first work.
+func (l *loop) begin() {
+	for _, svc := range l.services {
+		if svc.problem != nil {
+			l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "cannot be built", Problem: svc.problem})
+		}
+	}
+	l.render()
+}
+
+// settle starts whatever the state asks for and publishes the state. It runs
+// after every event, so an event only has to say what is true.
+func (l *loop) settle() {
+	if l.ctx.Err() != nil {
+		return
+	}
+	for _, svc := range l.services {
+		if svc.dirty != "" && svc.build == nil && svc.plan != nil && l.objects != nil {
+			l.startBuild(svc)
+		}
+	}
+	if l.applyAgain && !l.applying && !l.providing && l.objects != nil {
+		l.apply()
+	}
+	l.look()
+	if l.ready && !l.pruned && !l.applying {
+		l.prune()
+	}
+}
+
+// renderDone is the manifests, rendered.
+type renderDone struct {
+	manifests *deploy.Manifests
+	live      map[string]string // service → image reference that runs now
+	err       error
+	took      time.Duration
+}
+
+func (l *loop) render() {
+	if l.rendering {
+		l.rerender = true
+		return
+	}
+	l.rendering = true
+	first := l.objects == nil
+	images := l.images()
+	l.work.Go(func() {
+		start := time.Now()
+		e := renderDone{}
+		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, sources(l.s.opts.Project.Manifests))
+		if e.err == nil && first {
+			e.live, e.err = l.s.parts.Deployer.Live(l.ctx, e.manifests.Objects, images)
+		}
+		e.took = time.Since(start)
+		l.s.post(l.ctx, e)
+	})
+}
+
+func (e renderDone) apply(l *loop) {
+	l.rendering = false
+	again := l.rerender
+	l.rerender = false
+	l.manifests = e.manifests
+	if e.err != nil {
+		l.rendered = asProblem(e.err, "render-failed", "")
+		l.s.tell(Notice{Level: Fail, Code: "render-failed", Text: "the manifests do not render", Problem: l.rendered})
+		if again {
+			l.render()
+		}
+		return
+	}
+	l.rendered = nil
+	first := l.objects == nil
+	l.objects = e.manifests.Objects
+	l.findUses()
+	l.provide()
+	if first {
+		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: e.took})
+		for _, svc := range l.services {
+			if svc.built && svc.plan != nil {
+				l.decide(svc, e.live[svc.Name])
+			}
+		}
+	}
+	l.applyAgain, l.pruned = true, false
+	if again {
+		l.render()
+	}
+}
+
+// decided is the outcome of choose for one service.
+type decided struct {
+	service string
+	choice  choice
+	err     error
+}
+
+// decide asks whether what runs can go on running.
+func (l *loop) decide(svc *service, live string) {
+	svc.deciding = true
+	name, spec, plan := svc.Name, svc.spec, svc.plan
+	l.work.Go(func() {
+		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, plan, spec, live)
+		l.s.post(l.ctx, decided{name, c, err})
+	})
+}
+
+func (e decided) apply(l *loop) {
+	svc := l.byName[e.service]
+	svc.deciding = false
+	if e.err != nil {
+		svc.problem = asProblem(e.err, "build-inputs", svc.Name)
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "cannot be built", Problem: svc.problem})
+		return
+	}
+	if e.choice.keep != "" {
+		svc.ref, svc.record = e.choice.keep, e.choice.record
+		for _, path := range e.choice.ahead {
+			svc.ahead[path] = true
+		}
+		l.applyAgain = true
+		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
+		l.desire(svc)
+		return
+	}
+	if l.s.opts.NoBuild {
+		return
+	}
+	svc.dirty = e.choice.why
+}
+
+// buildDone is the end of one build.
+type buildDone struct {
+	service string
+	id      int
+	result  *build.Result
+	err     error
+}
+
+func (l *loop) startBuild(svc *service) {
+	svc.builds++
+	ctx, cancel := context.WithCancel(l.ctx)
+	svc.build = &buildRun{id: svc.builds, why: svc.dirty, start: time.Now(), cancel: cancel}
+	svc.dirty = ""
+	name, id, spec := svc.Name, svc.builds, svc.spec
+	l.s.tell(Notice{Level: Info, Service: name, Code: "build-started", Text: "building: " + svc.build.why})
+	progress := func(e build.Event) { l.s.post(ctx, buildProgress{name, id, e}) }
+	l.work.Go(func() {
+		defer cancel()
+		result, err := l.s.parts.Builder.Build(ctx, spec, progress)
+		l.s.post(l.ctx, buildDone{name, id, result, err})
+	})
+}
+
+// buildProgress is a line or a step of a build.
+type buildProgress struct {
+	service string
+	id      int
+	event   build.Event
+}
+
+func (e buildProgress) apply(l *loop) {
+	if svc := l.byName[e.service]; svc.build == nil || svc.build.id != e.id {
+		return
+	}
+	if e.event.Line != "" {
+		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-output", Text: e.event.Line})
+	}
+}
+
+func (e buildDone) apply(l *loop) {
+	svc := l.byName[e.service]
+	if svc.build == nil || svc.build.id != e.id {
+		return // superseded: a newer one is under way or waiting
+	}
+	took := time.Since(svc.build.start)
+	svc.build = nil
+	if e.err != nil {
+		svc.problem = asProblem(e.err, "build-failed", svc.Name)
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "build failed", Took: took, Problem: svc.problem})
+		return
+	}
+	svc.problem = nil
+	svc.ref, svc.record = e.result.Ref, e.result.Record
+	clear(svc.ahead)
+	text := "built"
+	if e.result.Cached {
+		text = "image found in the store"
+	}
+	if e.result.Why != "" {
+		text += " (" + e.result.Why + ")"
+	}
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "build-done", Text: text, Took: took})
+	l.applyAgain, l.pruned = true, false
+	l.desire(svc)
+}
+
+// needBuild marks that svc needs a new image and ends the build that this
+// supersedes.
+func (l *loop) needBuild(svc *service, why string) {
+	if l.s.opts.NoBuild {
+		return
+	}
+	svc.dirty = why
+	if svc.build != nil {
+		svc.build.cancel()
+		svc.build = nil
+	}
+}
+
+// notice is something that another goroutine has to tell.
+type notice struct{ Notice }
+
+func (e notice) apply(l *loop) { l.s.tell(e.Notice) }
+
+// asProblem gives every error the form that faces show.
+func asProblem(err error, code, where string) *problem.Problem {
+	if p := problem.As(err); p != nil {
+		return p
+	}
+	return &problem.Problem{Code: code, Summary: err.Error(), Where: where}
+}
+
+// sources turns the configuration's manifests into the deployer's.
+func sources(list []config.Source) []deploy.Source {
+	out := make([]deploy.Source, len(list))
+	for i, s := range list {
+		out[i] = deploy.Source{Kustomize: s.Kustomize, YAML: s.YAML}
+	}
+	return out
+}

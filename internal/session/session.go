@@ -1,0 +1,251 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/sync/mirror"
+	"github.com/kdev-io/kdev/sync/transport"
+	"github.com/kdev-io/kdev/watch"
+)
+
+// Options is what a person may choose for one `kdev up`.
+type Options struct {
+	Project  *config.Project
+	Services []string // only these and what they need; empty means all
+	NoSync   bool
+	NoBuild  bool
+	NoPorts  bool
+	// NoWatch brings the project up and changes nothing afterwards: `--until ready`.
+	NoWatch bool
+}
+
+// Parts are the pieces that a session puts to work. The caller made them and
+// closes them after Run has returned.
+type Parts struct {
+	Cluster  *cluster.Cluster
+	Kube     *kube.Client
+	Live     *kube.Namespace
+	Deployer *deploy.Deployer
+	Builder  build.Builder
+	Store    *registry.Store
+	Index    *tree.Index
+	Dial     transport.Dialer // to the agents in the containers
+	Platform string           // of the nodes: linux/amd64
+	// Provide makes images of others that this machine holds pullable for the
+	// nodes, before the objects that name them are applied.
+	Provide func(ctx context.Context, refs []string, tell func(string)) error
+}
+
+// A Session is one `kdev up`.
+type Session struct {
+	opts   Options
+	parts  Parts
+	mirror *mirror.Mirror
+
+	events chan event
+	state  atomic.Pointer[State]
+
+	mu      sync.Mutex
+	notify  []func(Notice)
+	watched map[chan struct{}]struct{}
+}
+
+// New prepares a session; nothing happens before Run.
+func New(opts Options, parts Parts) *Session {
+	s := &Session{
+		opts:    opts,
+		parts:   parts,
+		events:  make(chan event, 64),
+		watched: map[chan struct{}]struct{}{},
+	}
+	s.state.Store(&State{
+		Project:   opts.Project.Name,
+		Namespace: opts.Project.Namespace,
+		Context:   parts.Cluster.Context,
+		Started:   time.Now(),
+	})
+	return s
+}
+
+// State is the newest snapshot. It is never changed after it was handed out.
+func (s *Session) State() *State { return s.state.Load() }
+
+// Subscribe gives a signal that the State changed, coalesced, and the function
+// that ends it.
+func (s *Session) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watched[ch] = struct{}{}
+	return ch, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watched, ch)
+	}
+}
+
+// OnNotice hands every later notice to f, in order, from the loop's goroutine:
+// f must not block.
+func (s *Session) OnNotice(f func(Notice)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notify = append(s.notify, f)
+}
+
+// Owns says whether a pod belongs to a workload of the project.
+func (s *Session) Owns(pod *corev1.Pod) bool { return s.ServiceOf(pod.Name) != "" }
+
+// ServiceOf names the service that a pod belongs to, "" when it is none of the
+// project's.
+func (s *Session) ServiceOf(pod string) string {
+	for _, svc := range s.State().Services {
+		for _, p := range svc.Pods {
+			if p.Name == pod {
+				return svc.Name
+			}
+		}
+	}
+	return ""
+}
+
+// post hands an event to the loop; it gives up when the session ends.
+func (s *Session) post(ctx context.Context, e event) {
+	select {
+	case s.events <- e:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Session) publish(st *State) {
+	s.state.Store(st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ch := range s.watched {
+		select {
+		case ch <- struct{}{}:
+		default: // it has not looked at the last one yet
+		}
+	}
+}
+
+func (s *Session) tell(n Notice) {
+	if n.Time.IsZero() {
+		n.Time = time.Now()
+	}
+	s.mu.Lock()
+	notify := s.notify
+	s.mu.Unlock()
+	for _, f := range notify {
+		f(n)
+	}
+}
+
+// Run brings the project up and keeps it true until ctx is done. It returns
+// nil then; an error means that the session could not go on at all. Every
+// goroutine that it started has ended when it returns.
+func (s *Session) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mirror = mirror.New(mirror.Options{
+		Dial:   s.parts.Dial,
+		Open:   s.parts.Index.Open,
+		Events: func(e mirror.Event) { s.post(ctx, syncHappened{e}) },
+		Now:    time.Now,
+	})
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+
+	l, err := newLoop(s, ctx, &work)
+	if err != nil {
+		return err
+	}
+	if err := l.openPorts(); err != nil {
+		return err
+	}
+	fatal := make(chan error, 2)
+	work.Go(func() {
+		if err := s.mirror.Run(ctx); err != nil && ctx.Err() == nil {
+			fatal <- fmt.Errorf("syncing files: %w", err)
+		}
+	})
+	if !s.opts.NoWatch {
+		if err := s.watch(ctx, &work, l, fatal); err != nil {
+			return err
+		}
+	}
+	changed, stop := s.parts.Live.Subscribe()
+	defer stop()
+
+	l.begin()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-fatal:
+			return err
+		case e := <-s.events:
+			e.apply(l)
+		case <-changed:
+			clusterChanged{}.apply(l)
+		}
+		l.settle()
+	}
+}
+
+// watch starts the watcher and returns when it is armed, so that no change
+// after the first look at the tree can be missed.
+func (s *Session) watch(ctx context.Context, work *sync.WaitGroup, l *loop, fatal chan<- error) error {
+	w, err := watch.New(watch.Options{
+		Root:     s.opts.Project.Root,
+		Index:    s.parts.Index,
+		Ignore:   s.opts.Project.Watch.Ignore,
+		Include:  l.explicitSources(),
+		Contexts: l.contexts(),
+	})
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	work.Go(func() {
+		if err := w.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			failed <- fmt.Errorf("watching files: %w", err)
+		}
+	})
+	select {
+	case <-w.Armed():
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+	work.Go(func() {
+		for {
+			select {
+			case b := <-w.Batches():
+				s.post(ctx, filesChanged{b})
+			case n := <-w.Notices():
+				s.post(ctx, notice{Notice{Level: Warn, Code: n.Code, Text: n.Text}})
+			case err := <-failed:
+				fatal <- err
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return nil
+}

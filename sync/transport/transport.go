@@ -1,0 +1,193 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// A Dialer opens a stream to the agent in a container. The returned stream is
+// the caller's to close.
+type Dialer interface {
+	Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error)
+}
+
+// Exec returns a Dialer that runs the agent's serve by exec: through a WebSocket,
+// or where the API server or a proxy refuses that, through SPDY. What worked is
+// remembered, so that only the first stream pays for the refusal.
+func Exec(cfg *rest.Config) Dialer { return &execDialer{cfg: cfg} }
+
+// Command is what is run in the container.
+var command = []string{"/.kdev/agent", "serve"}
+
+type execDialer struct {
+	cfg  *rest.Config
+	spdy atomic.Bool // WebSocket was refused
+}
+
+// openLimit bounds the time from the request to a stream, so that a request that
+// a broken network has swallowed does not hold up the next one.
+const openLimit = 10 * time.Second
+
+func (d *execDialer) Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error) {
+	client, err := d.client()
+	if err != nil {
+		return nil, err
+	}
+	request := client.Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdin: true, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+	if !d.spdy.Load() {
+		// GET, because a WebSocket handshake must be one (RFC 6455 4.1).
+		executor, err := remotecommand.NewWebSocketExecutor(d.cfg, http.MethodGet, request.URL().String())
+		if err != nil {
+			return nil, err
+		}
+		stream, err := open(ctx, executor)
+		if err == nil || !refused(err) {
+			return stream, err
+		}
+	}
+	executor, err := remotecommand.NewSPDYExecutor(d.cfg, http.MethodPost, request.URL())
+	if err != nil {
+		return nil, err
+	}
+	stream, err := open(ctx, executor)
+	if err == nil {
+		d.spdy.Store(true)
+	}
+	return stream, err
+}
+
+func (d *execDialer) client() (*rest.RESTClient, error) {
+	cfg := rest.CopyConfig(d.cfg)
+	cfg.GroupVersion = &corev1.SchemeGroupVersion
+	cfg.APIPath = "/api"
+	cfg.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+	cfg.QPS = -1
+	return rest.RESTClientFor(cfg)
+}
+
+// refused says that SPDY may do better.
+func refused(err error) bool {
+	return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+}
+
+// open starts the exec and waits until the stream is there: the executor reads
+// stdin as soon as it is, which is the one sign that it gives.
+func open(ctx context.Context, executor remotecommand.Executor) (io.ReadWriteCloser, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	s := &stream{in: inW, out: outR, cancel: cancel, done: make(chan struct{})}
+	stdin := &firstRead{Reader: inR, first: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: outW, Stderr: &s.stderr})
+		s.err = s.explain(err)
+		outW.CloseWithError(s.err)
+		inR.CloseWithError(s.err)
+	}()
+	limit := time.NewTimer(openLimit)
+	defer limit.Stop()
+	var err error
+	select {
+	case <-stdin.first:
+		return s, nil
+	case <-s.done:
+		err = s.err
+	case <-limit.C:
+		err = fmt.Errorf("no stream within %s", openLimit)
+	}
+	s.Close()
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return nil, err
+}
+
+// A firstRead closes first when it is read.
+type firstRead struct {
+	io.Reader
+	first chan struct{}
+	once  sync.Once
+}
+
+func (f *firstRead) Read(b []byte) (int, error) {
+	f.once.Do(func() { close(f.first) })
+	return f.Reader.Read(b)
+}
+
+// A stream is an exec whose stdin is written and whose stdout is read.
+type stream struct {
+	in     *io.PipeWriter
+	out    *io.PipeReader
+	stderr tail
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // set before done is closed
+}
+
+func (s *stream) Read(b []byte) (int, error)  { return s.out.Read(b) }
+func (s *stream) Write(b []byte) (int, error) { return s.in.Write(b) }
+
+// Close ends the exec and waits for it.
+func (s *stream) Close() error {
+	s.cancel()
+	s.in.Close()
+	s.out.CloseWithError(io.ErrClosedPipe)
+	<-s.done
+	return nil
+}
+
+// explain adds what the command said to why it ended.
+func (s *stream) explain(err error) error {
+	said := s.stderr.String()
+	switch {
+	case err == nil && said == "":
+		return io.EOF
+	case err == nil:
+		return errors.New(said)
+	case said == "":
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, said)
+}
+
+// A tail keeps the end of what is written.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 2 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if over := len(t.b) - tailSize; over > 0 {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	end := len(t.b)
+	for end > 0 && (t.b[end-1] == '\n' || t.b[end-1] == '\r') {
+		end--
+	}
+	return string(t.b[:end])
+}
