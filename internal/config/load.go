@@ -20,6 +20,9 @@ type LoadOptions struct {
 	Env     map[string]string // nil: the process's environment
 	File    string            // the configuration; empty: kdev.yaml in the root, which may be missing
 	Version string            // kdev's own, for requires; empty or "dev" satisfies everything
+	// ManifestsOptional is for what deploys nothing: watching, building. Without
+	// it a project that has nothing to deploy is the problem config-no-manifests.
+	ManifestsOptional bool
 }
 
 // Load reads the configuration of the project at root. An error is Problems.

@@ -11,7 +11,7 @@ type Project struct {
 	// read again, absolute, whether they exist or not.
 	Files        []string
 	Services     []Service // by name
-	Manifests    []Source  // in the order in which they apply; empty when there are none, see NeedManifests
+	Manifests    []Source  // in the order in which they apply; empty only with ManifestsOptional
 	Environments []Environment
 	Watch        Watch
 	Contexts     []string // contexts that are not local and yet allowed

@@ -14,7 +14,7 @@ import (
 
 func load(t *testing.T, root string) *Project {
 	t.Helper()
-	p, err := Load(root, LoadOptions{Env: map[string]string{"USER": "ada"}})
+	p, err := Load(root, LoadOptions{Env: map[string]string{"USER": "ada"}, ManifestsOptional: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestVariablesReachTheirType(t *testing.T) {
 
 func TestEnvironmentWinsOverDotenv(t *testing.T) {
 	root := project(t, "kdev.yaml=name: ${A}-${B}", ".env=A=file\nB=file")
-	p, err := Load(root, LoadOptions{Env: map[string]string{"A": "env"}})
+	p, err := Load(root, LoadOptions{Env: map[string]string{"A": "env"}, ManifestsOptional: true})
 	if err != nil || p.Name != "env-file" {
 		t.Fatal(p, err)
 	}
@@ -277,7 +277,7 @@ func TestMissingHintWorks(t *testing.T) {
 	if got, err := Find(root); err != nil || got != root {
 		t.Fatal(got, err)
 	}
-	if p := load(t, root); p.NeedManifests() != nil || len(p.Services) != 1 {
+	if p := load(t, root); len(p.Manifests) != 1 || len(p.Services) != 1 {
 		t.Errorf("%+v", p)
 	}
 }
@@ -297,10 +297,14 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-func TestNeedManifests(t *testing.T) {
-	p := load(t, project(t, "kdev.yaml=name: x", "web/Dockerfile="))
-	if q := problem.As(p.NeedManifests()); q == nil || q.Code != "config-no-manifests" || q.ExitCode() != 2 {
-		t.Error(q)
+func TestNoManifests(t *testing.T) {
+	root := project(t, "kdev.yaml=name: x", "web/Dockerfile=")
+	_, err := Load(root, LoadOptions{})
+	if p := problem.As(err); p == nil || p.Code != "config-no-manifests" || p.ExitCode() != 2 {
+		t.Error(err)
+	}
+	if p := load(t, root); len(p.Services) != 1 {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -48,8 +48,13 @@ func (r *resolver) resolve() {
 	if p.Namespace == "" {
 		p.Namespace, p.NamespaceFrom = r.namespace(p.Manifests)
 	}
-	if p.File == "" && (len(p.Services) == 0 || len(p.Manifests) == 0) {
+	switch {
+	case p.File == "" && (len(p.Services) == 0 || len(p.Manifests) == 0):
 		r.add(missing(r.root))
+	case len(p.Manifests) == 0 && len(r.problems) == 0 && !r.options.ManifestsOptional:
+		r.add(usage("config-no-manifests", position{file: FileName},
+			"name them in "+FileName+": manifests: {yaml: [FILES]} or manifests: {kustomize: FOLDER}",
+			"no manifests: looked for a kustomization or Kubernetes YAML in deploy, k8s, kubernetes, kustomize and manifests"))
 	}
 }
 
@@ -193,20 +198,5 @@ func (r *resolver) cycles() {
 	}
 	for _, s := range r.p.Services {
 		visit(s.Name, nil)
-	}
-}
-
-// NeedManifests is the problem of a project that has nothing to deploy, or
-// nil. Load does not insist: a project without manifests can still be watched.
-func (p *Project) NeedManifests() error {
-	if len(p.Manifests) > 0 {
-		return nil
-	}
-	return &problem.Problem{
-		Class:   problem.Usage,
-		Code:    "config-no-manifests",
-		Summary: "no manifests: looked for a kustomization or Kubernetes YAML in deploy, k8s, kubernetes, kustomize and manifests",
-		Where:   FileName,
-		Hint:    "name them in " + FileName + ": manifests: {yaml: [FILES]} or manifests: {kustomize: FOLDER}",
 	}
 }
