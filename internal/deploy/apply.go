@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -140,7 +142,7 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 			switch {
 			case was == nil:
 				result.Created = append(result.Created, label)
-			case was.GetResourceVersion() != now.GetResourceVersion():
+			case was != now && differs(was, now):
 				result.Changed = append(result.Changed, label)
 			default:
 				result.Unchanged = append(result.Unchanged, label)
@@ -170,6 +172,7 @@ func (d *Deployer) target(o *Object) (target, error) {
 	if err != nil {
 		return target{}, d.apiProblem(err, RefOf(o).String(), o.Origin)
 	}
+	readable(o)
 	labels := o.GetLabels()
 	if labels == nil {
 		labels = map[string]string{}
@@ -188,6 +191,30 @@ func (d *Deployer) target(o *Object) (target, error) {
 		t.resource = d.client.Dynamic.Resource(mapping.Resource)
 	}
 	return t, nil
+}
+
+// readable moves a Secret's stringData into data, as the API server does on
+// every write: it never gives stringData back, so that nothing could tell
+// whether it changed, and it keeps the data of a key that left stringData.
+func readable(o *Object) {
+	plain, ok := o.Object["stringData"].(map[string]any)
+	if !ok || o.GroupVersionKind().GroupKind() != (schema.GroupKind{Kind: "Secret"}) {
+		return
+	}
+	data, _ := o.Object["data"].(map[string]any)
+	data = maps.Clone(data)
+	if data == nil {
+		data = map[string]any{}
+	}
+	for key, value := range plain {
+		text, ok := value.(string)
+		if !ok {
+			return // the API server says best what is wrong with it
+		}
+		data[key] = base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	o.Object["data"] = data
+	delete(o.Object, "stringData")
 }
 
 // live reads the objects that targets will meet: one list of members for each

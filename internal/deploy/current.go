@@ -2,76 +2,141 @@ package deploy
 
 import (
 	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // current says whether applying want would change nothing: everything in it is
-// live with the same value, and every field that kdev owns is still in it. A
-// value that the API server writes in another form (0.5 against 500m) counts
-// as different: that costs one request that changes nothing, while taking a
-// difference for none would leave the cluster wrong.
+// live with the same value, and every field that kdev owns is still in it.
+// Where it errs, it errs towards false: that costs one request that changes
+// nothing, while taking a difference for none would leave the cluster wrong.
 func current(want, live *unstructured.Unstructured) bool {
-	if !contained(want.Object, live.Object, true) {
-		return false
+	owned := ownedFields(live)
+	if owned == nil {
+		return false // never applied by kdev
 	}
+	canon, _ := canonical(want)
+	return contained(want.Object, canon, live.Object, owned, true) && covered(owned, want.Object)
+}
+
+// ownedFields is the FieldsV1 tree of what kdev applied, nil when there is none.
+func ownedFields(live *unstructured.Unstructured) map[string]any {
 	for _, entry := range live.GetManagedFields() {
-		if entry.Manager != fieldManager || entry.Operation != metav1.ManagedFieldsOperationApply || entry.Subresource != "" {
+		if entry.Manager != fieldManager || entry.Operation != metav1.ManagedFieldsOperationApply || entry.Subresource != "" || entry.FieldsV1 == nil {
 			continue
 		}
 		var owned map[string]any
-		if entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &owned) != nil {
-			return false
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &owned) == nil {
+			return owned
 		}
-		return covered(owned, want.Object)
 	}
-	return false // never applied by kdev
+	return nil
 }
 
-// contained says whether every value of want is in live. Items of lists of
-// maps are compared by position: the API server keeps an applied list's order.
-func contained(want, live any, top bool) bool {
+// canonical is the form that the API server gives a built-in object: quantities
+// in their shortest form (0.5 is 500m), numbers and strings of the field's
+// type, zero values left out. nil for kinds that client-go does not know.
+func canonical(u *unstructured.Unstructured) (map[string]any, error) {
+	typed, err := scheme.Scheme.New(u.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed); err != nil {
+		return nil, err
+	}
+	return runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
+}
+
+// contained says whether every value of want is in live. canon is want in its
+// canonical form, or nil; a field that is only in want is one of a newer API
+// than client-go's and compared as it is. owned is the FieldsV1 tree here, which
+// tells lists that are merged by key from those that are replaced.
+func contained(want, canon, live any, owned map[string]any, top bool) bool {
 	switch want := want.(type) {
 	case map[string]any:
 		have, ok := live.(map[string]any)
 		if !ok {
 			return false
 		}
+		form, _ := canon.(map[string]any)
 		for key, v := range want {
 			if top && key == "status" {
 				continue
 			}
 			h, ok := have[key]
 			if !ok {
-				// The API server drops what is empty.
-				if isEmpty(v) {
-					continue
+				if isZero(v) {
+					continue // the API server leaves it out
 				}
 				return false
 			}
-			if !contained(v, h, false) {
+			below, _ := owned["f:"+key].(map[string]any)
+			if !contained(v, form[key], h, below, false) {
 				return false
 			}
 		}
 		return true
 	case []any:
 		have, ok := live.([]any)
-		if !ok || len(have) != len(want) {
+		if !ok {
+			return false
+		}
+		form, _ := canon.([]any)
+		return containedList(want, form, have, owned)
+	}
+	if canon != nil {
+		return equalScalar(canon, live)
+	}
+	return equalScalar(want, live)
+}
+
+// containedList compares a list as the API server merges it: by key or by value
+// where the schema says so, which the keys of the owned fields show; others may
+// then have items of their own in it, as sidecar injectors do.
+func containedList(want, form, have []any, owned map[string]any) bool {
+	at := func(i int) any {
+		if i < len(form) {
+			return form[i]
+		}
+		return nil
+	}
+	keys := slices.DeleteFunc(slices.Collect(maps.Keys(owned)), func(k string) bool { return !strings.HasPrefix(k, "k:") && !strings.HasPrefix(k, "v:") })
+	if len(keys) == 0 {
+		if len(have) != len(want) {
 			return false
 		}
 		for i := range want {
-			if !contained(want[i], have[i], false) {
+			if !contained(want[i], at(i), have[i], nil, false) {
 				return false
 			}
 		}
 		return true
 	}
-	return equalScalar(want, live)
+	last := -1 // items keep their order; one that moved is a change
+	for i := range want {
+		key := slices.IndexFunc(keys, func(k string) bool { _, ok := step(k, []any{want[i]}); return ok })
+		if key < 0 {
+			return false // new in the manifest
+		}
+		below, _ := owned[keys[key]].(map[string]any)
+		found := slices.IndexFunc(have, func(h any) bool { _, ok := step(keys[key], []any{h}); return ok })
+		if found <= last || !contained(want[i], at(i), have[found], below, false) {
+			return false
+		}
+		last = found
+	}
+	return true
 }
 
-func isEmpty(v any) bool {
+// isZero says whether the API server may leave a value out.
+func isZero(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return true
@@ -80,7 +145,7 @@ func isEmpty(v any) bool {
 	case []any:
 		return len(v) == 0
 	}
-	return false
+	return reflect.ValueOf(v).IsZero()
 }
 
 // equalScalar compares numbers by value: YAML gives int64, JSON may give float64.
@@ -173,4 +238,23 @@ func hasKeys(item, keys map[string]any) bool {
 		}
 	}
 	return true
+}
+
+// differs says whether an apply changed an object: not in what the API server
+// and controllers write by themselves.
+func differs(was, now *unstructured.Unstructured) bool {
+	return !reflect.DeepEqual(substance(was), substance(now))
+}
+
+func substance(u *unstructured.Unstructured) map[string]any {
+	out := maps.Clone(u.Object)
+	delete(out, "status")
+	if metadata, ok := out["metadata"].(map[string]any); ok {
+		metadata = maps.Clone(metadata)
+		for _, key := range []string{"managedFields", "resourceVersion", "generation"} {
+			delete(metadata, key)
+		}
+		out["metadata"] = metadata
+	}
+	return out
 }

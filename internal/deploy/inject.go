@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -131,7 +132,8 @@ func walkStrings(v any, field string, fn func(value, field string) (string, bool
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		for key, child := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			child := v[key]
 			if field == "" && (key == "metadata" || key == "apiVersion" || key == "kind") {
 				continue
 			}

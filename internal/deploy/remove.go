@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -169,10 +170,15 @@ func (d *Deployer) Down(ctx context.Context, o DownOptions) (*DownReport, error)
 	if err != nil {
 		return nil, err
 	}
+	left := members{}
 	if cm != nil {
-		if err := d.removeMembers(ctx, parseMembers(cm.Annotations), o, report); err != nil {
-			return report, err
-		}
+		left = parseMembers(cm.Annotations)
+	}
+	// Without a parent there may still be claims that an earlier Down kept.
+	if err := d.removeMembers(ctx, left, o, report); err != nil {
+		return report, err
+	}
+	if cm != nil {
 		err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return report, d.apiProblem(err, "ConfigMap/"+cm.Name, "")
@@ -206,6 +212,11 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 		for _, c := range claims {
 			report.KeptVolumes = append(report.KeptVolumes, c.GetName())
 		}
+		for _, c := range claims {
+			if err := d.claim(ctx, c); err != nil {
+				return err
+			}
+		}
 	}
 	// Foundations go last: deleting a CRD first would take instances along
 	// without the order that their controllers expect.
@@ -233,6 +244,24 @@ func boolInt(b bool) int {
 	return 0
 }
 
+// claim labels a volume claim that stays as the project's: the StatefulSet
+// that it could be told by is about to go, and a later `down --volumes` must
+// still find it.
+func (d *Deployer) claim(ctx context.Context, c member) error {
+	if c.GetLabels()[projectLabel] == d.options.Project {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{projectLabel: d.options.Project}}})
+	if err != nil {
+		return err
+	}
+	_, err = c.resource.Patch(ctx, c.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return d.apiProblem(err, c.label(), "")
+	}
+	return nil
+}
+
 // claims finds the PersistentVolumeClaims of the project: its own, and those
 // that StatefulSets of it made, which carry no label of the set.
 func (d *Deployer) claims(ctx context.Context, all []member) ([]member, error) {
@@ -258,7 +287,7 @@ func (d *Deployer) claims(ctx context.Context, all []member) ([]member, error) {
 	var claims []member
 	for i := range list.Items {
 		c := &list.Items[i]
-		ours := c.GetLabels()[partOfLabel] == d.id || slices.ContainsFunc(prefixes, func(p string) bool {
+		ours := c.GetLabels()[partOfLabel] == d.id || c.GetLabels()[projectLabel] == d.options.Project || slices.ContainsFunc(prefixes, func(p string) bool {
 			ordinal, ok := strings.CutPrefix(c.GetName(), p)
 			return ok && ordinal != "" && strings.Trim(ordinal, "0123456789") == ""
 		})
