@@ -28,7 +28,7 @@ type Dialer interface {
 // remembered, so that only the first stream pays for the refusal.
 func Exec(cfg *rest.Config) Dialer { return &execDialer{cfg: cfg} }
 
-// Command is what is run in the container.
+// command is what is run in the container.
 var command = []string{"/.kdev/agent", "serve"}
 
 type execDialer struct {
@@ -85,8 +85,9 @@ func refused(err error) bool {
 
 // open starts the exec and waits until the stream is there: the executor reads
 // stdin as soon as it is, which is the one sign that it gives.
-func open(ctx context.Context, executor remotecommand.Executor) (io.ReadWriteCloser, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+func open(dialing context.Context, executor remotecommand.Executor) (io.ReadWriteCloser, error) {
+	// The stream outlives the dialling.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(dialing))
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	s := &stream{in: inW, out: outR, cancel: cancel, done: make(chan struct{})}
@@ -106,6 +107,8 @@ func open(ctx context.Context, executor remotecommand.Executor) (io.ReadWriteClo
 		return s, nil
 	case <-s.done:
 		err = s.err
+	case <-dialing.Done():
+		err = dialing.Err()
 	case <-limit.C:
 		err = fmt.Errorf("no stream within %s", openLimit)
 	}

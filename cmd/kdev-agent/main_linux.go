@@ -1,0 +1,40 @@
+// kdev-agent runs the application of a dev container and keeps its files equal
+// to those on the developer's machine. See package sync/agent.
+package main
+
+import (
+	"os"
+
+	"github.com/kdev-io/kdev/sync/agent"
+)
+
+// version is set when kdev is released.
+var version = "dev"
+
+const usage = `usage:
+  agent run -- COMMAND [ARG…]   run an application as the container's first process
+  agent serve                   speak with kdev on stdin and stdout
+  agent version
+`
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	switch args[0] {
+	case "run":
+		command := args[1:]
+		if len(command) > 0 && command[0] == "--" {
+			command = command[1:]
+		}
+		os.Exit(agent.Run(command, agent.Options{Version: version}))
+	case "serve":
+		os.Exit(agent.Serve(agent.Options{Version: version}))
+	case "version":
+		os.Stdout.WriteString(version + "\n")
+	default:
+		os.Stderr.WriteString(usage)
+		os.Exit(2)
+	}
+}

@@ -1,0 +1,249 @@
+// Package agenttest runs real agents as processes of this machine, for tests: a
+// "container" is a run with its application, and dialling it is a serve.
+package agenttest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/kdev-io/kdev/sync/agent"
+)
+
+const modeVar, socketVar = "KDEV_TEST_AGENT", "KDEV_TEST_SOCKET"
+
+// Main makes the test binary its own agent. Call it first in TestMain.
+func Main() {
+	opts := agent.Options{Version: "test", Socket: os.Getenv(socketVar)}
+	switch os.Getenv(modeVar) {
+	case "run":
+		os.Unsetenv(modeVar)
+		os.Exit(agent.Run(os.Args[1:], opts))
+	case "serve":
+		os.Exit(agent.Serve(opts))
+	}
+}
+
+var number atomic.Int64
+
+// A Container is a run and its application.
+type Container struct {
+	t      testing.TB
+	Socket string
+	Cmd    *exec.Cmd
+	Output *Buffer
+	ended  chan struct{}
+	code   int
+
+	mu     sync.Mutex
+	serves []*exec.Cmd
+}
+
+// Start runs argv under an agent. It is killed at the test's end.
+func Start(t testing.TB, argv ...string) *Container {
+	t.Helper()
+	c := &Container{t: t, Socket: fmt.Sprintf("kdev-test-%d-%d", os.Getpid(), number.Add(1)), Output: &Buffer{}, ended: make(chan struct{})}
+	c.Cmd = c.command("run", argv...)
+	c.Cmd.Stdout, c.Cmd.Stderr = c.Output, c.Output
+	if err := c.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c.Cmd.Wait()
+		c.code = c.Cmd.ProcessState.ExitCode()
+		close(c.ended)
+	}()
+	t.Cleanup(c.Kill)
+	return c
+}
+
+func (c *Container) command(mode string, argv ...string) *exec.Cmd {
+	exe, err := os.Executable()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command(exe, argv...)
+	cmd.Env = append(os.Environ(), modeVar+"="+mode, socketVar+"="+c.Socket)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+// Signal signals the agent, as a kubelet does.
+func (c *Container) Signal(sig syscall.Signal) { c.Cmd.Process.Signal(sig) }
+
+// Wait waits for the container's end and returns its exit code.
+func (c *Container) Wait() int {
+	<-c.ended
+	return c.code
+}
+
+// Ended is closed when the container has ended.
+func (c *Container) Ended() <-chan struct{} { return c.ended }
+
+// Kill ends the container and what it started.
+func (c *Container) Kill() {
+	for _, pid := range descendants(c.Cmd.Process.Pid) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	c.Cmd.Process.Kill()
+	<-c.ended
+}
+
+// Dial runs a serve, as an exec does.
+func (c *Container) Dial() (io.ReadWriteCloser, error) {
+	cmd := c.command("serve")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = c.Output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.serves = append(c.serves, cmd)
+	c.mu.Unlock()
+	return &stream{in, out, cmd, sync.Once{}}, nil
+}
+
+// Cut kills all serves: a network that is gone.
+func (c *Container) Cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cmd := range c.serves {
+		cmd.Process.Kill()
+	}
+	c.serves = nil
+}
+
+type stream struct {
+	io.WriteCloser
+	io.Reader
+	cmd  *exec.Cmd
+	once sync.Once
+}
+
+func (s *stream) Close() error {
+	s.once.Do(func() {
+		s.WriteCloser.Close()
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	})
+	return nil
+}
+
+// A Cluster dials containers by the name of their pod.
+type Cluster struct {
+	mu    sync.Mutex
+	Pods  map[string]*Container
+	Dials atomic.Int64
+}
+
+// Set puts a container behind a pod's name; nil takes it away.
+func (c *Cluster) Set(pod string, to *Container) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Pods == nil {
+		c.Pods = map[string]*Container{}
+	}
+	c.Pods[pod] = to
+}
+
+// Dial implements transport.Dialer.
+func (c *Cluster) Dial(_ context.Context, _, pod, _ string) (io.ReadWriteCloser, error) {
+	c.Dials.Add(1)
+	c.mu.Lock()
+	to := c.Pods[pod]
+	c.mu.Unlock()
+	if to == nil {
+		return nil, fmt.Errorf("container not found (%q)", pod)
+	}
+	return to.Dial()
+}
+
+// A Buffer collects output and lets tests wait for it.
+type Buffer struct {
+	mu   sync.Mutex
+	b    strings.Builder
+	more chan struct{}
+}
+
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Write(p)
+	if b.more != nil {
+		close(b.more)
+		b.more = nil
+	}
+	return len(p), nil
+}
+
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// Await waits until the output holds n times text, or ctx ends.
+func (b *Buffer) Await(ctx context.Context, text string, n int) error {
+	for {
+		b.mu.Lock()
+		if strings.Count(b.b.String(), text) >= n {
+			b.mu.Unlock()
+			return nil
+		}
+		if b.more == nil {
+			b.more = make(chan struct{})
+		}
+		more := b.more
+		b.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %q in %q: %w", text, b.String(), ctx.Err())
+		}
+	}
+}
+
+// descendants lists the processes below pid.
+func descendants(pid int) []int {
+	children := map[int][]int{}
+	dir, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range dir {
+		data, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		var self, parent int
+		var state string
+		line := string(data)
+		fmt.Sscan(e.Name(), &self)
+		fmt.Sscan(line[strings.LastIndexByte(line, ')')+1:], &state, &parent)
+		children[parent] = append(children[parent], self)
+	}
+	var all []int
+	for queue := []int{pid}; len(queue) > 0; {
+		next := children[queue[0]]
+		queue = append(queue[1:], next...)
+		all = append(all, next...)
+	}
+	return all
+}
+
+// Descendants lists the processes that the container consists of.
+func (c *Container) Descendants() []int { return descendants(c.Cmd.Process.Pid) }

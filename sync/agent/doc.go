@@ -1,0 +1,27 @@
+// Package agent is the program that dev images carry at /.kdev/agent.
+//
+// `run -- ENTRYPOINT…` is the container's first process: it starts the
+// application, reaps, forwards signals, passes exit codes on, and restarts the
+// application in place when a sync asks for it. It holds what was acknowledged,
+// under a boot nonce, for as long as the container's root lives. `serve`, which
+// kdev starts by exec, hands its stdin and stdout to run over an abstract unix
+// socket and waits: one process applies batches, and no copy of the bytes is made.
+// Without a run (the manifest sets a command of its own) serve applies them
+// itself, and nothing can be restarted.
+//
+// In: frames of package protocol. Out: files, signals, acknowledgements.
+// It never writes outside the roots that a batch names (os.Root resolves every
+// path), never deletes what kdev did not put there or know of, opens no port, and
+// needs no writable directory of its own, no shell and no capability.
+//
+// How run knows that kdev will come: it cannot, since kdev changes nothing in a
+// pod but the image. So a start waits callWindow for a connection (kdev tries
+// every 50 ms from PodScheduled on, and needs some 65 ms to open a stream), and
+// only when one came up to gateLimit for the first batch. A pod that starts while
+// no session is up (after Ctrl-C, or rescheduled) is late by callWindow, once per
+// container start; it runs the image's content and is marked unsynced, so that a
+// session which comes later restarts what a sync rule says. Restarts in place
+// never wait.
+//
+// Invariant: a path is acknowledged only after the file system holds it.
+package agent

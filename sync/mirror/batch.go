@@ -1,0 +1,281 @@
+package mirror
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/protocol"
+)
+
+// Sizes of a file's content on the wire.
+const (
+	inlineLimit = 64 << 10 // what goes with the operation; above it is streamed
+	chunkSize   = 64 << 10
+)
+
+// batch sends one plan and takes in the answer.
+func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-chan time.Time) error {
+	w := c.w
+	if len(p.ops) == 0 && !first && p.act.empty() {
+		w.settle(p, 0, 0, 0, nil) // the container has it already
+		return nil
+	}
+	began, before := w.m.opts.Now(), c.out.Sent()
+	unread, err := c.sendBatch(p)
+	if err != nil {
+		return err
+	}
+	ack, err := c.acknowledged(ctx, p.generation, beat)
+	if err != nil {
+		return err
+	}
+	took := w.m.opts.Now().Sub(began)
+	w.version = ack.Version
+	if ack.Acted {
+		w.owed = actions{}
+	} else {
+		w.owed = p.act
+	}
+	if c.results(p, ack, unread) {
+		w.settle(p, len(p.ops), c.out.Sent()-before, took, ack)
+	}
+	return nil
+}
+
+// sendBatch writes the whole batch without waiting for anything but the stream.
+// It returns the paths of files that could not be read as they were described.
+func (c *conversation) sendBatch(p plan) (unread map[string]error, err error) {
+	index := map[string]uint64{}
+	var roots []string
+	for _, r := range p.roots {
+		if _, ok := index[r]; !ok {
+			index[r] = uint64(len(roots))
+			roots = append(roots, r)
+		}
+	}
+	if err := c.out.Send(&protocol.Begin{Generation: p.generation, Roots: roots}); err != nil {
+		return nil, err
+	}
+	unread = map[string]error{}
+	for i, op := range p.ops {
+		target := protocol.Target{Root: index[p.roots[i]], Path: relative(p.roots[i], op.Path), Old: expected(op.Old)}
+		var m protocol.Message
+		switch op.Kind {
+		case engine.Remove:
+			m = &protocol.Remove{Target: target, Now: op.Now}
+		case engine.Mkdir:
+			m = &protocol.Mkdir{Target: target, Perm: permOf(op.File.Mode), SetPerm: op.SetPerm}
+		case engine.Link:
+			m = &protocol.Link{Target: target, To: op.File.Link, MTime: op.File.MTime}
+		case engine.Chmod:
+			m = &protocol.Chmod{Target: target, Perm: permOf(op.File.Mode)}
+		case engine.Put:
+			local, err := c.put(op, target)
+			if err != nil {
+				return nil, err
+			}
+			if local != nil {
+				unread[op.Path] = local
+			}
+			continue
+		}
+		if err := c.out.Send(m); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.out.Send(p.act.end()); err != nil {
+		return nil, err
+	}
+	return unread, c.out.Flush()
+}
+
+// errChanged says that a local file is not what it was when it was hashed. The
+// watcher will say what it is now.
+var errChanged = errors.New("the file changed while it was read")
+
+// put sends a file's content. local says why it could not be read; err ends the
+// connection.
+func (c *conversation) put(op engine.Op, target protocol.Target) (local, err error) {
+	f, local := c.w.m.opts.Open(op.File.Local)
+	if local != nil {
+		return local, nil
+	}
+	defer f.Close()
+	m := &protocol.Put{
+		Target: target, Perm: permOf(op.File.Mode), SetPerm: op.SetPerm,
+		MTime: op.File.MTime, Size: op.File.Size, Digest: op.File.Digest,
+	}
+	if op.File.Size <= inlineLimit {
+		content, local := io.ReadAll(io.LimitReader(f, inlineLimit+1))
+		if local == nil && sha256.Sum256(content) != op.File.Digest {
+			local = errChanged
+		}
+		if local != nil {
+			return local, nil
+		}
+		m.Size, m.Inline = int64(len(content)), content
+		return nil, c.out.Send(m)
+	}
+	return c.stream(f, m)
+}
+
+// stream sends a big file in pieces, with bounded memory.
+func (c *conversation) stream(f *os.File, m *protocol.Put) (local, err error) {
+	m.Stream = true
+	if err := c.out.Send(m); err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	buf := make([]byte, chunkSize)
+	var size int64
+	for local == nil {
+		n, rerr := f.Read(buf)
+		if n > 0 {
+			h.Write(buf[:n])
+			size += int64(n)
+			if err := c.out.Write(protocol.KindData, buf[:n]); err != nil {
+				return nil, err
+			}
+		}
+		if rerr == io.EOF {
+			break
+		}
+		local = rerr
+		if size > m.Size {
+			local = errChanged
+		}
+	}
+	if local == nil && (size != m.Size || tree.Digest(h.Sum(nil)) != m.Digest) {
+		local = errChanged
+	}
+	return local, c.out.Send(&protocol.PutEnd{Abort: local != nil})
+}
+
+// acknowledged waits for the answer to a batch.
+func (c *conversation) acknowledged(ctx context.Context, generation uint64, beat <-chan time.Time) (*protocol.Ack, error) {
+	var whole *protocol.Ack
+	for {
+		select {
+		case m, ok := <-c.in:
+			ack, is := m.(*protocol.Ack)
+			if !is {
+				if err := c.other(m, ok); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			c.waiting = false
+			if ack.Generation != generation {
+				return nil, protocol.ErrFrame
+			}
+			if whole == nil {
+				whole = ack
+			} else {
+				whole.Results = append(whole.Results, ack.Results...)
+			}
+			if !ack.More {
+				return whole, nil
+			}
+		case <-beat:
+			if err := c.beat(); err != nil {
+				return nil, err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// results records what became of each operation and says whether the batch is
+// complete but for paths that are refused.
+func (c *conversation) results(p plan, ack *protocol.Ack, unread map[string]error) bool {
+	w := c.w
+	failed := make(map[string]*protocol.Result, len(ack.Results))
+	for i := range ack.Results {
+		r := &ack.Results[i]
+		if failed[r.Path] == nil {
+			failed[r.Path] = r
+		}
+	}
+	var retry, later []string
+	var problem error
+	for _, op := range p.ops {
+		if err := unread[op.Path]; err != nil {
+			later = append(later, op.Path)
+			if w.count(op.Path) > maxMismatch {
+				problem = err
+			}
+			continue
+		}
+		r := failed[op.Path]
+		if r == nil {
+			w.known.Apply(op)
+			delete(w.tries, op.Path)
+			continue
+		}
+		switch r.Code {
+		case protocol.Mismatch:
+			set(w.known, protocol.Entry{Path: op.Path, File: r.Actual}, false)
+			if w.count(op.Path) <= maxMismatch {
+				retry = append(retry, op.Path)
+				continue
+			}
+			later, problem = append(later, op.Path), w.pathProblem(c, op, r)
+		case protocol.Full, protocol.Failed, protocol.Corrupt, protocol.Aborted:
+			later, problem = append(later, op.Path), w.pathProblem(c, op, r)
+		default:
+			want, exists := w.wanted(op)
+			w.refused[op.Path] = refusal{want, exists, w.pathProblem(c, op, r)}
+		}
+	}
+	w.again(retry, later)
+	switch {
+	case len(retry) > 0:
+		return false // at once
+	case problem != nil:
+		w.fail(p.generation, asProblem(problem))
+		c.retry.Reset(retryFull)
+		return false
+	case len(later) > 0:
+		c.retry.Reset(retryLocal)
+		return false
+	}
+	return true
+}
+
+// count counts attempts at a path that did not work out.
+func (w *worker) count(p string) int {
+	w.tries[p]++
+	return w.tries[p]
+}
+
+func (w *worker) wanted(op engine.Op) (engine.File, bool) {
+	if op.Kind == engine.Remove {
+		return engine.File{}, false
+	}
+	return op.File, true
+}
+
+func andOthers(n int) string {
+	if n == 1 {
+		return ", and 1 other path"
+	}
+	return fmt.Sprintf(", and %d other paths", n)
+}
+
+// describeMount names a mount for people.
+func describeMount(m *protocol.Mount) string {
+	kind := m.FSType
+	if m.ReadOnly {
+		kind = "read-only " + kind
+	}
+	return path.Clean(m.Path) + " (" + kind + ")"
+}

@@ -1,0 +1,417 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/protocol"
+)
+
+// Times of a connection. The heartbeat is well below the 30 s after which load
+// balancers begin to drop what is idle.
+const (
+	pingEvery   = 5 * time.Second
+	silentFor   = 10 * time.Second // without a sign of life the connection is given up
+	retryFull   = time.Second      // a full disk, or another failure that may pass
+	retryLocal  = 100 * time.Millisecond
+	maxMismatch = 5
+)
+
+// A conversation is one connection to an agent.
+type conversation struct {
+	w    *worker
+	conn io.ReadWriteCloser
+	out  *protocol.Writer
+	in   chan protocol.Message
+	err  error // of the reader; set before in is closed
+
+	welcome *protocol.Welcome
+	pings   uint64
+	sign    time.Time // the last sign of life
+	waiting bool      // for something from the agent
+
+	retry *time.Timer // runs while something waits to be tried again
+}
+
+// converse serves the container over conn until either ends.
+func (w *worker) converse(ctx context.Context, conn io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &conversation{w: w, in: make(chan protocol.Message, 16)}
+	c.conn = &guarded{ReadWriteCloser: conn}
+	c.out = protocol.NewWriter(c.conn)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		<-ctx.Done()
+		conn.Close()
+	})
+	readers.Go(func() { c.read(ctx) })
+	defer readers.Wait()
+	defer cancel()
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	w.setConnected(true)
+	w.told, w.failing = "", time.Time{}
+	w.event(Event{Kind: Connected, Unsynced: c.welcome.Unsynced})
+	w.phase(c.welcome.Process)
+	defer func() {
+		w.setConnected(false)
+		w.event(Event{Kind: Lost})
+	}()
+	return c.serve(ctx)
+}
+
+// read hands messages on until the stream ends.
+func (c *conversation) read(ctx context.Context) {
+	defer close(c.in)
+	r := protocol.NewReader(c.conn)
+	for {
+		m, err := r.Receive()
+		if err != nil {
+			c.err = err
+			return
+		}
+		select {
+		case c.in <- m:
+		case <-ctx.Done():
+			c.err = ctx.Err()
+			return
+		}
+	}
+}
+
+// begin learns who is there and what it holds.
+func (c *conversation) begin(ctx context.Context) error {
+	w := c.w
+	hello := &protocol.Hello{Protocol: protocol.Version, Client: w.m.client, Boot: w.boot, Version: w.version}
+	if err := c.send(hello); err != nil {
+		return err
+	}
+	m, err := c.receive(ctx)
+	if err != nil {
+		return err
+	}
+	switch m := m.(type) {
+	case *protocol.Refuse:
+		return &refusedError{m.Code, m.Text}
+	case *protocol.Welcome:
+		c.welcome = m
+	default:
+		return protocol.ErrFrame
+	}
+	if c.welcome.Protocol != protocol.Version {
+		return &refusedError{"version", fmt.Sprintf("the agent speaks version %d", c.welcome.Protocol)}
+	}
+	w.refused, w.tries = map[string]refusal{}, map[string]int{}
+	if !c.welcome.Same {
+		if err := c.learn(ctx); err != nil {
+			return err
+		}
+	}
+	w.boot, w.version = c.welcome.Boot, c.welcome.Version
+	return c.lookAtUnknown(ctx)
+}
+
+// learn makes the known tree: what the image holds, outside of mounts, and what
+// was acknowledged since.
+func (c *conversation) learn(ctx context.Context) error {
+	image := c.w.describe().Image
+	known := engine.NewTree(nil)
+	for p, f := range image {
+		if c.mountOf(p) == nil {
+			known.Set(p, f)
+		}
+	}
+	for {
+		m, err := c.receive(ctx)
+		if err != nil {
+			return err
+		}
+		st, ok := m.(*protocol.State)
+		if !ok {
+			return protocol.ErrFrame
+		}
+		for _, e := range st.Entries {
+			set(known, e, true)
+		}
+		if st.Last {
+			break
+		}
+	}
+	c.w.known = known
+	c.w.m.mu.Lock()
+	c.w.all = true
+	c.w.m.mu.Unlock()
+	return nil
+}
+
+// set records what the agent says that a path holds.
+func set(t *engine.Tree, e protocol.Entry, perm bool) {
+	f, ok := fileOf(e.File)
+	if !perm {
+		f.Mode &= fs.ModeType // what a mount shows is its own business
+	}
+	if !ok {
+		t.Delete(e.Path)
+		return
+	}
+	t.Set(e.Path, f)
+}
+
+// lookAtUnknown asks for desired paths of which nobody can know what they hold:
+// under mounts, and where the image is not known.
+func (c *conversation) lookAtUnknown(ctx context.Context) error {
+	w := c.w
+	image := w.describe().Image
+	var paths []string
+	w.m.mu.Lock()
+	if w.s.desired != nil {
+		for p := range w.s.desired.All() {
+			if have, ok := w.known.Get(p); ok && (have.Digest != [32]byte{} || have.Mode&fs.ModeType != 0 && have.Mode&fs.ModeIrregular == 0) {
+				continue
+			}
+			inImage, ok := image[p]
+			uncertain := ok && inImage.Mode.IsRegular() && inImage.Digest == [32]byte{}
+			if image == nil || uncertain || c.mountOf(p) != nil {
+				paths = append(paths, p)
+			}
+		}
+	}
+	w.m.mu.Unlock()
+	if len(paths) == 0 {
+		return nil
+	}
+	slices.Sort(paths)
+	entries, err := c.ask(ctx, paths)
+	for _, e := range entries {
+		set(w.known, e, false)
+	}
+	return err
+}
+
+// ask asks what paths hold. Few questions are under way at a time: an agent that
+// waits for us to take its answers takes no questions.
+func (c *conversation) ask(ctx context.Context, paths []string) ([]protocol.Entry, error) {
+	const ahead = 4
+	parts := protocol.PathParts(paths)
+	all := make([]protocol.Entry, 0, len(paths))
+	for sent, answered := 0, 0; answered < len(parts); {
+		if sent < len(parts) && sent-answered < ahead {
+			if err := c.send(&protocol.Ask{ID: uint64(sent), Paths: parts[sent]}); err != nil {
+				return all, err
+			}
+			sent++
+			continue
+		}
+		m, err := c.receive(ctx)
+		if err != nil {
+			return all, err
+		}
+		a, ok := m.(*protocol.Answer)
+		if !ok {
+			return all, protocol.ErrFrame
+		}
+		all = append(all, a.Entries...)
+		if a.Last {
+			answered++
+		}
+	}
+	return all, nil
+}
+
+// mountOf finds the mount that p is on, nil for the container's root.
+func (c *conversation) mountOf(p string) *protocol.Mount {
+	var found *protocol.Mount
+	for i := range c.welcome.Mounts {
+		m := &c.welcome.Mounts[i]
+		if (p == m.Path || strings.HasPrefix(p, m.Path+"/")) && (found == nil || len(m.Path) > len(found.Path)) {
+			found = m
+		}
+	}
+	return found
+}
+
+// serve sends batches until the connection ends.
+func (c *conversation) serve(ctx context.Context) error {
+	beat := time.NewTicker(pingEvery)
+	defer beat.Stop()
+	c.retry = time.NewTimer(time.Hour)
+	c.retry.Stop()
+	defer c.retry.Stop()
+	first := true // the gate waits for a batch, even for an empty one
+	for {
+		for {
+			p, ok := c.w.next(first)
+			if !ok {
+				break
+			}
+			if err := c.batch(ctx, p, first, beat.C); err != nil {
+				return err
+			}
+			first = false
+		}
+		if err := c.idle(ctx, beat.C); err != nil {
+			return err
+		}
+	}
+}
+
+// idle waits for something to do.
+func (c *conversation) idle(ctx context.Context, beat <-chan time.Time) error {
+	select {
+	case <-c.w.wake:
+		return nil
+	case <-c.retry.C:
+		c.w.itIsTime()
+		return nil
+	case m, ok := <-c.in:
+		return c.other(m, ok)
+	case <-beat:
+		return c.beat()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// beat asks for a sign of life, or ends a connection that gave none.
+func (c *conversation) beat() error {
+	if c.waiting && time.Since(c.sign) > silentFor {
+		return errors.New("the agent does not answer")
+	}
+	if !c.waiting {
+		c.waiting, c.sign = true, time.Now()
+	}
+	c.pings++
+	return c.send(&protocol.Ping{N: c.pings})
+}
+
+// other handles what may come at any time.
+func (c *conversation) other(m protocol.Message, ok bool) error {
+	if !ok {
+		return c.err
+	}
+	c.waiting = false
+	switch m := m.(type) {
+	case *protocol.Pong:
+		return nil
+	case *protocol.Notice:
+		c.w.noticed(m)
+		return nil
+	case *protocol.Refuse:
+		return &refusedError{m.Code, m.Text}
+	}
+	return protocol.ErrFrame
+}
+
+// receive waits for an answer.
+func (c *conversation) receive(ctx context.Context) (protocol.Message, error) {
+	timer := time.NewTimer(silentFor)
+	defer timer.Stop()
+	for {
+		select {
+		case m, ok := <-c.in:
+			switch n := m.(type) {
+			case *protocol.Notice:
+				c.w.noticed(n)
+				continue
+			case *protocol.Pong:
+				continue
+			}
+			if !ok {
+				return nil, c.err
+			}
+			return m, nil
+		case <-timer.C:
+			return nil, errors.New("the agent does not answer")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (c *conversation) send(m protocol.Message) error {
+	if err := c.out.Send(m); err != nil {
+		return err
+	}
+	return c.out.Flush()
+}
+
+// guarded ends a connection whose peer takes nothing for silentFor.
+type guarded struct{ io.ReadWriteCloser }
+
+func (g *guarded) Write(b []byte) (int, error) {
+	timer := time.AfterFunc(silentFor, func() { g.Close() })
+	defer timer.Stop()
+	return g.ReadWriteCloser.Write(b)
+}
+
+// fileOf turns the agent's description into the engine's; false when there is
+// nothing.
+func fileOf(f protocol.File) (engine.File, bool) {
+	switch f.Type {
+	case protocol.Absent:
+		return engine.File{}, false
+	case protocol.Regular:
+		return engine.File{Mode: modeOf(f.Perm), Size: f.Size, Digest: f.Digest}, true
+	case protocol.Directory:
+		return engine.File{Mode: fs.ModeDir | modeOf(f.Perm)}, true
+	case protocol.Symlink:
+		return engine.File{Mode: fs.ModeSymlink | 0o777, Link: f.Link}, true
+	}
+	return engine.Uncertain(), true
+}
+
+// expected is the agent's description of what the engine knows.
+func expected(f *engine.File) protocol.File {
+	if f == nil {
+		return protocol.File{Type: protocol.Unknown}
+	}
+	switch {
+	case *f == (engine.File{}):
+		return protocol.File{}
+	case f.Mode&fs.ModeType == fs.ModeSymlink:
+		return protocol.File{Type: protocol.Symlink, Link: f.Link}
+	case f.Mode.IsDir():
+		return protocol.File{Type: protocol.Directory, Perm: permOf(f.Mode)}
+	case f.Mode.IsRegular():
+		return protocol.File{Type: protocol.Regular, Perm: permOf(f.Mode), Size: f.Size, Digest: f.Digest}
+	}
+	return protocol.File{Type: protocol.Unknown}
+}
+
+func modeOf(perm uint32) fs.FileMode {
+	m := fs.FileMode(perm & 0o777)
+	for bit, flag := range specialBits {
+		if perm&bit != 0 {
+			m |= flag
+		}
+	}
+	return m
+}
+
+func permOf(m fs.FileMode) uint32 {
+	p := uint32(m.Perm())
+	for bit, flag := range specialBits {
+		if m&flag != 0 {
+			p |= bit
+		}
+	}
+	return p
+}
+
+var specialBits = map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky}
+
+// relative is a path below its root.
+func relative(root, p string) string {
+	return strings.TrimPrefix(path.Clean(p)[len(strings.TrimSuffix(root, "/")):], "/")
+}

@@ -1,0 +1,125 @@
+package mirror
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/patternmatcher"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/sync/protocol"
+)
+
+// matches says whether a change of a file is one that the hook is for.
+func (h *Hook) matches(container, local string) bool {
+	if h.Match != nil {
+		return h.Match(container, local)
+	}
+	if len(h.Paths) == 0 {
+		return true
+	}
+	patterns := make([]string, 0, len(h.Paths))
+	for _, p := range h.Paths {
+		p, not := strings.CutPrefix(p, "!")
+		p = "**/" + strings.Trim(strings.TrimPrefix(p, "./"), "/")
+		if not {
+			p = "!" + p
+		}
+		patterns = append(patterns, p)
+	}
+	m, err := patternmatcher.New(patterns)
+	if err != nil {
+		return false
+	}
+	hit, err := m.MatchesOrParentMatches(strings.TrimPrefix(container, "/"))
+	return hit && err == nil
+}
+
+// actions are what follows a batch.
+type actions struct {
+	commands [][]string
+	restart  bool
+	signal   uint64
+	hold     bool
+}
+
+func (a *actions) empty() bool { return len(a.commands) == 0 && !a.restart && a.signal == 0 }
+
+func (a *actions) add(h *Hook) {
+	if len(h.Run) > 0 && !slices.ContainsFunc(a.commands, func(c []string) bool { return slices.Equal(c, h.Run) }) {
+		a.commands = append(slices.Clone(a.commands), h.Run)
+	}
+	a.restart = a.restart || h.Restart
+	if n := SignalNumber(h.Signal); n != 0 {
+		a.signal = n
+	}
+}
+
+func (a *actions) end() *protocol.End {
+	return &protocol.End{Commands: a.commands, Restart: a.restart, Hold: a.hold, Signal: a.signal}
+}
+
+// SignalNumber is Linux's number of a signal, 0 for none. The containers run
+// Linux whatever this machine runs.
+func SignalNumber(name string) uint64 {
+	return linuxSignals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]
+}
+
+var linuxSignals = map[string]uint64{
+	"HUP": 1, "INT": 2, "QUIT": 3, "TRAP": 5, "ABRT": 6, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15,
+	"CHLD": 17, "CONT": 18, "STOP": 19, "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23, "VTALRM": 26, "PROF": 27, "WINCH": 28, "IO": 29, "PWR": 30,
+}
+
+// noticed tells what happened to the application or to a command.
+func (w *worker) noticed(n *protocol.Notice) {
+	w.phase(n.Process)
+	e := Event{Generation: n.Generation}
+	switch n.What {
+	case protocol.NoticeStarted:
+		e.Kind = Started
+	case protocol.NoticeHeld:
+		e.Kind, e.Problem = Held, heldProblem(w.describe(), n)
+	case protocol.NoticeCommand:
+		e.Kind, e.Command = Hooked, n.Command
+		e.Took = duration(n.Took)
+		if n.Code != 0 {
+			e.Problem = commandProblem(w.describe(), n)
+			w.owe(n.Command)
+		}
+	case protocol.NoticeSignal:
+		if n.Text == "" {
+			return
+		}
+		e.Kind, e.Problem = Hooked, &problem.Problem{Code: "sync-signal", Summary: "the application could not be signalled: " + n.Text, Where: where(w.describe())}
+	default:
+		return // the container ends: its logs and its state say why
+	}
+	w.event(e)
+}
+
+// owe remembers a failed command, which is run again with the next change.
+func (w *worker) owe(command []string) {
+	if !slices.ContainsFunc(w.owed.commands, func(c []string) bool { return slices.Equal(c, command) }) {
+		w.owed.commands = append(slices.Clone(w.owed.commands), command)
+	}
+	for _, h := range w.hooksNow() {
+		if slices.Equal(h.Run, command) {
+			w.owed.add(&h) // what would have followed it
+		}
+	}
+}
+
+func (w *worker) hooksNow() []Hook {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	return slices.Clone(w.s.hooks)
+}
+
+func (w *worker) phase(p protocol.Process) {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	w.status.Phase = [...]string{"", "waiting", "running", "held"}[min(int(p.Phase), 3)]
+}
+
+func where(c Container) string { return path.Join(c.Pod, c.Name) }

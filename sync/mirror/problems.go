@@ -1,0 +1,119 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/protocol"
+)
+
+// refusedError is what an agent says before it ends a connection.
+type refusedError struct{ code, text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+func noAgent(c Container) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-no-agent", Summary: "the container has no kdev agent, so files cannot be synced into it", Where: where(c),
+		Hint: "let `kdev up` build its image",
+	}
+}
+
+// dialProblem says why there is no connection, and whether that is more than a
+// container or a server on its way; nil while nothing is wrong: a container that is
+// about to start, a stream that was cut.
+func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || c.ID == "" {
+		return nil, false
+	}
+	var r *refusedError
+	if errors.As(err, &r) {
+		p := &problem.Problem{Code: "sync-" + r.code, Summary: r.text, Where: where(c)}
+		switch r.code {
+		case "busy":
+			p.Hint = "end the other kdev session on this project, or give this one a namespace of its own with -n"
+		case "version":
+			p.Hint = "restart `kdev up`: it builds the image with the agent that it needs"
+		}
+		return p, true
+	}
+	text := err.Error()
+	if strings.Contains(text, "no such file or directory") || strings.Contains(text, "executable file not found") {
+		return noAgent(c), true
+	}
+	if strings.Contains(text, "forbidden") {
+		return &problem.Problem{Code: "sync-forbidden", Summary: "the cluster does not allow exec into the container", Where: where(c), Err: err,
+			Hint: "ask for the verb create on pods/exec in this namespace"}, true
+	}
+	return &problem.Problem{Code: "sync-connection", Summary: "no connection to the agent in the container; trying again", Where: where(c), Err: err}, false
+}
+
+// pathProblem says why one path could not be made what it should be.
+func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) *problem.Problem {
+	p := &problem.Problem{Summary: "cannot " + op.Kind.String() + " " + op.Path, Where: where(w.describe())}
+	if op.Kind == engine.Put || op.Kind == engine.Link {
+		p.Summary = "cannot write " + op.Path
+	}
+	if r.Text != "" {
+		p.Err = errors.New(r.Text)
+	}
+	mount := c.mountOf(op.Path)
+	switch r.Code {
+	case protocol.ReadOnly:
+		p.Code = "sync-read-only"
+		if mount != nil {
+			p.Summary += ": " + describeMount(mount) + " is mounted there"
+			p.Hint = "leave it out with a sync rule in kdev.yaml, or mount something writable there"
+		} else {
+			p.Summary += ": the container's root is read-only"
+			p.Hint = "set `sync: [{…, volume: true}]` for this service in kdev.yaml: it mounts a writable copy of the directory"
+		}
+	case protocol.Denied:
+		p.Code = "sync-denied"
+		p.Summary += fmt.Sprintf(": the container's user (%d:%d) may not", c.welcome.UID, c.welcome.GID)
+		p.Hint = "COPY with --chown in the Dockerfile, so that the user owns the directory"
+	case protocol.Full:
+		p.Code, p.Hint = "sync-no-space", "free space in the container or on the node; it is tried again every second"
+	case protocol.Escapes:
+		p.Code, p.Hint = "sync-link-escapes", "a symbolic link in the container leads out of the synced directory: sync to its target instead"
+	case protocol.InTheWay:
+		p.Code, p.Hint = "sync-in-the-way", "remove what is there in the container, or copy to another place"
+	case protocol.Mismatch:
+		p.Code, p.Hint = "sync-changes-in-container", "something in the container writes the same file all the time: leave it out of the sync"
+	case protocol.Corrupt, protocol.Aborted:
+		p.Code, p.Hint = "sync-changed", "the file keeps changing; it is sent when it rests"
+	default:
+		p.Code = "sync-write"
+	}
+	return p
+}
+
+func asProblem(err error) *problem.Problem {
+	if p := problem.As(err); p != nil {
+		return p
+	}
+	return &problem.Problem{Code: "sync-read", Summary: "a local file cannot be read", Err: err}
+}
+
+func heldProblem(c Container, n *protocol.Notice) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-held", Where: where(c),
+		Summary: fmt.Sprintf("the application failed after the restart (exit code %d); its container is kept", n.Process.ExitCode),
+		Hint:    "its log says why; the next saved file starts it again",
+	}
+}
+
+func commandProblem(c Container, n *protocol.Notice) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-command", Where: where(c),
+		Summary: fmt.Sprintf("`%s` failed in the container (exit code %d)", strings.Join(n.Command, " "), n.Code),
+		Hint:    "its output is in the container's log; it runs again with the next change",
+	}
+}
+
+func duration(ns int64) time.Duration { return time.Duration(ns) }

@@ -1,0 +1,266 @@
+package mirror
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/protocol"
+)
+
+// A worker keeps one container equal to its service's desired tree.
+type worker struct {
+	m *Mirror
+	s *service
+
+	// Guarded by Mirror.mu.
+	container Container
+	dirty     map[string]bool // paths that changed since they were last looked at
+	all       bool            // every path may have changed
+	later     map[string]bool // paths that could not be done; with the next batch, or when it is time
+	looked    uint64          // generation of the last batch
+	acked     uint64
+	ackedAny  bool
+	problem   *problem.Problem // why acked is behind
+	failed    uint64           // the generation that it is about
+	status    Status
+	cancel    context.CancelFunc
+
+	wake chan struct{} // something above changed
+	redo chan struct{} // the container was started: dial now
+
+	// The rest belongs to the worker's goroutine.
+	boot    [16]byte
+	version uint64
+	known   *engine.Tree
+	refused map[string]refusal // paths that cannot be written as they are
+	owed    actions            // of batches that were not completed
+	told    string             // the last dial problem
+	failing time.Time          // since when dialling fails; zero when it does not
+	tries   map[string]int     // of paths that changed in the container or while they were read
+}
+
+// A refusal stands until what is desired changes or the connection is new.
+type refusal struct {
+	file    engine.File
+	exists  bool
+	problem *problem.Problem
+}
+
+func newWorker(m *Mirror, s *service, c Container) *worker {
+	return &worker{
+		m: m, s: s, container: c, all: true,
+		dirty: map[string]bool{}, later: map[string]bool{}, wake: make(chan struct{}, 1), redo: make(chan struct{}, 1),
+	}
+}
+
+func (w *worker) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) dialNow() {
+	select {
+	case w.redo <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// run dials, serves, and dials again.
+func (w *worker) run(ctx context.Context) {
+	retry := firstRetry
+	for ctx.Err() == nil {
+		c := w.describe()
+		if !c.HasAgent {
+			w.fail(0, noAgent(c))
+			<-ctx.Done() // nothing will help but another container
+			return
+		}
+		conn, err := w.m.opts.Dial.Dial(ctx, c.Namespace, c.Pod, c.Name)
+		if err == nil {
+			retry = firstRetry
+			err = w.converse(ctx, conn)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		w.dialFailed(c, err)
+		timer := time.NewTimer(retry)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			retry = min(retry*3/2, lastRetry)
+		case <-w.redo:
+			retry = firstRetry
+		}
+		timer.Stop()
+		if w.describe().ID == "" {
+			retry = firstRetry // it is about to start: be there
+		}
+	}
+}
+
+// dialFailed tells why there is no connection. A container that restarts and an API
+// server that is busy have a few seconds before that is news.
+func (w *worker) dialFailed(c Container, err error) {
+	const patience = 3 * time.Second
+	now := w.m.opts.Now()
+	if w.failing.IsZero() {
+		w.failing = now
+	}
+	p, lasting := dialProblem(c, err)
+	if p == nil || !lasting && now.Sub(w.failing) < patience || p.Error() == w.told {
+		return
+	}
+	w.told = p.Error()
+	w.fail(0, p)
+}
+
+func (w *worker) describe() Container {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	return w.container
+}
+
+// event fills in where.
+func (w *worker) event(e Event) {
+	c := w.describe()
+	e.Service, e.Pod, e.Container = c.Service, c.Pod, c.Name
+	w.m.emit(e)
+}
+
+// fail records why the container is behind and tells it.
+func (w *worker) fail(generation uint64, p *problem.Problem) {
+	w.m.mu.Lock()
+	same := w.problem != nil && w.problem.Error() == p.Error() && w.failed == generation
+	w.problem, w.failed = p, generation
+	w.m.advance()
+	w.m.mu.Unlock()
+	if !same {
+		w.event(Event{Kind: Failed, Generation: generation, Problem: p})
+	}
+}
+
+func (w *worker) setConnected(yes bool) {
+	w.m.mu.Lock()
+	w.status.Connected = yes
+	w.m.mu.Unlock()
+}
+
+// A plan is one batch before it is sent.
+type plan struct {
+	generation uint64
+	ops        []engine.Op
+	roots      []string // of ops, by index
+	act        actions
+}
+
+// next takes what changed. ok is false while nobody has said what is desired,
+// or nothing changed.
+func (w *worker) next(first bool) (p plan, ok bool) {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	s := w.s
+	if !s.known || !first && !w.all && len(w.dirty) == 0 && w.looked == s.generation {
+		return p, false
+	}
+	p.generation, w.looked = s.generation, s.generation
+	maps.Copy(w.dirty, w.later)
+	clear(w.later)
+	if w.all || first {
+		p.ops = engine.Diff(s.desired, w.known, &s.roots)
+	} else {
+		p.ops = engine.DiffPaths(s.desired, w.known, &s.roots, slices.Collect(maps.Keys(w.dirty)))
+	}
+	w.all = false
+	clear(w.dirty)
+	p.ops = slices.DeleteFunc(p.ops, func(op engine.Op) bool { return w.isRefused(s, op) })
+	for _, op := range p.ops {
+		p.roots = append(p.roots, s.roots.For(op.Path))
+	}
+	p.act = w.owed
+	for _, op := range p.ops {
+		local := op.File.Local
+		for i := range s.hooks {
+			if op.Kind != engine.Mkdir && s.hooks[i].matches(op.Path, local) {
+				p.act.add(&s.hooks[i])
+			}
+		}
+	}
+	p.act.hold = w.container.MayHold
+	return p, true
+}
+
+func (w *worker) isRefused(s *service, op engine.Op) bool {
+	r, ok := w.refused[op.Path]
+	if !ok {
+		return false
+	}
+	want, exists := s.desired.Get(op.Path)
+	if exists == r.exists && want == r.file {
+		return true
+	}
+	delete(w.refused, op.Path)
+	return false
+}
+
+// again marks paths to be looked at once more, now or later.
+func (w *worker) again(now, later []string) {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	for _, p := range now {
+		w.dirty[p] = true
+	}
+	for _, p := range later {
+		w.later[p] = true
+	}
+}
+
+// itIsTime makes what was put off part of the next batch.
+func (w *worker) itIsTime() {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	maps.Copy(w.dirty, w.later)
+	clear(w.later)
+}
+
+// settle reports the end of a batch: all of the generation is there, or a path
+// is not and Failed says which.
+func (w *worker) settle(p plan, files int, bytes int64, took time.Duration, ack *protocol.Ack) {
+	if len(w.refused) > 0 {
+		w.fail(p.generation, w.firstRefusal())
+		return
+	}
+	w.m.mu.Lock()
+	w.acked, w.ackedAny, w.problem = p.generation, true, nil
+	w.status.Lag = took
+	w.status.Files += files
+	w.status.Bytes += bytes
+	w.status.Batches++
+	w.m.advance()
+	w.m.mu.Unlock()
+	e := Event{Kind: Synced, Generation: p.generation, Files: files, Bytes: bytes, Took: took}
+	if ack != nil {
+		e.Owner, e.InPlace = int(ack.Owner), ack.InPlace
+	}
+	w.event(e)
+}
+
+func (w *worker) firstRefusal() *problem.Problem {
+	paths := slices.Sorted(maps.Keys(w.refused))
+	p := *w.refused[paths[0]].problem
+	if n := len(paths); n > 1 {
+		p.Summary += andOthers(n - 1)
+	}
+	return &p
+}
