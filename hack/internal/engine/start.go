@@ -18,6 +18,7 @@ import (
 
 const (
 	logFile = "/var/log/kdev-dockerd.log"
+	pidFile = "/var/run/docker.pid"
 	// startWithin is long: an engine with many containers restores them before it answers.
 	startWithin = 90 * time.Second
 )
@@ -29,16 +30,39 @@ func (e *Engine) start(ctx context.Context) error {
 			if err := step.Run(ctx, step.Command{Args: []string{"systemctl", "restart", "docker"}, Hint: "see: journalctl -u docker"}); err != nil {
 				return "", err
 			}
-			return answer(ctx, nil, "journalctl -u docker")
+			return answer(ctx, nil, "journalctl -u docker", 0)
 		}
-		stale("/var/run/docker.pid", "dockerd")
+		if note, ok := settle(ctx); ok || ctx.Err() != nil {
+			return note, ctx.Err()
+		}
+		stale(pidFile, "dockerd")
 		stale("/var/run/docker/containerd/containerd.pid", "containerd")
+		said, _ := os.Stat(logFile)
+		var before int64
+		if said != nil {
+			before = said.Size()
+		}
 		exited, err := daemon(lookDaemon(), logFile)
 		if err != nil {
 			return "", err
 		}
-		return answer(ctx, exited, logFile)
+		return answer(ctx, exited, logFile, before)
 	})
+}
+
+// settle waits for an engine that runs and does not answer, because it starts or stops at this moment. It returns true
+// when it came to answer, false when it is gone or hangs.
+func settle(ctx context.Context) (note string, ok bool) {
+	for limit := time.Now().Add(startWithin); time.Now().Before(limit) && ctx.Err() == nil; time.Sleep(200 * time.Millisecond) {
+		pid, err := os.ReadFile(pidFile)
+		if err != nil || !runs(strings.TrimSpace(string(pid)), "dockerd") {
+			return "", false
+		}
+		if info, err := docker.Ask(ctx); err == nil {
+			return "Docker " + info.ServerVersion + ", which was starting", true
+		}
+	}
+	return "", false
 }
 
 // daemon starts the engine as nohup and setsid would: it has a session of its own, and its output goes to a file.
@@ -62,48 +86,56 @@ func daemon(path, log string) (exited <-chan error, err error) {
 }
 
 // answer waits until the engine answers or is gone.
-func answer(ctx context.Context, exited <-chan error, log string) (string, error) {
+func answer(ctx context.Context, exited <-chan error, log string, before int64) (string, error) {
 	limit := time.After(startWithin)
 	for {
 		if info, err := docker.Ask(ctx); err == nil {
 			return "Docker " + info.ServerVersion + ", log " + log, nil
 		}
-		failed := &problem.Problem{Code: "offline-engine", Hint: "the whole log: " + log, Output: end(log)}
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case err := <-exited:
-			failed.Summary, failed.Err = "the Docker engine ended while it started", err
-			return "", failed
+			return "", &problem.Problem{
+				Code: "offline-engine", Summary: "the Docker engine ended while it started", Err: err, Output: end(log, before), Hint: "the whole log: " + log,
+			}
 		case <-limit:
-			failed.Summary = fmt.Sprintf("the Docker engine does not answer after %s", startWithin)
-			return "", failed
+			return "", &problem.Problem{
+				Code: "offline-engine", Summary: fmt.Sprintf("the Docker engine does not answer after %s", startWithin), Output: end(log, before),
+				Hint: "the whole log: " + log,
+			}
 		case <-time.After(200 * time.Millisecond): // the socket has no event to wait for
 		}
 	}
 }
 
-// end is the last lines of a file.
-func end(file string) string {
+// end is the last lines of a file, of what was written after its first bytes.
+func end(file string, before int64) string {
 	text, _ := os.ReadFile(file)
+	text = text[min(before, int64(len(text))):]
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// stale removes a pid file whose process is gone or is another program. A killed engine leaves its file behind, and a
-// machine that was restarted has given the number to somebody else; dockerd only asks whether the number is taken.
+// stale removes a pid file whose process does not run program. A killed engine leaves its file behind, and a machine that
+// was restarted has given the number to somebody else; dockerd only asks whether the number is taken.
 func stale(file, program string) {
 	text, err := os.ReadFile(file)
-	if err != nil {
+	if err != nil || runs(strings.TrimSpace(string(text)), program) {
 		return
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err == nil {
-		if exe, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm")); err == nil && strings.TrimSpace(string(exe)) == program {
-			return
-		}
-	}
 	os.Remove(file)
+}
+
+// runs tells whether the process with that number is program and alive. A machine whose first process reaps nobody keeps
+// the dead in its table, under their names, for ever.
+func runs(pid, program string) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat")) // "123 (dockerd) S …"
+	if err != nil || pid == "" {
+		return false
+	}
+	rest, ok := strings.CutPrefix(string(stat), pid+" ("+program+") ")
+	return ok && !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }
 
 // raise sets the limits in folder that are below least to want, and says which.
