@@ -19,7 +19,7 @@ E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -
 .PHONY: build embed demo demo-down offline test check lint fmt vet staticcheck unit e2e generate fuzz clean help
 
 build: embed ## compile bin/kdev, with the programs that it puts into clusters
-	go build -o bin/kdev ./cmd/kdev
+	go build -trimpath -ldflags="-s -w" -o bin/kdev ./cmd/kdev
 
 embed: ## compile those programs into internal/embedded/bin
 	go run ./internal/embedded/gen
