@@ -10,7 +10,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
@@ -39,6 +41,9 @@ const exitInterrupted = 130
 // 0 done, 1 failed, 2 usage or configuration, 3 rollout failed, 4 timed out,
 // 130 interrupted.
 func Main(ctx context.Context, env Env, args []string) int {
+	// client-go logs what it survives to stderr, into the middle of a face. What
+	// of it matters to a person comes as an error.
+	klog.SetLogger(logr.Discard())
 	ctx, stop := interruptible(ctx, env)
 	defer stop()
 	root := newRoot(env)
