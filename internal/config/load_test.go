@@ -196,10 +196,11 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 
 func FuzzLoad(f *testing.F) {
 	for _, c := range corpus(f) {
-		f.Add(c.files[FileName], c.files[LocalName])
+		f.Add(c.files[FileName], c.files[LocalName], c.files[envName])
 	}
-	f.Fuzz(func(t *testing.T, main, local []byte) {
+	f.Fuzz(func(t *testing.T, main, local, env []byte) {
 		root := t.TempDir()
+		write(t, root, envName, string(env))
 		write(t, root, FileName, string(main))
 		if len(local) > 0 {
 			write(t, root, LocalName, string(local))
