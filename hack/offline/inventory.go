@@ -23,12 +23,26 @@ func status(ctx context.Context, out io.Writer, kept *cache.Cache) error {
 		return nil
 	}
 	fmt.Fprintf(out, "%-12s Docker %s, runtime %s, cgroup v%s\n", "engine", info.ServerVersion, info.DefaultRuntime, info.CgroupVersion)
-	names, err := made(ctx)
+	here, err := docker.Images(ctx, append(baseimage.Wanted(), nodeimage.Default, nodeimage.Image)...)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		fmt.Fprintf(out, "%-12s %s\n", "made here", name)
+	state := func(ref string) string {
+		switch image, ok := here[ref]; {
+		case !ok:
+			return "missing"
+		case image.Recipe() == "":
+			return "there"
+		default:
+			return "made here"
+		}
+	}
+	for _, ref := range []string{nodeimage.Default, nodeimage.Image} {
+		name, _, _ := strings.Cut(ref, "@")
+		fmt.Fprintf(out, "%-12s %-45s %s\n", "node-image", name, state(ref))
+	}
+	for _, ref := range baseimage.Wanted() {
+		fmt.Fprintf(out, "%-12s %-45s %s\n", "base-images", ref, state(ref))
 	}
 	return nil
 }
@@ -39,6 +53,13 @@ func clean(ctx context.Context, out io.Writer, kept *cache.Cache) error {
 		names, err := made(ctx)
 		if err != nil {
 			return err
+		}
+		containers, err := docker.RemoveContainers(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range containers {
+			fmt.Fprintf(out, "%-12s container %s\n", "removed", id)
 		}
 		for _, name := range names {
 			if err := docker.Remove(ctx, name); err != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -258,6 +259,7 @@ func (m *Maker) name(ctx context.Context, i image, work string, named []string, 
 			return kept, err
 		}
 	}
+	docker.Discard(ctx, outdated(here, hash))
 	return kept, nil
 }
 
@@ -297,6 +299,13 @@ func complete(named []string, here map[string]docker.Image, hash string) bool {
 	return len(named) > 0
 }
 
+// outdated are those of the images that were made here, by another recipe.
+func outdated(here map[string]docker.Image, hash string) map[string]docker.Image {
+	old := maps.Clone(here)
+	maps.DeleteFunc(old, func(_ string, i docker.Image) bool { return i.Recipe() == "" || i.Recipe() == hash })
+	return old
+}
+
 // artefact is the name of an image's entry in the cache.
 func artefact(name string) string { return "base-" + filepath.Base(name) }
 
@@ -314,4 +323,15 @@ func Names() []string {
 		names = append(names, i.name)
 	}
 	return names
+}
+
+// Wanted are the references that examples rely on.
+func Wanted() []string {
+	all := []string{Base}
+	for _, i := range images() {
+		for _, tag := range i.wanted {
+			all = append(all, i.name+":"+tag)
+		}
+	}
+	return all
 }

@@ -237,9 +237,30 @@ func Remove(ctx context.Context, refs ...string) error {
 	return step.Run(ctx, step.Command{Args: append([]string{"docker", "image", "rm"}, refs...)})
 }
 
+// runLabel marks the containers of Output. Label would not tell them from a user's, which inherit it from the image.
+const runLabel = Label + ".run"
+
+// RemoveContainers removes the containers that an interrupted Output left.
+func RemoveContainers(ctx context.Context) (removed []string, err error) {
+	out, err := step.Output(ctx, step.Command{Args: []string{"docker", "ps", "--all", "--quiet", "--filter", "label=" + runLabel}})
+	if removed = strings.Fields(out); err != nil || len(removed) == 0 {
+		return nil, err
+	}
+	return removed, step.Run(ctx, step.Command{Args: append([]string{"docker", "rm", "--force", "--volumes"}, removed...)})
+}
+
+// Discard removes images that lost their names to newer ones. One that is in use, or has another name, stays.
+func Discard(ctx context.Context, old map[string]Image) {
+	for _, image := range old {
+		if image.Recipe() != "" {
+			_ = step.Run(ctx, step.Command{Args: []string{"docker", "image", "rm", image.ID}})
+		}
+	}
+}
+
 // Output runs a command in a container of the image and returns what it printed.
 func Output(ctx context.Context, image string, command ...string) (string, error) {
-	args := []string{"docker", "run", "--rm", "--network", "none", "--label", Label, "--entrypoint", command[0], image}
+	args := []string{"docker", "run", "--rm", "--network", "none", "--label", runLabel, "--entrypoint", command[0], image}
 	return step.Output(ctx, step.Command{Args: append(args, command[1:]...)})
 }
 

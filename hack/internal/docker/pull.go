@@ -7,8 +7,9 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/kdev-io/kdev/hack/internal/step"
 )
 
 // answerWithin is how long a registry may take to say that it has an image. One that cannot be reached says so at once.
@@ -46,7 +47,7 @@ func pull(ctx context.Context, ref string) error {
 	var complaints bytes.Buffer
 	answered := make(chan struct{})
 	cmd := exec.CommandContext(ctx, "docker", "pull", ref)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = step.Child(false)
 	cmd.Stderr = &complaints
 	cmd.Stdout = &once{tell: answered}
 	if err := cmd.Start(); err != nil {

@@ -27,6 +27,8 @@ const (
 	area = "node-image"
 	// Image is the name of what is made. kdev takes the newest kdev.dev/node that it finds.
 	Image = "kdev.dev/node:" + kubernetes
+	// Default is what kind would pull.
+	Default = defaults.Image
 	// Repository is Image without the tag.
 	Repository = "kdev.dev/node"
 )
@@ -152,7 +154,15 @@ func (m *Maker) build(ctx context.Context, programs, temp, pause string) error {
 	storage.Content = []byte(strings.NewReplacer("{{PROVISIONER}}", provisionerImage, "{{HELPER}}", helperImage).Replace(string(storage.Content)))
 	add("root/kind/manifests/default-storage.yaml", storage, 0o644)
 	add("root/kind/version", docker.Entry{Content: []byte(kubernetes + "\n")}, 0o644)
-	return docker.Build{Tags: []string{Image}, Recipe: recipe.Hash(), Context: entries}.Run(ctx)
+	old, err := docker.Images(ctx, Image)
+	if err != nil {
+		return err
+	}
+	if err := (docker.Build{Tags: []string{Image}, Recipe: recipe.Hash(), Context: entries}).Run(ctx); err != nil {
+		return err
+	}
+	docker.Discard(ctx, old)
+	return nil
 }
 
 var sandboxImage = regexp.MustCompile(`sandbox_image = "[^"]*"`)

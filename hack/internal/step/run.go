@@ -35,7 +35,7 @@ type Command struct {
 // Run runs c. When ctx ends, the program and its children are asked to stop, and killed when they do not.
 // The error is a *problem.Problem with the end of the output.
 func Run(ctx context.Context, c Command) error {
-	// The kernel delivers Pdeathsig when the thread that started the child ends, not only when the process does.
+	// Linux kills the child when the thread that started it ends, not only when the process does.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -46,10 +46,7 @@ func Run(ctx context.Context, c Command) error {
 		cmd.Stdout = c.Stdout
 	}
 	cmd.Env = append(os.Environ(), c.Env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if c.Mounts {
-		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
-	}
+	cmd.SysProcAttr = Child(c.Mounts)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
