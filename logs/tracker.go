@@ -177,7 +177,7 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 		Node: pod.Spec.NodeName, PodUID: string(pod.UID), Workload: workload, Labels: pod.Labels, Annos: pod.Annotations,
 		Color: color, ContainerColor: color,
 	})
-	opts := source.Options{}
+	opts := source.Options{New: true}
 	if known.old {
 		opts = t.sel.From
 	}

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -29,9 +30,12 @@ type ingest struct {
 
 	again    *replay // nil, or what lines are held against
 	drain    *drainRule
+	suspect  bool   // this stream may be of another log than the last one
+	other    bool   // it is
 	marking  bool   // remember lines, pass none on
 	first    int64  // time of the first line of this stream that was passed on; 0 when there is none
 	passed   int    // lines passed on from this stream
+	known    int    // lines of it that were passed on before
 	since    int64  // drop what is older; 0 keeps all
 	scanned  int    // pending bytes known to hold no newline
 	kubelet  string // what the kubelet said in this stream instead of a line
@@ -46,10 +50,13 @@ type ingest struct {
 // that is opened again repeats it from its start.
 func (in *ingest) begin(again *replay) {
 	in.app.Consume(len(in.app.Pending()))
-	in.again, in.first, in.passed = again, 0, 0
-	in.scanned, in.kubelet = 0, ""
+	in.again, in.first, in.passed, in.known = again, 0, 0, 0
+	in.scanned, in.kubelet, in.other = 0, "", false
 	in.activity.Store(0)
 }
+
+// errOtherLog is the end of a stream that does not go on where the last one ended.
+var errOtherLog = errors.New("the stream is of another log")
 
 // read passes on the lines of r until it ends; io.EOF is no error. The line that
 // has no newline yet stays pending.
@@ -61,6 +68,10 @@ func (in *ingest) read(ctx context.Context, r io.Reader) error {
 		in.activity.Add(1)
 		in.app.Grow(n)
 		in.split()
+		if in.other {
+			in.app.Discard()
+			return errOtherLog
+		}
 		if cerr := in.commit(ctx); cerr != nil {
 			return cerr
 		}
@@ -152,14 +163,19 @@ func (in *ingest) add(l store.Line, off, n int) {
 func (in *ingest) skip(t int64) bool {
 	if in.drain != nil {
 		if in.drain.known(t) {
+			in.known++
 			return true
 		}
-		if in.seen.n == 0 || t >= in.seen.last() {
-			in.seen.add(t)
-		}
+		in.drain.seen.add(t)
 		return t < in.since
 	}
 	if in.again.known(t) {
+		in.known++
+		return true
+	}
+	if in.suspect && in.again != nil && in.known == 0 {
+		// A stream that goes on from the last line shows that line first.
+		in.other = true
 		return true
 	}
 	if in.first == 0 {

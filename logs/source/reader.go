@@ -26,7 +26,12 @@ type Options struct {
 	Tail *int64
 	// Previous reads the run before instead, once.
 	Previous bool
+	// New says that the container came up under our eyes: if it ran more than once
+	// already, the run before is wanted too.
+	New bool
 }
+
+func (o *Options) whole() bool { return o.Tail == nil && o.Since.IsZero() && o.SinceSeconds == 0 }
 
 // A Reader reads one container, over all its restarts.
 type Reader struct {
@@ -38,17 +43,26 @@ type Reader struct {
 	state  *stateBox
 	in     ingest
 
-	reading State  // what was known when the stream was opened
+	reading State  // what was known when the last stream was opened, or at the start
 	atOpen  window // lines passed on before the stream was opened
 	read    bool   // a stream was read before
+	trust   bool   // the next stream may be of another log than the last one: its run before is read
+	longest time.Duration
 }
+
+// retryWithin is the longest wait before a broken stream is opened again.
+const retryWithin = time.Second
 
 // NewReader makes a reader; [Reader.Run] reads.
 func NewReader(opener Opener, st *store.Store, src *store.Source, gate *Gate, initial State, opts Options, hooks Hooks) *Reader {
-	r := &Reader{opener: opener, src: src, opts: opts, hooks: hooks, gate: gate, state: newStateBox(initial)}
+	r := &Reader{opener: opener, src: src, opts: opts, hooks: hooks, gate: gate, state: newStateBox(initial), longest: retryWithin}
 	r.in = ingest{app: st.Appender(src), hooks: hooks, stamped: true}
 	if !opts.Since.IsZero() {
 		r.in.since = opts.Since.UnixNano()
+	}
+	r.in.seen.whole = opts.whole()
+	if !opts.New {
+		r.reading = initial
 	}
 	return r
 }
@@ -71,7 +85,7 @@ func (r *Reader) Run(ctx context.Context) error {
 // once reads what is there. A stream that breaks is opened again a few times.
 func (r *Reader) once(ctx context.Context) error {
 	var err error
-	wait := backoff{}
+	wait := r.backoff()
 	for range 5 {
 		opts := r.request(false)
 		opts.Previous = r.opts.Previous
@@ -101,7 +115,7 @@ func (r *Reader) streamOnce(ctx context.Context, opts *corev1.PodLogOptions) err
 
 // follow reads run after run of the container.
 func (r *Reader) follow(ctx context.Context) {
-	wait, told := backoff{}, teller{}
+	wait, told, end := r.backoff(), teller{}, ending{}
 	for ctx.Err() == nil {
 		state, changed := r.state.get()
 		switch {
@@ -110,10 +124,11 @@ func (r *Reader) follow(ctx context.Context) {
 		case state.ID == "":
 			waitFor(ctx, changed)
 			continue
-		case r.read && state.Restarts > r.reading.Restarts:
-			r.drain(ctx)
+		case state.Restarts > r.reading.Restarts:
+			r.drain(ctx, r.lagged(state))
+			r.trust = true
 			r.hooks.notice(Notice{Kind: Restarted})
-			wait = backoff{}
+			wait = r.backoff()
 		case !r.read && r.opts.Tail != nil && *r.opts.Tail == 0:
 			r.mark(ctx)
 		}
@@ -123,13 +138,15 @@ func (r *Reader) follow(ctx context.Context) {
 			return
 		}
 		if r.in.passed > 0 {
-			wait = backoff{}
+			wait = r.backoff()
 		}
 		now, changed := r.state.get()
 		switch {
+		case err == nil && !now.Gone && !state.Running && now.ID == state.ID && !end.reached(&r.in):
+			// It had ended before this stream was opened, and yet the stream may have
+			// been cut: only one that shows the last line again and nothing behind it
+			// was whole.
 		case now.Gone || err == nil && !state.Running && now.ID == state.ID:
-			// Read to the end of a container that had ended before this stream was
-			// opened, so that nothing can be missing; or of one that is gone.
 			_ = r.in.end(ctx)
 			if now.Gone || now.Final {
 				return
@@ -140,6 +157,12 @@ func (r *Reader) follow(ctx context.Context) {
 			r.hooks.notice(Notice{Kind: Denied, Err: err})
 			waitFor(ctx, changed)
 			continue
+		case errors.Is(err, errOtherLog):
+			// The kubelet serves the next run already, before the news of it came; or it
+			// rotated the log.
+			r.drain(ctx, false)
+			r.trust = true
+			continue
 		case errors.Is(err, errGivenUp):
 		case err != nil && told.now(r.in.passed > 0):
 			r.hooks.notice(Notice{Kind: Retrying, Err: err})
@@ -147,12 +170,37 @@ func (r *Reader) follow(ctx context.Context) {
 			if text := explain(r.in.kubelet, r.src.Node); text != "" {
 				r.hooks.notice(Notice{Kind: Explained, Text: text})
 			}
-			wait.next = time.Second
+			wait.next = wait.longest
 		case err == nil:
 			told = teller{}
 		}
 		wait.sleep(ctx, changed)
 	}
+}
+
+// An ending judges whether a stream of a run that has ended showed its log to the
+// end. It may have been cut, so only one counts that shows the last line again and
+// nothing behind it.
+type ending struct {
+	empty int // streams that showed neither: the log was rotated away, or never had a line
+	half  int // bytes of an unfinished last line
+}
+
+func (e *ending) reached(in *ingest) bool {
+	half := len(in.app.Pending())
+	same := half == e.half
+	e.half = half
+	switch {
+	case in.passed > 0:
+		e.empty = 0
+		return false
+	case half > 0:
+		return same // a cut would have come elsewhere
+	case in.known > 0:
+		return true
+	}
+	e.empty++
+	return e.empty > 5 || in.seen.n == 0 && e.empty > 1
 }
 
 // stream opens the log and reads it to its end, or until [Reader.watch] gives it up.
@@ -164,6 +212,7 @@ func (r *Reader) stream(ctx context.Context, opts *corev1.PodLogOptions, changed
 	defer leave()
 	r.atOpen = r.in.seen
 	r.in.begin(r.in.seen.replay())
+	r.in.suspect = !r.trust
 	return r.consume(ctx, opts, func(ctx context.Context, giveUp func()) { r.watch(ctx, changed, giveUp) })
 }
 
@@ -178,7 +227,7 @@ func (r *Reader) consume(ctx context.Context, opts *corev1.PodLogOptions, watch 
 		return err
 	}
 	defer body.Close()
-	r.read = true
+	r.read, r.trust = true, false
 	if watch != nil {
 		var watching sync.WaitGroup
 		watching.Go(func() { watch(ctx, func() { cancel(errGivenUp) }) })
@@ -251,6 +300,10 @@ func (r *Reader) watch(ctx context.Context, changed <-chan struct{}, giveUp func
 	}
 }
 
+// outOfOrder is how much older than its neighbour a line of a log may be; see
+// [windowSize].
+const outOfOrder = 50 * time.Millisecond
+
 // request asks for what is wanted and not yet seen.
 func (r *Reader) request(follow bool) *corev1.PodLogOptions {
 	opts := &corev1.PodLogOptions{Container: r.src.Container, Follow: follow, Timestamps: true}
@@ -266,10 +319,10 @@ func (r *Reader) request(follow bool) *corev1.PodLogOptions {
 	return opts
 }
 
-// sinceLast asks for the second of the last line again; the window tells what of
-// it was seen.
+// sinceLast asks for the second of the last line again, or of the one before where
+// a line out of order could be of that; the window tells what of it was seen.
 func sinceLast(opts *corev1.PodLogOptions, w *window) {
-	since := metav1.NewTime(time.Unix(0, w.last()).Truncate(time.Second))
+	since := metav1.NewTime(time.Unix(0, w.last()).Add(-outOfOrder).Truncate(time.Second))
 	opts.SinceTime = &since
 }
 
@@ -293,33 +346,57 @@ func (r *Reader) mark(ctx context.Context) {
 	r.in.marking = false
 }
 
-// drain reads what the run before wrote after it was last read. The stream that
-// ended may have been that run's, or, when it was opened in the moment between two
-// runs, the new one's already: lines that were not known before it was opened and
-// did not come through it are new in both cases.
-func (r *Reader) drain(ctx context.Context) {
-	opts := &corev1.PodLogOptions{Container: r.src.Container, Timestamps: true, Previous: true}
-	if r.atOpen.n > 0 {
-		sinceLast(opts, &r.atOpen)
-	} else {
-		r.sinceStart(opts)
-	}
-	rule := &drainRule{atOpen: r.atOpen.replay(), first: r.in.first, now: r.in.seen.replay()}
-	r.in.begin(nil)
-	r.in.drain = rule
+// lagged says that the lines read so far are of the run that the state is the news
+// of: the first stream was opened in the moment between two runs.
+func (r *Reader) lagged(state State) bool {
+	return r.in.seen.n > 0 && r.atOpen.n == 0 && !state.Started.IsZero() && r.in.first >= state.Started.UnixNano()
+}
+
+// drainTries bounds how long the run before can keep the next one waiting.
+const drainTries = 30
+
+// drain reads what the run before wrote after it was last read. Lagged means that
+// none of its lines was read, but lines of the run after it.
+func (r *Reader) drain(ctx context.Context, lagged bool) {
 	defer func() { r.in.drain = nil }()
-	// An error is not told: the kubelet keeps one ended run, and not for ever.
-	if err := r.consume(ctx, opts, nil); err == nil {
-		_ = r.in.end(ctx)
+	var before window
+	before.whole = r.in.seen.whole
+	wait, end, first := r.backoff(), ending{}, r.in.first
+	for range drainTries {
+		opts := &corev1.PodLogOptions{Container: r.src.Container, Timestamps: true, Previous: true}
+		rule := &drainRule{seen: &r.in.seen}
+		if lagged {
+			rule.seen, rule.first, rule.after = &before, first, r.in.seen.replay()
+		}
+		if rule.seen.n > 0 {
+			sinceLast(opts, rule.seen)
+		} else {
+			r.sinceStart(opts)
+			opts.TailLines = r.opts.Tail
+		}
+		rule.again = rule.seen.replay()
+		r.in.begin(nil)
+		r.in.drain = rule
+		err := r.consume(ctx, opts, nil)
+		switch {
+		case ctx.Err() != nil || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+			return // the kubelet keeps one ended run, and not for ever
+		case err == nil && end.reached(&r.in):
+			_ = r.in.end(ctx)
+			return
+		}
+		wait.sleep(ctx, nil)
 	}
 }
 
-// A backoff is the time to the next try: at once, then 50 ms doubling to 1 s.
-type backoff struct{ next time.Duration }
+// A backoff is the time to the next try: at once, then 50 ms doubling to longest.
+type backoff struct{ next, longest time.Duration }
+
+func (r *Reader) backoff() backoff { return backoff{longest: r.longest} }
 
 func (b *backoff) sleep(ctx context.Context, changed <-chan struct{}) {
 	d := b.next
-	b.next = min(max(2*d, 50*time.Millisecond), time.Second)
+	b.next = min(max(2*d, 50*time.Millisecond), b.longest)
 	if d == 0 {
 		return
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -13,6 +14,7 @@ type State struct {
 	Running  bool
 	Gone     bool // the pod was deleted, or this container is not wanted any more
 	Final    bool // it will not be started again
+	Started  time.Time
 }
 
 // StateOf reads a container's state from its pod. The choice of the ID follows the
@@ -24,11 +26,14 @@ func StateOf(pod *corev1.Pod, cs *corev1.ContainerStatus) State {
 	case cs.State.Running != nil:
 		s.Running = true
 		s.ID = cs.ContainerID
+		s.Started = cs.State.Running.StartedAt.Time
 	case cs.State.Terminated != nil:
 		s.ID = cs.State.Terminated.ContainerID
+		s.Started = cs.State.Terminated.StartedAt.Time
 	}
 	if last := cs.LastTerminationState.Terminated; s.ID == "" && last != nil {
 		s.ID = last.ContainerID
+		s.Started = last.StartedAt.Time
 	}
 	if !s.Running {
 		s.Final = pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
@@ -48,6 +53,9 @@ func newStateBox(s State) *stateBox { return &stateBox{state: s, changed: make(c
 func (b *stateBox) set(s State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.Started.Equal(b.state.Started) {
+		s.Started = b.state.Started // or == would see a difference of clocks
+	}
 	if s == b.state {
 		return
 	}

@@ -1,10 +1,12 @@
 package source
 
+import "math"
+
 // windowSize is how many different times a window remembers. It has to cover
 // what arrives out of order: stdout and stderr of a container are stamped by two
-// goroutines of the runtime before they take the lock on the file, so their
-// neighbours differ by microseconds, never by 64 lines.
-const windowSize = 64
+// goroutines of the runtime before they take the lock on the file, and one of
+// them may have to wait for a processor in between.
+const windowSize = 512
 
 // A window remembers the times of the last lines of a container, so that a
 // stream that is opened again in the middle tells lines that were seen from new
@@ -15,6 +17,9 @@ type window struct {
 	counts [windowSize]uint32
 	n      int // entries in use
 	at     int // the newest one
+
+	whole  bool // the log is wanted from its first line
+	forgot bool // entries were pushed out
 }
 
 // add remembers a line that was passed on.
@@ -26,6 +31,7 @@ func (w *window) add(t int64) {
 	if w.n > 0 {
 		w.at = (w.at + 1) % windowSize
 	}
+	w.forgot = w.forgot || w.n == windowSize
 	w.n = min(w.n+1, windowSize)
 	w.times[w.at], w.counts[w.at] = t, 1
 }
@@ -47,6 +53,10 @@ func (w *window) replay() *replay {
 	r := &replay{window: *w, low: w.times[w.at], high: w.times[w.at]}
 	for _, t := range w.times[:w.n] {
 		r.low, r.high = min(r.low, t), max(r.high, t)
+	}
+	if w.whole && !w.forgot {
+		// All that was passed on is remembered, and nothing before it was left out.
+		r.low = math.MinInt64
 	}
 	return r
 }
@@ -71,11 +81,15 @@ func (r *replay) known(t int64) bool {
 // A drainRule tells lines of an ended run that were passed on from those that were
 // not; see [Reader.drain].
 type drainRule struct {
-	atOpen *replay // what was known when the last stream was opened
-	first  int64   // first line that came through it; 0 when none did
-	now    *replay // what is known after it
+	seen  *window // where its lines are remembered
+	again *replay
+	// Where it is not sure that what was read was of the run after it, and not of
+	// this one, its lines are held against that too: after holds them all, or those
+	// from first on.
+	after *replay
+	first int64
 }
 
 func (d *drainRule) known(t int64) bool {
-	return d.atOpen.known(t) || d.first != 0 && t >= d.first && d.now.known(t)
+	return d.again.known(t) || d.after != nil && (!d.after.forgot || t >= d.first) && d.after.known(t)
 }
