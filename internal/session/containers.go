@@ -59,6 +59,7 @@ func (l *loop) containersChanged(svc *service) {
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
 				Name: c.Name, ID: ids[c.Name], HasAgent: true, Image: held,
+				MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}
 	}
@@ -150,11 +151,18 @@ func (e syncHappened) apply(l *loop) {
 		st.Connected = true
 		st.Generation = e.event.Generation
 		st.files += e.event.Files
-		st.bytes += e.event.Bytes
 		st.Lag = e.event.Took
 		delete(svc.syncErr, key)
 		l.tellSynced(svc)
-	case mirror.Failed:
+	case mirror.Hooked:
+		l.tellHook(svc, e.event)
+	case mirror.Started:
+		if st.started {
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "restarted", Text: "process restarted in " + e.event.Pod})
+		}
+		st.started = true
+		delete(svc.syncErr, key)
+	case mirror.Failed, mirror.Held:
 		p := e.event.Problem
 		if old := svc.syncErr[key]; old != nil && old.Error() == p.Error() {
 			return // told already; the mirror tries again
@@ -162,6 +170,15 @@ func (e syncHappened) apply(l *loop) {
 		svc.syncErr[key] = p
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
 	}
+}
+
+// tellHook tells how a command that follows a sync ended.
+func (l *loop) tellHook(svc *service, e mirror.Event) {
+	n := Notice{Level: Done, Service: svc.Name, Code: "hook-done", Text: fmt.Sprintf("ran %s in %s", strings.Join(e.Command, " "), e.Pod), Took: e.Took}
+	if e.Problem != nil {
+		n.Level, n.Code, n.Text, n.Problem = Fail, "hook-failed", fmt.Sprintf("%s failed in %s", strings.Join(e.Command, " "), e.Pod), e.Problem
+	}
+	l.s.tell(n)
 }
 
 // tellSynced tells once that the newest batch is in every container.
@@ -176,7 +193,7 @@ func (l *loop) tellSynced(svc *service) {
 			return
 		}
 		files += st.files
-		st.files, st.bytes = 0, 0
+		st.files = 0
 	}
 	svc.lastBatch = nil
 	if files == 0 {
@@ -225,11 +242,21 @@ func digestOf(ref string) string {
 
 func parseDigest(s string) (v1.Hash, error) { return v1.NewHash(s) }
 
-// hooks turns the configuration's onSync rules into the mirror's.
-func hooks(rules []config.OnSync) []mirror.Hook {
+// hooks turns the configuration's onSync rules into the mirror's. context is
+// the build context's path in the index, whose paths the mirror knows.
+func hooks(rules []config.OnSync, context string) []mirror.Hook {
 	var hooks []mirror.Hook
 	for _, r := range rules {
-		hooks = append(hooks, mirror.Hook{Paths: r.Paths, Run: r.Run, Restart: r.Restart, Signal: r.Signal})
+		hooks = append(hooks, mirror.Hook{
+			Paths: r.Paths, Run: r.Run, Restart: r.Restart, Signal: r.Signal,
+			Match: func(_, local string) bool {
+				rel, ok := strings.CutPrefix(local, context+"/")
+				if context == "." {
+					rel, ok = local, local != ""
+				}
+				return ok && r.Matches(rel)
+			},
+		})
 	}
 	return hooks
 }

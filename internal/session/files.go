@@ -219,7 +219,7 @@ func (l *loop) desire(svc *service) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	f := &feeder{
 		s: l.s, cancel: cancel, service: svc.Name, plan: svc.plan,
-		hooks: hooks(svc.OnSync), wake: make(chan struct{}, 1), modes: map[string]fs.FileMode{},
+		hooks: hooks(svc.OnSync, l.indexPath(svc, ".")), wake: make(chan struct{}, 1), modes: map[string]fs.FileMode{},
 		local: func(rel string) string { return l.indexPath(svc, rel) },
 	}
 	svc.files = f
@@ -235,6 +235,22 @@ type batchTimes struct {
 	generation uint64
 	saved      time.Time
 	paths      []string
+}
+
+// savedAt is when the newest file of a batch was written, as far as its own
+// time says so credibly: not long before the batch. A rename of an old file has
+// the time of the batch.
+func savedAt(batch watch.Batch) time.Time {
+	var newest time.Time
+	for _, c := range batch.Changes {
+		if at := time.Unix(0, c.Entry.MTime); c.Op != watch.Remove && at.After(newest) {
+			newest = at
+		}
+	}
+	if age := batch.Time.Sub(newest); age < 0 || age > 2*time.Second {
+		return batch.Time
+	}
+	return newest
 }
 
 // A feeder turns changed paths of one service into updates of the mirror, in
@@ -348,7 +364,7 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 		}
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks)
-	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, batch.Time, slices.Sorted(maps.Keys(pending))}})
+	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), slices.Sorted(maps.Keys(pending))}})
 	return nil
 }
 

@@ -28,7 +28,7 @@ func (l *loop) look() {
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && st.Problem == nil
 	for _, svc := range l.services {
 		view := l.view(svc, statuses)
-		if view.Phase != Ready {
+		if view.Phase != Ready && view.Phase != Syncing {
 			ready = false
 		}
 		l.tellRollout(svc, &view)
@@ -116,7 +116,11 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 	switch v.Phase {
 	case Ready:
 		if !svc.wasReady {
-			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "service-ready", Text: fmt.Sprintf("ready (%d/%d)", v.Current, v.Desired), Took: now.Sub(svc.since)})
+			text := fmt.Sprintf("ready (%d/%d)", v.Current, v.Desired)
+			for _, p := range v.Ports {
+				text += " " + p.URL
+			}
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "service-ready", Text: text, Took: now.Sub(svc.since)})
 		}
 		svc.wasReady, svc.told = true, ""
 		return

@@ -80,8 +80,8 @@ type Sync struct {
 	Connected  bool          `json:"connected"`
 	Lag        time.Duration `json:"-"` // of the last batch: from its start to its acknowledgement
 
-	files int   // acknowledged since the last notice
-	bytes int64 // sent for them
+	files   int  // acknowledged since the last notice
+	started bool // the first start of its process was seen
 }
 
 // Level says how much a notice matters.
