@@ -33,7 +33,8 @@ func (w *Watcher) flush(ctx context.Context, l load) {
 // examine looks at dirty paths. Removals come first: the watches below a
 // renamed directory have to be gone when its new name is added.
 func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
-	again := w.newRules(dirty) // directories to go through in depth
+	ruled := w.newRules(dirty) // other rules hold in these directories
+	var again []string         // and these may be others, or have lost watches
 	var here []found
 	var forget []string
 	for _, p := range w.tops(dirty) {
@@ -58,6 +59,9 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 		case !f.Same || w.source.Recursive():
 			fresh = append(fresh, f.Path)
 		}
+	}
+	if len(ruled) > 0 {
+		w.scan(ctx, inDepth, topmost(ruled)...)
 	}
 	if len(again) > 0 {
 		w.scan(ctx, inDepth|inDoubt, topmost(again)...)
@@ -214,6 +218,9 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 	switch {
 	case !d.Existed:
 		return Create, true
+	case d.Same && d.Seen && !d.Now.IsDir():
+		// It is as it was, but who looked in between has used something else.
+		return Write, true
 	case d.Same:
 		if !d.Racy || !evidence {
 			return "", false

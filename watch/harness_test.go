@@ -103,11 +103,31 @@ func (s *subject) take(b Batch) {
 			delete(s.copy, c.Path)
 			continue
 		}
-		if st, ok := read(s.root, c.Path); ok {
+		if st, ok := s.consult(c.Path); ok {
 			s.copy[c.Path] = st
 		}
 	}
 	s.arrived.Broadcast()
+}
+
+// consult reads a file as a consumer should: the index is told what was seen,
+// and content counts only when it belongs to one state.
+func (s *subject) consult(p string) (state, bool) {
+	for {
+		before, ok, err := s.x.Stat(p)
+		if !ok || err != nil {
+			return state{}, false
+		}
+		st, there := read(s.root, p)
+		after, _, _ := s.x.Stat(p)
+		if before.IsDir() && after.IsDir() {
+			return state{mode: before.Mode}, true
+		}
+		if there && before == after {
+			st.mode = before.Mode
+			return st, true
+		}
+	}
 }
 
 func read(root, p string) (state, bool) {
@@ -131,10 +151,13 @@ func read(root, p string) (state, bool) {
 }
 
 // tree is what is really there and watched.
-func (s *subject) tree() map[string]state {
+func (s *subject) tree() map[string]state { return s.treeBelow(".") }
+
+func (s *subject) treeBelow(dir string) map[string]state {
 	real := map[string]state{}
-	err := filepath.WalkDir(s.root, func(abs string, d fs.DirEntry, err error) error {
-		if err != nil || abs == s.root {
+	top := filepath.Join(s.root, dir)
+	err := filepath.WalkDir(top, func(abs string, d fs.DirEntry, err error) error {
+		if err != nil || abs == top {
 			return err
 		}
 		p, _ := relative(s.root, abs)
@@ -183,6 +206,18 @@ func (s *subject) until(done func() bool, why func() string) {
 			s.t.Fatal(why())
 		}
 		s.arrived.Wait()
+	}
+}
+
+// eventually waits for what nobody announces.
+func (s *subject) eventually(what string, done func() bool) {
+	s.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(end) {
+			s.t.Fatal("never: " + what)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unicode/utf8"
 
@@ -25,18 +26,14 @@ const (
 
 // A scan lists directories and compares them with the index. Each directory is
 // first watched and then read, so that what is made in between is seen by one
-// of the two; a directory that is found is scanned after the one that holds it,
-// so that the watches, when they run out, are missing at the bottom.
+// of the two; a directory that is found is scanned after all those above it, so
+// that the watches, when they run out, are missing at the bottom.
 type scan struct {
 	w    *Watcher
 	mode scanMode
 	ctx  context.Context
 
-	mu    sync.Mutex
-	work  sync.Cond
-	queue []tree.Entry
-	busy  int
-
+	mu      sync.Mutex
 	changed []tree.Delta
 	gone    []string
 }
@@ -45,21 +42,22 @@ type scan struct {
 // the pending batch.
 func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
 	s := &scan{w: w, mode: mode, ctx: ctx}
-	s.work.L = &s.mu
+	var level []tree.Entry
 	for _, d := range dirs {
 		if e, ok := w.index.Lookup(d); ok && e.IsDir() && w.index.Settled(d) {
-			s.queue = append(s.queue, e)
+			level = append(level, e)
 		}
 	}
-	var workers sync.WaitGroup
-	for range min(8, 2*runtime.GOMAXPROCS(0)) {
-		workers.Go(s.run)
-	}
-	workers.Wait()
-	for _, d := range s.changed {
-		w.report(ctx, d, s.mode&inDoubt != 0)
+	for len(level) > 0 {
+		level = s.visitAll(level)
 	}
 	var forget []string
+	for _, d := range s.changed {
+		if d.Existed && d.Was.IsDir() && !d.Now.IsDir() {
+			forget = append(forget, w.removedBelow(d.Was, d.Path)...)
+		}
+		w.report(ctx, d, s.mode&inDoubt != 0)
+	}
 	for _, p := range s.gone {
 		forget = append(forget, w.vanished(p)...)
 	}
@@ -68,32 +66,24 @@ func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
 	}
 }
 
-func (s *scan) run() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		for len(s.queue) == 0 {
-			if s.busy == 0 {
-				s.work.Broadcast()
-				return
+// visitAll visits directories of one depth, several at a time, and returns
+// those of the next.
+func (s *scan) visitAll(level []tree.Entry) (next []tree.Entry) {
+	var at atomic.Int64
+	var workers sync.WaitGroup
+	for range min(8, 2*runtime.GOMAXPROCS(0), len(level)) {
+		workers.Go(func() {
+			var mine []tree.Entry
+			for i := at.Add(1) - 1; i < int64(len(level)) && s.ctx.Err() == nil; i = at.Add(1) - 1 {
+				mine = append(mine, s.visit(level[i])...)
 			}
-			s.work.Wait()
-		}
-		dir := s.queue[0]
-		s.queue = s.queue[1:]
-		s.busy++
-		s.mu.Unlock()
-		var next []tree.Entry
-		if s.ctx.Err() == nil {
-			next = s.visit(dir)
-		}
-		s.mu.Lock()
-		s.busy--
-		s.queue = append(s.queue, next...)
-		if len(next) > 0 || s.busy == 0 {
-			s.work.Broadcast()
-		}
+			s.mu.Lock()
+			next = append(next, mine...)
+			s.mu.Unlock()
+		})
 	}
+	workers.Wait()
+	return next
 }
 
 // visit returns the directories to go into next.

@@ -138,7 +138,9 @@ func New(o Options) (*Watcher, error) {
 func (w *Watcher) Armed() <-chan struct{} { return w.armed }
 
 // Batches delivers what changed since the watcher was armed. It is closed when
-// Run returns.
+// Run returns. Who reads the files should ask the Index about them: a state
+// that it has seen, and that is replaced by an older one before the next flush
+// (a rename there and back), is reported again only if the index knows of it.
 func (w *Watcher) Batches() <-chan Batch { return w.batches }
 
 // Notices delivers what the user should know. It is closed when Run returns;

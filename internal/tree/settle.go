@@ -24,6 +24,7 @@ type Delta struct {
 	Existed bool
 	Exists  bool
 	Same    bool // nothing that stat shows has changed
+	Seen    bool // somebody else has seen another state in between, and may have used it
 	Racy    bool // the settled state was seen so soon after its mtime that a write may hide behind the same one
 	Digest  Digest
 	Hashed  bool // Digest is that of the settled content
@@ -48,7 +49,7 @@ func (x *Index) Settle(p string) (Delta, error) {
 // A Listing is a directory as Read saw it, compared with what was settled.
 type Listing struct {
 	Entries []Entry  // what is there and kept, in no order
-	Changed []Delta  // created or changed, or Same and Racy
+	Changed []Delta  // created or changed, or the Same and Racy or Seen
 	Gone    []string // settled names that were not listed: removed, or not kept any more
 }
 
@@ -68,7 +69,7 @@ func (x *Index) SettleDir(dir string, keep func(path string, isDir bool) bool) (
 		x.dirs[dir] = make(map[string]record, len(entries))
 	}
 	for _, e := range entries {
-		if d := x.settle(e.Path, e, true, now); !d.Same || d.Racy {
+		if d := x.settle(e.Path, e, true, now); !d.Same || d.Racy || d.Seen {
 			l.Changed = append(l.Changed, d)
 		}
 	}
@@ -177,7 +178,7 @@ func (x *Index) settle(p string, e Entry, exists bool, at time.Time) Delta {
 	cur, has := x.get(p)
 	was, existed := cur, has && cur.settled
 	if late, ok := x.late[p]; ok {
-		was, existed = late.record, true
+		was, existed, d.Seen = late.record, true, true
 		delete(x.late, p)
 	}
 	d.Existed = existed
