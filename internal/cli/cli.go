@@ -108,6 +108,7 @@ staging and production use, and keeps it true while you edit.`,
 		newUp(env),
 		newDown(env),
 		newCluster(env),
+		newRegistry(env),
 		newVersion(env),
 	)
 	return root

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/kdev-io/kdev/internal/registry"
+)
+
+func newRegistry(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "registry",
+		Short: "Look at the image store, or stop serving it",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newRegistryList(env), newRegistryRemove(env))
+	return cmd
+}
+
+// openStore opens the store that every kdev of this user shares.
+func openStore() (*registry.Store, error) {
+	dir, err := registry.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return registry.OpenStore(dir)
+}
+
+func newRegistryList(env Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the repositories and tags of the image store",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			store, err := openStore()
+			if err != nil {
+				return err
+			}
+			repos, err := store.Repositories()
+			if err != nil {
+				return err
+			}
+			if len(repos) == 0 {
+				_, err := fmt.Fprintf(env.Out, "the image store in %s is empty\n", store.Dir())
+				return err
+			}
+			w := tabwriter.NewWriter(env.Out, 0, 0, 3, ' ', 0)
+			fmt.Fprintln(w, "REPOSITORY\tTAGS")
+			for _, repo := range repos {
+				tags, err := store.Tags(repo)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(w, "%s\t%s\n", repo, strings.Join(tags, " "))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func newRegistryRemove(env Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rm",
+		Short: "Remove the container that serves the image store to clusters",
+		Long: `Rm removes the container that serves the image store. The store stays, and the
+next kdev up serves it again. Until then clusters cannot pull from it.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := openStore()
+			if err != nil {
+				return err
+			}
+			docker, err := client.New(client.FromEnv)
+			if err != nil {
+				return fmt.Errorf("finding the container engine: %w", err)
+			}
+			defer docker.Close()
+			removed, err := registry.Remove(cmd.Context(), docker, store)
+			if err != nil {
+				return err
+			}
+			if !removed {
+				_, err = fmt.Fprintln(env.Out, "the image store is not being served")
+				return err
+			}
+			_, err = fmt.Fprintf(env.Out, "the image store in %s is no longer served\n", store.Dir())
+			return err
+		},
+	}
+}
