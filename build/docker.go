@@ -17,10 +17,11 @@ import (
 	"github.com/kdev-io/kdev/internal/tree"
 )
 
-// NewDocker builds Dockerfiles: from the cache where nothing changed, else in
-// the engine. idx holds the project's files.
+// NewDocker builds Dockerfiles: from the cache where nothing changed, in this
+// process where nothing has to be run, else in the engine. idx holds the
+// project's files.
 func NewDocker(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
-	var b Builder = &dockerBuilder{engine.New(docker), store, ep}
+	var b Builder = &ladder{&dockerBuilder{engine.New(docker), store, ep}, store, ep, idx}
 	b = limited(b, max(2, runtime.NumCPU()))
 	b = cached(b, store, ep, idx)
 	b = dev(b, store, ep)
@@ -36,19 +37,44 @@ type dockerBuilder struct {
 }
 
 func (b *dockerBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
-	repo := spec.Repository()
+	how := ""
+	digest, err := b.bring(ctx, spec, spec.Repository(), "pushing to kdev's registry", progress, func(name string) error {
+		req := b.request(spec)
+		req.Tag = name
+		var err error
+		how, err = b.engine.Build(ctx, req, b.report(spec, progress))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := tagged(ctx, b.store, b.ep, spec.Repository(), digest); err != nil {
+		return nil, err
+	}
+	return &Result{Digest: digest, Rung: how, Why: "the engine builds all of it"}, nil
+}
+
+func (b *dockerBuilder) request(spec Spec) engine.Request {
+	return engine.Request{
+		Root: spec.Root, Context: spec.Context, Dockerfile: spec.Dockerfile,
+		Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
+	}
+}
+
+func (b *dockerBuilder) report(spec Spec, progress Progress) func(engine.Event) {
+	return func(e engine.Event) {
+		progress.send(spec, Event{Step: e.Step, Line: e.Line, Done: e.Done, Cached: e.Cached, Took: e.Took})
+	}
+}
+
+// bring lets make give an image of the engine a name, pushes it under that
+// name and takes it over into the store's repo.
+func (b *dockerBuilder) bring(ctx context.Context, spec Spec, repo, step string, progress Progress, make func(name string) error) (string, error) {
 	// A name of its own: two processes may build the same service at once.
 	tag := "build-" + strings.ToLower(rand.Text()[:12])
 	ref := b.ep.PushHost + "/" + repo + ":" + tag
-	report := func(e engine.Event) {
-		progress.send(spec, Event{Step: e.Step, Line: e.Line, Done: e.Done, Cached: e.Cached, Took: e.Took})
-	}
-	how, err := b.engine.Build(ctx, engine.Request{
-		Root: spec.Root, Context: spec.Context, Dockerfile: spec.Dockerfile,
-		Target: spec.Target, Args: spec.Args, Platform: spec.platform(), Tag: ref,
-	}, report)
-	if err != nil {
-		return nil, err
+	if err := make(ref); err != nil {
+		return "", err
 	}
 	// The name goes even where the push was cancelled.
 	defer func() {
@@ -57,27 +83,23 @@ func (b *dockerBuilder) Build(ctx context.Context, spec Spec, progress Progress)
 		_ = b.engine.Untag(end, ref)
 	}()
 	start := time.Now()
-	progress.send(spec, Event{Step: "pushing to kdev's registry"})
-	digest, err := b.engine.Push(ctx, ref, b.ep.Token, report)
+	progress.send(spec, Event{Step: step})
+	digest, err := b.engine.Push(ctx, ref, b.ep.Token, b.report(spec, progress))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := b.ep.Adopt(ctx, b.store, repo, tag, digest); err != nil {
-		return nil, err
+		return "", err
 	}
-	digest, err = b.single(ctx, spec, digest)
-	if err != nil {
-		return nil, err
+	if digest, err = b.single(spec, digest); err != nil {
+		return "", err
 	}
-	if err := tagged(ctx, b.store, b.ep, repo, digest); err != nil {
-		return nil, err
-	}
-	progress.send(spec, Event{Step: "pushing to kdev's registry", Done: true, Took: time.Since(start).Round(time.Millisecond)})
-	return &Result{Digest: digest, Rung: how, Why: "a RUN needs an engine"}, nil
+	progress.send(spec, Event{Step: step, Done: true, Took: time.Since(start).Round(time.Millisecond)})
+	return digest, nil
 }
 
 // single is the image for the spec's platform where the engine pushed an index.
-func (b *dockerBuilder) single(ctx context.Context, spec Spec, digest string) (string, error) {
+func (b *dockerBuilder) single(spec Spec, digest string) (string, error) {
 	raw, err := b.store.ReadBlob(layout.Digest(digest))
 	if err != nil {
 		return "", err

@@ -126,7 +126,7 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
 		SharedKey:     "kdev:" + hex.EncodeToString(h[:16]),
 		Exports:       []buildkit.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": req.Tag}}},
-		Session:       []session.Attachable{credentials()},
+		Session:       credentialsOnly(),
 	}, nil
 }
 
@@ -148,6 +148,8 @@ func ownSyntax(req Request) string {
 	}
 	return ""
 }
+
+func credentialsOnly() []session.Attachable { return []session.Attachable{credentials()} }
 
 // credentials are the user's own, asked for by registry when BuildKit pulls.
 func credentials() session.Attachable {

@@ -59,7 +59,7 @@ func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if problem.As(err) != nil {
+	if problem.As(err) != nil || errors.Is(err, errNoBuildKit) {
 		return err
 	}
 	if client.IsErrConnectionFailed(err) {
@@ -70,3 +70,7 @@ func explain(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("build in the engine: %w", err)
 }
+
+// Lacks says whether the error is that the engine has no BuildKit: Build then
+// goes another way.
+func (b *Builder) Lacks(err error) bool { return errors.Is(err, errNoBuildKit) }

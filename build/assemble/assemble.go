@@ -1,0 +1,481 @@
+package assemble
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"time"
+
+	"github.com/moby/buildkit/solver/pb"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/registry/layout"
+	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/internal/tree/ignore"
+)
+
+// A Request is one image to make.
+type Request struct {
+	Name       string // of the Dockerfile, for people: "webui/Dockerfile"
+	Text       []byte // of the Dockerfile
+	Target     string
+	Args       map[string]string
+	Platform   string // "linux/amd64"
+	Repository string // of the store, for what an engine makes
+
+	Folder   string      // of the context, absolute
+	Index    *tree.Index // holds it
+	Dir      string      // the context in the index
+	Ignore   *ignore.DockerMatcher
+	Excludes []string // the ignore file's lines, for an engine
+}
+
+// A Result is an image whose blobs are all in the store.
+type Result struct {
+	Manifest []byte
+	Digest   string
+	Rung     string // how far down the ladder
+	Why      string
+	Layers   int // made here
+	Engine   bool
+}
+
+// Progress hears of the steps that were done here, or found in the store.
+type Progress func(step string, cached bool, took time.Duration)
+
+// Make makes the image. Its error is an *Unsupported where the engine has to
+// build all of it, and a problem where the Dockerfile fails.
+func Make(ctx context.Context, store *registry.Store, engine Engine, req Request, progress Progress) (*Result, error) {
+	if progress == nil {
+		progress = func(string, bool, time.Duration) {}
+	}
+	// A file that is saved while its layer is written gives the layer of no
+	// moment at all: it is written again.
+	for attempt := 0; ; attempt++ {
+		a := &assembly{
+			ctx: ctx, store: store, engine: engine, req: req, progress: progress,
+			bases:  &bases{store: store, engine: engine, platform: req.Platform, seen: map[string]*base{}},
+			source: newContextFS(ctx, req.Index, req.Dir, req.Ignore),
+			states: map[digest.Digest]*state{},
+		}
+		r, err := a.run()
+		var changed *changedError
+		if errors.As(err, &changed) && attempt < 5 && ctx.Err() == nil {
+			continue
+		}
+		if errors.As(err, &changed) && ctx.Err() == nil {
+			return nil, &problem.Problem{
+				Code: "file-unsteady", Where: changed.path, Summary: "the file changes faster than it can be read", Err: changed.cause,
+				Hint: "leave it out by .dockerignore, or wait for what writes it",
+			}
+		}
+		return r, err
+	}
+}
+
+// An assembly is one try to make one image.
+type assembly struct {
+	ctx      context.Context
+	store    *registry.Store
+	engine   Engine
+	req      Request
+	progress Progress
+	bases    *bases
+	source   *contextFS
+	recipe   *recipe
+	states   map[digest.Digest]*state
+}
+
+// A state is the result of a step: its tree, and below the layers of which
+// step it lies.
+type state struct {
+	tree fsys
+}
+
+func (a *assembly) run() (*Result, error) {
+	var err error
+	if a.recipe, err = a.understand(); err != nil {
+		return nil, err
+	}
+	c := a.recipe.graph.chain()
+	if c.root != nil && !still(c.root) && len(c.light) == 0 {
+		return nil, &Unsupported{What: "the last step needs an engine: " + describe(c.root), Line: c.root.line}
+	}
+	r := &Result{}
+	all, err := a.root(c, r)
+	if err != nil {
+		return nil, err
+	}
+	empty := make([]bool, 0, len(c.light))
+	for _, v := range c.light {
+		start := time.Now()
+		o, err := a.apply(v)
+		if err != nil {
+			return nil, a.failed(v, err)
+		}
+		changes, err := a.changes(o)
+		if err != nil {
+			return nil, a.failed(v, err)
+		}
+		empty = append(empty, len(changes) == 0)
+		if len(changes) == 0 {
+			continue
+		}
+		l, err := a.write(changes)
+		if err != nil {
+			return nil, a.failed(v, err)
+		}
+		all = append(all, l)
+		r.Layers++
+		a.progress(describe(v), false, time.Since(start))
+	}
+	r.Manifest, err = a.image(all, empty)
+	if err != nil {
+		return nil, err
+	}
+	r.Digest = string(layout.DigestOf(r.Manifest))
+	return r, nil
+}
+
+// root provides the layers that the light steps begin with.
+func (a *assembly) root(c chain, r *Result) ([]layer, error) {
+	if c.root == nil {
+		r.Rung, r.Why = "assembled", "nothing has to be run"
+		return nil, nil
+	}
+	manifest := ""
+	var err error
+	if src := c.root.op.GetSource(); src != nil && isImage(src) {
+		r.Rung, r.Why = "assembled", "nothing has to be run"
+		manifest, err = a.bases.manifest(a.ctx, trimImage(src.Identifier))
+	} else if src != nil {
+		return nil, &Unsupported{What: "the image begins with " + src.Identifier, Line: c.root.line}
+	} else {
+		r.Rung = "assembled on layers of the engine"
+		r.Why = fmt.Sprintf("%s needs an engine: %s", a.where(c.root), describe(c.root))
+		manifest, r.Engine, err = a.heavy(c.root)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := layers(a.store, manifest)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := a.rootfs(all)
+	if err != nil {
+		return nil, err
+	}
+	a.states[c.root.digest] = &state{tree}
+	return all, nil
+}
+
+// heavyKind is the folder of the store that remembers what engines made.
+const heavyKind = "steps"
+
+// heavy returns an image that consists of the layers of a step that only an
+// engine can do: of the store, or made now.
+func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
+	key, err := a.identity(v)
+	if err != nil {
+		return "", false, err
+	}
+	if raw, err := a.store.Meta(heavyKind, key); err == nil {
+		d, perr := layout.ParseDigest(string(bytes.TrimSpace(raw)))
+		if perr == nil && a.store.Complete(d) == nil {
+			a.progress(describe(v), true, 0)
+			return string(d), false, nil
+		}
+	}
+	if a.engine == nil {
+		return "", false, &problem.Problem{
+			Code: "engine-needed", Where: a.where(v), Summary: describe(v) + " needs an engine, and none answers",
+			Hint: "start Docker, or set DOCKER_HOST to an engine's address",
+		}
+	}
+	def, err := a.part(v)
+	if err != nil {
+		return "", false, err
+	}
+	manifest, err = a.engine.Solve(a.ctx, Solve{
+		Definition: def, Context: a.req.Folder, Repository: a.req.Repository, Name: a.req.Name, Text: a.req.Text,
+	})
+	if err != nil {
+		return "", false, err
+	}
+	return manifest, true, a.store.PutMeta(heavyKind, key, []byte(manifest))
+}
+
+// rootfs is the tree of layers of the store.
+func (a *assembly) rootfs(all []layer) (fsys, error) {
+	lists := make([]*listing, len(all))
+	for i, l := range all {
+		var err error
+		if lists[i], err = list(a.store, l.Descriptor); err != nil {
+			return nil, err
+		}
+	}
+	return newRootfs(lists), nil
+}
+
+// apply does a light step and returns what it changes.
+func (a *assembly) apply(v *vertex) (*overlay, error) {
+	f := v.op.GetFile()
+	values := make([]*overlay, len(f.Actions))
+	used := map[int64]bool{}
+	at := func(i int64) (fsys, error) {
+		switch n := int64(len(v.inputs)); {
+		case i < 0:
+			return emptyFS{}, nil
+		case i < n:
+			return a.eval(v.inputs[i])
+		case i-n < int64(len(values)) && values[i-n] != nil:
+			return values[i-n], nil
+		default:
+			return nil, errors.New("a build step uses a result before it is there")
+		}
+	}
+	var out *overlay
+	for i, act := range f.Actions {
+		in, err := at(act.Input)
+		if err != nil {
+			return nil, err
+		}
+		o, same := in.(*overlay)
+		if act.Input < int64(len(v.inputs)) {
+			o = newOverlay(in)
+		} else if !same || used[act.Input] {
+			return nil, unsupported("a step whose result is used twice")
+		}
+		used[act.Input] = true
+		if err := a.act(act, o, at); err != nil {
+			return nil, err
+		}
+		values[i] = o
+		if act.Output == 0 {
+			out = o
+		}
+	}
+	if out == nil {
+		return nil, errors.New("a build step has no result")
+	}
+	a.states[v.digest] = &state{out}
+	return out, nil
+}
+
+func (a *assembly) act(act *pb.FileAction, o *overlay, at func(int64) (fsys, error)) error {
+	secondary := act.SecondaryInput
+	switch act := act.Action.(type) {
+	case *pb.FileAction_Mkdir:
+		u, err := owner(act.Mkdir.Owner, at, a.read)
+		if err != nil {
+			return err
+		}
+		return mkdirAction(o, act.Mkdir, u)
+	case *pb.FileAction_Mkfile:
+		u, err := owner(act.Mkfile.Owner, at, a.read)
+		if err != nil {
+			return err
+		}
+		return mkfileAction(o, act.Mkfile, u)
+	case *pb.FileAction_Copy:
+		from, err := at(secondary)
+		if err != nil {
+			return err
+		}
+		u, err := owner(act.Copy.Owner, at, a.read)
+		if err != nil {
+			return err
+		}
+		return copyAction(a.ctx, from, o, act.Copy, u, a.archive)
+	default:
+		return unsupported("a step that is neither copy, mkdir nor mkfile")
+	}
+}
+
+// eval is the tree that a vertex results in.
+func (a *assembly) eval(v *vertex) (fsys, error) {
+	if s := a.states[v.digest]; s != nil {
+		return s.tree, nil
+	}
+	if src := v.op.GetSource(); src != nil {
+		if isContext(src) {
+			return a.source, nil
+		}
+		if !isImage(src) {
+			return nil, unsupported("a source that is no image: " + src.Identifier)
+		}
+		manifest, err := a.bases.manifest(a.ctx, trimImage(src.Identifier))
+		if err != nil {
+			return nil, err
+		}
+		all, err := layers(a.store, manifest)
+		if err != nil {
+			return nil, err
+		}
+		tree, err := a.rootfs(all)
+		if err != nil {
+			return nil, err
+		}
+		a.states[v.digest] = &state{tree}
+		return tree, nil
+	}
+	if !light(v) {
+		return nil, &Unsupported{What: describe(v), Line: v.line}
+	}
+	return a.apply(v)
+}
+
+// archive says whether ADD would unpack the file. Whatever is compressed may
+// be one, and is left to the engine.
+func (a *assembly) archive(n *node) (bool, error) {
+	if n.Content.Context == "" {
+		return true, nil
+	}
+	f, err := a.open(n.Content.Context)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	head, err := r.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	for _, magic := range []string{"\x1f\x8b", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd"} {
+		if bytes.HasPrefix(head, []byte(magic)) {
+			return true, nil
+		}
+	}
+	_, err = tar.NewReader(r).Next()
+	return err == nil, nil
+}
+
+// failed places an error of a step.
+func (a *assembly) failed(v *vertex, err error) error {
+	if a.ctx.Err() != nil {
+		return a.ctx.Err()
+	}
+	var u *Unsupported
+	if errors.As(err, &u) {
+		if u.Line == 0 {
+			u.Line = v.line
+		}
+		return u
+	}
+	var f failedCopy
+	if errors.As(err, &f) {
+		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: describe(v) + " failed", Err: f.error}
+	}
+	return err
+}
+
+func (a *assembly) where(v *vertex) string {
+	if v.line == 0 {
+		return a.req.Name
+	}
+	return fmt.Sprintf("%s:%d", a.req.Name, v.line)
+}
+
+// describe names a step as the Dockerfile has it.
+func describe(v *vertex) string {
+	switch op := v.op.Op.(type) {
+	case *pb.Op_Exec:
+		args := op.Exec.Meta.GetArgs()
+		return "RUN " + shorten(args)
+	case *pb.Op_File:
+		for _, a := range op.File.Actions {
+			if c := a.GetCopy(); c != nil {
+				return "COPY " + c.Src + " " + c.Dest
+			}
+			if m := a.GetMkdir(); m != nil {
+				return "WORKDIR " + m.Path
+			}
+		}
+		return "a change of files"
+	case *pb.Op_Source:
+		return "FROM " + op.Source.Identifier
+	default:
+		return "a step"
+	}
+}
+
+func shorten(args []string) string {
+	text := ""
+	if len(args) > 0 {
+		text = args[len(args)-1]
+	}
+	if len(text) > 60 {
+		text = text[:57] + "..."
+	}
+	return text
+}
+
+func trimImage(identifier string) string { return identifier[len("docker-image://"):] }
+
+// The context's files, through the project's index.
+
+func (a *assembly) hash(p string) (string, error) {
+	d, err := a.req.Index.Hash(a.ctx, path.Join(a.req.Dir, p))
+	return d.String(), err
+}
+
+func (a *assembly) open(p string) (*os.File, error) {
+	return a.req.Index.Open(path.Join(a.req.Dir, p))
+}
+
+// sources are the paths of the context that a copy reads.
+func (a *assembly) sources(c *pb.FileActionCopy) ([]string, error) {
+	if !c.AllowWildcard {
+		return []string{cleanPath(c.Src)}, nil
+	}
+	return (&copier{ctx: a.ctx, src: a.source, action: c}).wildcards(cleanPath(c.Src))
+}
+
+// tree lists what is at p of the context and below, a line for each with all
+// that a copy takes over.
+func (a *assembly) tree(p string) ([]string, error) {
+	p, err := resolve(a.source, p)
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.source.lstat(p)
+	if err != nil {
+		return nil, err
+	}
+	if n == nil {
+		return []string{p + " absent"}, nil
+	}
+	line := fmt.Sprintf("%s %s %s ", p, n.Mode, n.Link)
+	if n.isRegular() {
+		d, err := a.hash(p)
+		if err != nil {
+			return nil, err
+		}
+		line += d
+	}
+	lines := []string{line}
+	if !n.isDir() {
+		return lines, nil
+	}
+	names, err := a.source.readDir(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		below, err := a.tree(path.Join(p, name))
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, below...)
+	}
+	return lines, nil
+}

@@ -1,0 +1,213 @@
+package assemble
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/registry/layout"
+)
+
+// An Engine does what this package cannot; nil is a machine without one.
+type Engine interface {
+	// ImageID is the engine's own ID of an image that it holds, or "".
+	ImageID(ctx context.Context, ref string) string
+	// ImageConfig is the configuration document of an image that it holds or can pull.
+	ImageConfig(ctx context.Context, ref, platform string) ([]byte, error)
+	// Take puts an image that it holds into the store, in repo under tag, and
+	// returns its manifest's digest.
+	Take(ctx context.Context, ref, platform, repo, tag string) (string, error)
+	// Solve runs BuildKit's steps and puts the resulting layers into the
+	// store; the digest is of an image that consists of them.
+	Solve(ctx context.Context, s Solve) (string, error)
+}
+
+// bases are the images that Dockerfiles begin with. What is learned about one
+// is kept beside the store, so that the next build needs no engine for it.
+type bases struct {
+	store    *registry.Store
+	engine   Engine
+	platform string
+
+	mu   sync.Mutex
+	seen map[string]*base
+}
+
+// A base is an image of FROM or COPY --from.
+type base struct {
+	Ref      string          `json:"ref"`
+	ID       string          `json:"id,omitempty"` // the engine's, when it was looked at
+	Config   json.RawMessage `json:"config"`
+	Manifest string          `json:"manifest,omitempty"` // in the store; "": only the configuration is known
+}
+
+// baseKind is the folder of the store that remembers bases.
+const baseKind = "bases"
+
+func (b *bases) key(ref string) string {
+	h := sha256.Sum256([]byte(ref + "\x00" + b.platform))
+	return hex.EncodeToString(h[:])
+}
+
+// get returns what is known about a base: remembered, unless the engine by
+// now holds another image of that name.
+func (b *bases) get(ctx context.Context, ref string) (*base, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known := b.seen[ref]; known != nil {
+		return known, nil
+	}
+	id := ""
+	if b.engine != nil {
+		id = b.engine.ImageID(ctx, ref)
+	}
+	if raw, err := b.store.Meta(baseKind, b.key(ref)); err == nil {
+		var known base
+		if json.Unmarshal(raw, &known) == nil && known.Ref == ref && (id == "" || id == known.ID) {
+			b.seen[ref] = &known
+			return &known, nil
+		}
+	}
+	fresh := &base{Ref: ref, ID: id}
+	var err error
+	if b.engine != nil {
+		fresh.Config, err = b.engine.ImageConfig(ctx, ref, b.platform)
+	} else {
+		fresh.Config, err = b.pullConfig(ctx, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fresh, b.keep(fresh)
+}
+
+func (b *bases) keep(k *base) error {
+	raw, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	b.seen[k.Ref] = k
+	return b.store.PutMeta(baseKind, b.key(k.Ref), raw)
+}
+
+// known is the identity of a base that get returned before.
+func (b *bases) known(ref string) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.seen[ref]
+	if k == nil {
+		return "", fmt.Errorf("image %s was not resolved", ref)
+	}
+	h := sha256.Sum256(k.Config)
+	return hex.EncodeToString(h[:]), nil
+}
+
+// manifest is the base's manifest in the store, put there if it is not yet.
+func (b *bases) manifest(ctx context.Context, ref string) (string, error) {
+	k, err := b.get(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	if k.Manifest != "" && b.store.Complete(layout.Digest(k.Manifest)) == nil {
+		return k.Manifest, nil
+	}
+	n, err := name.ParseReference(ref)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", ref, err)
+	}
+	repo := registry.MirrorRepository(n.Context().RegistryStr(), n.Context().RepositoryStr())
+	tag := n.Identifier()
+	if strings.HasPrefix(tag, "sha256:") {
+		tag = ""
+	}
+	if b.engine != nil && k.ID != "" {
+		k.Manifest, err = b.engine.Take(ctx, ref, b.platform, repo, tag)
+	} else {
+		k.Manifest, err = b.pull(ctx, n, repo, tag)
+	}
+	if err != nil {
+		return "", err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return k.Manifest, b.keep(k)
+}
+
+func (b *bases) remote(ctx context.Context, n name.Reference) (v1.Image, error) {
+	p, err := v1.ParsePlatform(b.platform)
+	if err != nil {
+		return nil, err
+	}
+	img, err := remote.Image(n, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", n, err)
+	}
+	return img, nil
+}
+
+func (b *bases) pullConfig(ctx context.Context, ref string) ([]byte, error) {
+	n, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	img, err := b.remote(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return img.RawConfigFile()
+}
+
+func (b *bases) pull(ctx context.Context, n name.Reference, repo, tag string) (string, error) {
+	img, err := b.remote(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	d, err := b.store.PutImage(ctx, repo, tag, img)
+	return d.String(), err
+}
+
+// layers are those of an image of the store, bottom first.
+func layers(store *registry.Store, manifest string) ([]layer, error) {
+	raw, err := store.ReadBlob(layout.Digest(manifest))
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", manifest, err)
+	}
+	m, err := layout.ParseManifest(raw, "")
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", manifest, err)
+	}
+	if m.Config == nil {
+		return nil, fmt.Errorf("image %s: %w", manifest, fs.ErrInvalid)
+	}
+	raw, err = store.ReadBlob(m.Config.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", manifest, err)
+	}
+	var config struct {
+		RootFS struct {
+			DiffIDs []layout.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", manifest, err)
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, fmt.Errorf("image %s has %d layers and %d diff IDs", manifest, len(m.Layers), len(config.RootFS.DiffIDs))
+	}
+	out := make([]layer, len(m.Layers))
+	for i, d := range m.Layers {
+		out[i] = layer{d, config.RootFS.DiffIDs[i]}
+	}
+	return out, nil
+}

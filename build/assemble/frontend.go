@@ -1,0 +1,133 @@
+package assemble
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/apicaps"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// contextName is what the frontend calls the build context.
+const contextName = "context"
+
+// A recipe is a Dockerfile as BuildKit's frontend understands it.
+type recipe struct {
+	graph  *graph
+	config map[string]json.RawMessage // the image's configuration document
+}
+
+// understand runs the frontend. Its errors are problems with file and line.
+func (a *assembly) understand() (*recipe, error) {
+	platform, err := platforms.Parse(a.req.Platform)
+	if err != nil {
+		return nil, fmt.Errorf("platform %q: %w", a.req.Platform, err)
+	}
+	if ref, _, _, ok := parser.DetectSyntax(a.req.Text); ok && !ownSyntax(ref) {
+		return nil, unsupported("the Dockerfile names a frontend of its own, " + ref)
+	}
+	if _, ok := a.req.Args["SOURCE_DATE_EPOCH"]; ok {
+		return nil, unsupported("SOURCE_DATE_EPOCH is set")
+	}
+	main := llb.Local(contextName)
+	res, err := dockerfile2llb.Dockerfile2LLB(a.ctx, a.req.Text, dockerfile2llb.ConvertOpt{
+		Config: dockerui.Config{
+			BuildArgs: cloneArgs(a.req.Args), Target: a.req.Target, ImageResolveMode: llb.ResolveModePreferLocal,
+		},
+		MainContext:    &main,
+		SourceMap:      llb.NewSourceMap(nil, a.req.Name, "Dockerfile", a.req.Text),
+		TargetPlatform: &platform,
+		MetaResolver:   a.bases,
+		LLBCaps:        &caps,
+		Warn:           func(string, string, string, string, []parser.Range) {},
+	})
+	if err != nil {
+		return nil, a.located(err)
+	}
+	def, err := res.State.Marshal(a.ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.req.Name, err)
+	}
+	g, err := newGraph(def)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.req.Name, err)
+	}
+	raw, err := json.Marshal(res.Image)
+	if err != nil {
+		return nil, err
+	}
+	r := &recipe{graph: g}
+	return r, json.Unmarshal(raw, &r.config)
+}
+
+func ownSyntax(ref string) bool {
+	ref = strings.TrimPrefix(ref, "docker.io/")
+	name, _, _ := strings.Cut(ref, ":")
+	return name == "docker/dockerfile" || name == "docker/dockerfile-upstream"
+}
+
+func cloneArgs(args map[string]string) map[string]string {
+	out := make(map[string]string, len(args))
+	for k, v := range args {
+		out[k] = v
+	}
+	return out
+}
+
+// located is a problem at the line that the frontend names.
+func (a *assembly) located(err error) error {
+	if a.ctx.Err() != nil {
+		return a.ctx.Err()
+	}
+	if problem.As(err) != nil {
+		return err
+	}
+	if _, ok := IsUnsupported(err); ok {
+		return err
+	}
+	p := &problem.Problem{Code: "build-failed", Summary: "the image could not be built", Where: a.req.Name, Err: errors.New(strings.TrimSpace(err.Error()))}
+	var l *parser.LocationError
+	if errors.As(err, &l) && len(l.Locations) > 0 && len(l.Locations[0]) > 0 {
+		p.Where = fmt.Sprintf("%s:%d", a.req.Name, l.Locations[0][0].Start.Line)
+	}
+	return p
+}
+
+// caps are what the steps may use: not MergeOp and its like, which engines of
+// some years ago do not have; --link then is a plain copy with the same result.
+var caps = func() apicaps.CapSet {
+	all := pb.Caps.All()
+	kept := all[:0]
+	for _, c := range all {
+		switch apicaps.CapID(c.ID) {
+		case pb.CapMergeOp, pb.CapDiffOp, pb.CapExecMountBindReadWriteNoOutput:
+		default:
+			kept = append(kept, c)
+		}
+	}
+	return pb.Caps.CapSet(kept)
+}()
+
+// ResolveImageConfig makes bases the frontend's resolver of FROM.
+func (b *bases) ResolveImageConfig(ctx context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	base, err := b.get(ctx, ref)
+	if err != nil {
+		return "", "", nil, err
+	}
+	// No digest: it would be pinned into the step, and the engine would look
+	// for an image of that digest, which one that was loaded or built has not.
+	return ref, "", bytes.Clone(base.Config), nil
+}
