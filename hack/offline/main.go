@@ -3,7 +3,8 @@
 //	go run ./hack/offline all           everything below; done again, it takes a second
 //	go run ./hack/offline engine        a Docker engine that can run kind's nodes
 //	go run ./hack/offline node-image    kind's default node image, or one made here
-//	go run ./hack/offline base-images   python:3-slim, golang:1.26, redis:7 and the like
+//	go run ./hack/offline base-images   python:3-slim, golang:1.26, redis:7 and the like; behind "all" and "base-images"
+//	                                    the names of those that are wanted, if not all of them are
 //	go run ./hack/offline status        what is there
 //	go run ./hack/offline clean         removes what was made
 //
@@ -45,9 +46,10 @@ func usage() error {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
+	if len(args) == 0 || len(args) > 1 && args[0] != "all" && args[0] != "base-images" {
 		return usage()
 	}
+	names := args[1:]
 	kept, err := cache.Open()
 	if err != nil {
 		return err
@@ -85,10 +87,10 @@ func run(ctx context.Context, args []string) error {
 	case "node-image":
 		return node.Ensure(ctx)
 	case "base-images":
-		return base.Ensure(ctx)
+		return base.Ensure(ctx, names...)
 	case "all":
 		// Compiles fill the time in which package managers wait.
-		return both(ctx, node.Ensure, base.Ensure)
+		return both(ctx, node.Ensure, func(ctx context.Context) error { return base.Ensure(ctx, names...) })
 	}
 	return nil
 }

@@ -34,6 +34,8 @@ type Maker struct {
 	Log   *step.Log
 	Cache *cache.Cache
 	Pulls *docker.Puller
+
+	debian sync.Mutex // the node image and the base images both begin with it
 }
 
 // An image is one row of the table.
@@ -71,8 +73,12 @@ func images() []image {
 	}
 }
 
-// Ensure has every base image on the engine.
-func (m *Maker) Ensure(ctx context.Context) error {
+// Ensure has base images on the engine: those with the names, or all of them.
+func (m *Maker) Ensure(ctx context.Context, names ...string) error {
+	chosen, err := choose(names)
+	if err != nil {
+		return err
+	}
 	if err := m.Debian(ctx); err != nil {
 		return err
 	}
@@ -83,7 +89,7 @@ func (m *Maker) Ensure(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	turn := make(chan struct{}, 2)
-	for _, i := range images() {
+	for _, i := range chosen {
 		turn <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-turn }()
@@ -102,6 +108,25 @@ func (m *Maker) Ensure(ctx context.Context) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// choose returns the images with the names; the last element of a name is enough.
+func choose(names []string) ([]image, error) {
+	if len(names) == 0 {
+		return images(), nil
+	}
+	var chosen []image
+	for _, name := range names {
+		n := slices.IndexFunc(images(), func(i image) bool { return i.name == name || filepath.Base(i.name) == name })
+		if n >= 0 {
+			chosen = append(chosen, images()[n])
+		} else if name != "debian" { // which is made in any case
+			return nil, &problem.Problem{
+				Class: problem.Usage, Code: "offline-usage", Summary: "no base image is called " + name, Hint: "one of: " + strings.Join(Names(), " "),
+			}
+		}
+	}
+	return chosen, nil
 }
 
 // ensure has one image on the engine.
@@ -208,6 +233,7 @@ func (m *Maker) make(ctx context.Context, i image, recipe cache.Recipe, entries 
 		return "", err
 	}
 	defer docker.Remove(context.WithoutCancel(ctx), work)
+	docker.DiscardStages(ctx)
 	version := i.fixed
 	if i.version != nil {
 		if version, err = docker.Output(ctx, work, i.version...); err != nil {

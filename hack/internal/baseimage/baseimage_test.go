@@ -71,6 +71,27 @@ func TestEveryFileIsThere(t *testing.T) {
 	}
 }
 
+func TestChoose(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		want  string
+	}{
+		{nil, strings.Join(Names()[1:], " ")},
+		{[]string{"redis", "static-debian12", "debian"}, "redis gcr.io/distroless/static-debian12"},
+		{[]string{"gcr.io/distroless/static-debian12"}, "gcr.io/distroless/static-debian12"},
+		{[]string{"redis", "mysql"}, "error"},
+	} {
+		chosen, err := choose(c.names)
+		var got []string
+		for _, i := range chosen {
+			got = append(got, i.name)
+		}
+		if joined := strings.Join(got, " "); (err != nil) != (c.want == "error") || err == nil && joined != c.want {
+			t.Errorf("%q: got %q, %v", c.names, got, err)
+		}
+	}
+}
+
 func TestComplete(t *testing.T) {
 	made := func(recipe string) docker.Image {
 		var i docker.Image

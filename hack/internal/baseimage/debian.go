@@ -26,6 +26,8 @@ const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Debian has Base on the engine.
 func (m *Maker) Debian(ctx context.Context) error {
+	m.debian.Lock()
+	defer m.debian.Unlock()
 	recipe, err := debianRecipe()
 	if err != nil {
 		return err

@@ -258,6 +258,14 @@ func Discard(ctx context.Context, old map[string]Image) {
 	}
 }
 
+// stageLabel is set by the stages of our Dockerfiles that nothing remains of.
+const stageLabel = Label + ".stage"
+
+// DiscardStages removes what builds with several stages left.
+func DiscardStages(ctx context.Context) {
+	_ = step.Run(ctx, step.Command{Args: []string{"docker", "image", "prune", "--force", "--filter", "label=" + stageLabel}})
+}
+
 // Output runs a command in a container of the image and returns what it printed.
 func Output(ctx context.Context, image string, command ...string) (string, error) {
 	args := []string{"docker", "run", "--rm", "--network", "none", "--label", runLabel, "--entrypoint", command[0], image}

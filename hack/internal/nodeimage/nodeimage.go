@@ -54,6 +54,10 @@ func (m *Maker) Ensure(ctx context.Context) error {
 	}); err != nil || ready {
 		return err
 	}
+	kind, err := m.kind(ctx)
+	if err != nil {
+		return err
+	}
 	programs, err := m.programs(ctx)
 	if err != nil {
 		return err
@@ -73,7 +77,7 @@ func (m *Maker) Ensure(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return m.Log.Do(area, "building "+Image, func() (string, error) { return "", m.build(ctx, programs, temp, pause) })
+	return m.Log.Do(area, "building "+Image, func() (string, error) { return "", m.build(ctx, kind, programs, temp, pause) })
 }
 
 // given tells whether there is an image already: kind's default, the one that this recipe makes, or one to be pulled.
@@ -122,12 +126,12 @@ func (m *Maker) recipe() (cache.Recipe, error) {
 }
 
 // build puts the node together.
-func (m *Maker) build(ctx context.Context, programs, temp, pause string) error {
+func (m *Maker) build(ctx context.Context, kind, programs, temp, pause string) error {
 	recipe, err := m.recipe()
 	if err != nil {
 		return err
 	}
-	entries, err := m.kindFiles(ctx, pause)
+	entries, err := kindFiles(kind, pause)
 	if err != nil {
 		return err
 	}
@@ -167,16 +171,22 @@ func (m *Maker) build(ctx context.Context, programs, temp, pause string) error {
 
 var sandboxImage = regexp.MustCompile(`sandbox_image = "[^"]*"`)
 
-// kindFiles are kind's own: the entrypoint, units, containerd's configuration. They come from kind's module, so that they
-// fit the version of kind that kdev is built with.
-func (m *Maker) kindFiles(ctx context.Context, pause string) ([]docker.Entry, error) {
-	dir, err := step.Output(ctx, step.Command{Args: []string{"go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kind"}, Dir: m.Source})
+// kind returns the folder of kind's module, at the version that kdev is built with.
+func (m *Maker) kind(ctx context.Context) (string, error) {
+	const path = "sigs.k8s.io/kind"
+	version, err := step.Output(ctx, step.Command{Args: []string{"go", "list", "-m", "-f", "{{.Version}}", path}, Dir: m.Source})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	root := filepath.Join(dir, "images/base/files")
+	module, err := download(ctx, path, version)
+	return module.Dir, err
+}
+
+// kindFiles are kind's own: the entrypoint, units, containerd's configuration.
+func kindFiles(module, pause string) ([]docker.Entry, error) {
+	root := filepath.Join(module, "images/base/files")
 	var entries []docker.Entry
-	err = filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

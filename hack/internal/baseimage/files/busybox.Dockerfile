@@ -1,4 +1,5 @@
 FROM debian:bookworm-slim AS build
+LABEL dev.kdev.offline.stage=build
 RUN apt-get update && apt-get install -y --no-install-recommends busybox-static
 RUN mkdir -p /out/bin /out/etc /out/home /out/root /out/tmp /out/var/spool/mail /out/usr/sbin \
  && chmod 1777 /out/tmp && cp /bin/busybox /out/bin/ \

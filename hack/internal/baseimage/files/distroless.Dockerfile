@@ -1,4 +1,5 @@
 FROM debian:bookworm-slim AS build
+LABEL dev.kdev.offline.stage=build
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates netbase tzdata
 RUN mkdir -p /nonroot /out/etc/ssl/certs /out/home /out/root /out/tmp /out/usr/share /out/var/lib /out/var/tmp /out/run /out/proc /out/dev /out/sys \
  && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && cp -r /usr/share/zoneinfo /out/usr/share/ && rm -rf /out/usr/share/zoneinfo/right \
