@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,9 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/kdev-io/kdev/internal/problem"
 )
@@ -35,12 +32,36 @@ const establishing = 30 * time.Second
 // Applied says what Apply did, by "Kind/name".
 type Applied struct {
 	Created, Changed, Unchanged []string
+	Recreated                   []string // a field of it can only be set when it is made
+	Notes                       []string // what of the manifests was not applied, in words
 }
 
-// appliedSet remembers, for Status, which generation of an object an Apply made.
+func (a *Applied) add(label string, out outcome) {
+	switch {
+	case out.recreated:
+		a.Recreated = append(a.Recreated, label)
+	case out.created:
+		a.Created = append(a.Created, label)
+	case out.changed:
+		a.Changed = append(a.Changed, label)
+	default:
+		a.Unchanged = append(a.Unchanged, label)
+	}
+	if out.note != "" {
+		a.Notes = append(a.Notes, out.note)
+	}
+}
+
+// appliedSet remembers, for Status, what Apply made: informers may for a moment
+// still hold what was there before.
 type appliedSet struct {
-	mu         sync.Mutex
-	generation map[types.UID]int64
+	mu   sync.Mutex
+	made map[Ref]version // objects of the project's namespace
+}
+
+type version struct {
+	uid        types.UID // "" for a Job that ran and is gone
+	generation int64
 }
 
 // objectKey names an object across namespaces.
@@ -63,7 +84,7 @@ type target struct {
 // applied all the same. Problems: object-refused, object-conflict,
 // kind-unknown, rbac-denied, cluster-unreachable.
 func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, error) {
-	if err := d.makeNamespace(ctx); err != nil {
+	if err := d.makeNamespace(ctx, d.options.Namespace); err != nil {
 		return nil, err
 	}
 	var first, rest []*Object
@@ -80,18 +101,22 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 			rest = append(rest, o)
 		}
 	}
-	if err := d.remember(ctx, want); err != nil {
+	want, err := d.remember(ctx, want)
+	if err != nil {
 		return nil, err
 	}
 	result := &Applied{}
-	err := d.stage(ctx, first, result)
+	err = d.stage(ctx, first, result)
 	if err == nil {
 		err = d.established(ctx, first)
 	}
 	if err == nil {
 		err = d.stage(ctx, rest, result)
 	}
-	for _, list := range [][]string{result.Created, result.Changed, result.Unchanged} {
+	if d.jobs.changed() {
+		err = errors.Join(err, d.writeParent(ctx, want))
+	}
+	for _, list := range [][]string{result.Created, result.Changed, result.Unchanged, result.Recreated, result.Notes} {
 		slices.Sort(list)
 	}
 	return result, err
@@ -123,33 +148,18 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 		return errors.Join(append(failed, err)...)
 	}
 	var mu sync.Mutex
-	var requests sync.WaitGroup
-	slots := make(chan struct{}, concurrentRequests)
-	for _, t := range targets {
-		requests.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			was := live[t.key]
-			now, err := d.write(ctx, t, was)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed = append(failed, err)
-				return
-			}
-			d.note(now)
-			label := RefOf(t.Object).String()
-			switch {
-			case was == nil:
-				result.Created = append(result.Created, label)
-			case was != now && differs(was, now):
-				result.Changed = append(result.Changed, label)
-			default:
-				result.Unchanged = append(result.Unchanged, label)
-			}
-		})
-	}
-	requests.Wait()
+	failed = append(failed, each(targets, func(t target) error {
+		was := live[t.key]
+		out, err := d.write(ctx, t, was)
+		if err != nil {
+			return err
+		}
+		d.note(t, out.now)
+		mu.Lock()
+		defer mu.Unlock()
+		result.add(RefOf(t.Object).String(), out)
+		return nil
+	}))
 	return errors.Join(failed...)
 }
 
@@ -259,161 +269,43 @@ func (d *Deployer) live(ctx context.Context, targets []target) (map[objectKey]*u
 	if len(failed) > 0 {
 		return nil, errors.Join(failed...)
 	}
-	var gets sync.WaitGroup
-	slots := make(chan struct{}, concurrentRequests)
+	var missing []target
 	for _, t := range targets {
-		if found[t.key] != nil {
-			continue
+		if found[t.key] == nil {
+			missing = append(missing, t)
 		}
-		gets.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			o, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
-			if err != nil {
-				return // absent, or not ours to read: Apply will say
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			found[t.key] = o
-		})
 	}
-	gets.Wait()
+	err := each(missing, func(t target) error {
+		o, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+		if err != nil {
+			return nil //nolint:nilerr // absent, or not ours to read: the apply will say
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		found[t.key] = o
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	return found, nil
 }
 
-// write applies one object unless the live one is already so.
-func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if was != nil {
-		if set := was.GetLabels()[partOfLabel]; set != "" && set != d.id {
-			return nil, &problem.Problem{
-				Class: problem.Rollout, Code: "object-taken", Where: at(RefOf(t.Object).String(), t.Origin),
-				Summary: "it is already a member of another ApplySet (" + set + ")",
-				Hint:    "give this project another `namespace:`, or remove the object from the other project first",
-			}
-		}
-		if was.GetDeletionTimestamp() == nil && current(t.Unstructured, was) {
-			return was, nil
-		}
+// note remembers what was applied, nil for a Job that ran and is gone.
+func (d *Deployer) note(t target, now *unstructured.Unstructured) {
+	if t.key.namespace != d.options.Namespace {
+		return
 	}
-	force := false
-	u := t.Unstructured
-	for {
-		now, err := t.resource.Apply(ctx, t.key.name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: force})
-		if err == nil {
-			return now, nil
-		}
-		if force || !apierrors.IsConflict(err) {
-			return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
-		}
-		switch managers, onlyReplicas := conflicts(err); {
-		case onlyReplicas:
-			// Scaled by hand or by an autoscaler: what runs is left alone.
-			u = u.DeepCopy()
-			unstructured.RemoveNestedField(u.Object, "spec", "replicas")
-		case slices.IndexFunc(managers, isForeign) < 0:
-			force = true // made by kubectl: adopted
-		default:
-			return nil, &problem.Problem{
-				Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(t.Object).String(), t.Origin),
-				Summary: "fields of it belong to " + strings.Join(managers, " and "), Err: err,
-				Hint: "take the fields out of the manifests, or out of what " + managers[0] + " writes",
-			}
-		}
+	v := version{}
+	if now != nil {
+		v = version{now.GetUID(), now.GetGeneration()}
 	}
-}
-
-// conflicts reads who owns the fields that an apply conflicts on.
-func conflicts(err error) (managers []string, onlyReplicas bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return []string{"another manager"}, false
-	}
-	onlyReplicas = true
-	for _, c := range status.Status().Details.Causes {
-		if c.Field != ".spec.replicas" {
-			onlyReplicas = false
-		}
-		// conflict with "kubectl-edit" using apps/v1
-		if _, rest, ok := strings.Cut(c.Message, `"`); ok {
-			manager, _, _ := strings.Cut(rest, `"`)
-			if !slices.Contains(managers, manager) {
-				managers = append(managers, manager)
-			}
-		}
-	}
-	if len(managers) == 0 {
-		return []string{"another manager"}, false
-	}
-	return managers, onlyReplicas
-}
-
-// isForeign says whether a field manager is more than a person's kubectl.
-func isForeign(manager string) bool {
-	return !strings.HasPrefix(manager, "kubectl") && manager != "before-first-apply" && manager != fieldManager
-}
-
-// note remembers what was applied.
-func (d *Deployer) note(now *unstructured.Unstructured) {
 	d.applied.mu.Lock()
 	defer d.applied.mu.Unlock()
-	if d.applied.generation == nil {
-		d.applied.generation = map[types.UID]int64{}
+	if d.applied.made == nil {
+		d.applied.made = map[Ref]version{}
 	}
-	d.applied.generation[now.GetUID()] = now.GetGeneration()
-}
-
-// established waits until new CRDs are served.
-func (d *Deployer) established(ctx context.Context, objects []*Object) error {
-	served := false
-	for _, o := range objects {
-		if o.GetKind() != "CustomResourceDefinition" {
-			continue
-		}
-		served = true
-		if err := d.awaitCRD(ctx, o); err != nil {
-			return err
-		}
-	}
-	if served {
-		d.client.Mapper.Reset()
-	}
-	return nil
-}
-
-func (d *Deployer) awaitCRD(ctx context.Context, o *Object) error {
-	ctx, cancel := context.WithTimeout(ctx, establishing)
-	defer cancel()
-	client := d.client.Dynamic.Resource(crds)
-	list, err := client.List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + o.GetName()})
-	if err != nil {
-		return d.apiProblem(err, RefOf(o).String(), o.Origin)
-	}
-	for i := range list.Items {
-		if isEstablished(&list.Items[i]) {
-			return nil
-		}
-	}
-	w, err := client.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + o.GetName(), ResourceVersion: list.GetResourceVersion()})
-	if err != nil {
-		return d.apiProblem(err, RefOf(o).String(), o.Origin)
-	}
-	_, err = watchtools.UntilWithoutRetry(ctx, w, func(e watch.Event) (bool, error) {
-		u, ok := e.Object.(*unstructured.Unstructured)
-		return ok && isEstablished(u), nil
-	})
-	if err != nil {
-		return &problem.Problem{Class: problem.Rollout, Code: "crd-not-established", Where: at(RefOf(o).String(), o.Origin), Summary: "the cluster does not serve it", Err: err,
-			Hint: "`kubectl describe crd " + o.GetName() + "` says why"}
-	}
-	return nil
-}
-
-func isEstablished(u *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
-	return slices.ContainsFunc(conditions, func(c any) bool {
-		m, _ := c.(map[string]any)
-		return m["type"] == "Established" && m["status"] == "True"
-	})
+	d.applied.made[RefOf(t.Object)] = v
 }
 
 func toUnstructured(o any) (*unstructured.Unstructured, error) {

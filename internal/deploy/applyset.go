@@ -50,6 +50,7 @@ type Deployer struct {
 	options Options
 	id      string
 	applied appliedSet
+	jobs    ledger
 }
 
 // New makes a Deployer; nothing is sent before Apply or Down.
@@ -124,6 +125,7 @@ func isComma(r rune) bool { return r == ',' }
 func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 	cm, err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Get(ctx, d.parentName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
+		d.jobs.read(nil)
 		return nil, nil
 	}
 	if err != nil {
@@ -136,24 +138,26 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 			Hint:    "give the project another `name:` in kdev.yaml, or delete that ConfigMap",
 		}
 	}
+	d.jobs.read(cm.Data)
 	return cm, nil
 }
 
 // remember writes the parent with at least the given members, before any of
 // them exists: a set that is interrupted must still find all that it made.
-func (d *Deployer) remember(ctx context.Context, want members) error {
+// It returns all members that the parent then names.
+func (d *Deployer) remember(ctx context.Context, want members) (members, error) {
 	cm, err := d.parent(ctx)
 	if err != nil {
-		return err
+		return want, err
 	}
 	if cm != nil {
 		have := parseMembers(cm.Annotations)
 		want = want.union(have)
 		if want.equal(have) && cm.Annotations[rootAnnotation] == d.root() {
-			return nil
+			return want, nil
 		}
 	}
-	return d.writeParent(ctx, want)
+	return want, d.writeParent(ctx, want)
 }
 
 func (d *Deployer) root() string {
@@ -172,6 +176,7 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 			Labels:      map[string]string{idLabel: d.id, managedByLabel: "kdev", projectLabel: d.options.Project},
 			Annotations: m.annotations(),
 		},
+		Data: d.jobs.data(),
 	}
 	cm.Annotations[rootAnnotation] = d.root()
 	u, err := toUnstructured(cm)
@@ -182,34 +187,6 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 		Apply(ctx, cm.Name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	if err != nil {
 		return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
-	}
-	return nil
-}
-
-// makeNamespace creates the project's namespace when it is absent and marks it
-// as kdev's own.
-func (d *Deployer) makeNamespace(ctx context.Context) error {
-	namespaces := d.client.Core.CoreV1().Namespaces()
-	ns, err := namespaces.Get(ctx, d.options.Namespace, metav1.GetOptions{})
-	switch {
-	case err == nil && ns.DeletionTimestamp == nil:
-		return nil
-	case err == nil:
-		if err := d.awaitNamespaceGone(ctx, ns); err != nil {
-			return err
-		}
-	case apierrors.IsForbidden(err):
-		return nil // somebody else made it for us; the first object will say if not
-	case !apierrors.IsNotFound(err):
-		return d.apiProblem(err, "Namespace/"+d.options.Namespace, "")
-	}
-	_, err = namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		Name:        d.options.Namespace,
-		Labels:      map[string]string{managedByLabel: "kdev"},
-		Annotations: map[string]string{createdAnnotation: d.options.Project},
-	}}, metav1.CreateOptions{FieldManager: fieldManager})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return d.apiProblem(err, "Namespace/"+d.options.Namespace, "")
 	}
 	return nil
 }

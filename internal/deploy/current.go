@@ -22,6 +22,11 @@ func current(want, live *unstructured.Unstructured) bool {
 	if owned == nil {
 		return false // never applied by kdev
 	}
+	if _, ours := entry(owned["f:spec"], "f:replicas"); !ours && podSpecPath(&Object{Unstructured: want}) != nil {
+		// Somebody scales it; see [Deployer.apply].
+		want = want.DeepCopy()
+		unstructured.RemoveNestedField(want.Object, "spec", "replicas")
+	}
 	canon, _ := canonical(want)
 	return contained(want.Object, canon, live.Object, owned, true) && covered(owned, want.Object)
 }
@@ -193,12 +198,7 @@ func step(key string, v any) (any, bool) {
 	kind, rest, _ := strings.Cut(key, ":")
 	switch kind {
 	case "f":
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil, false
-		}
-		next, ok := m[rest]
-		return next, ok
+		return entry(v, rest)
 	case "k":
 		var keys map[string]any
 		if json.Unmarshal([]byte(rest), &keys) != nil {
@@ -223,6 +223,15 @@ func step(key string, v any) (any, bool) {
 		}
 	}
 	return nil, false
+}
+
+func entry(v any, key string) (any, bool) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	next, ok := m[key]
+	return next, ok
 }
 
 // hasKeys matches a list item; a key that the manifest leaves to its default

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -104,7 +104,7 @@ func deployer(t *testing.T) *Deployer {
 		_ = client.Core.CoreV1().Pods(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
 		_ = client.Core.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
 		if err == nil {
-			if err := newDeployer(name).awaitNamespaceGone(ctx, ns); err != nil {
+			if err := newDeployer(name).awaitNamespaceGone(ctx, ns, nil); err != nil {
 				t.Log(err)
 			}
 		}
@@ -114,6 +114,20 @@ func deployer(t *testing.T) *Deployer {
 
 func newDeployer(namespace string) *Deployer {
 	return New(client, Options{Project: "shop", Namespace: namespace, Root: "/src/shop"})
+}
+
+// objects parses manifests that a test writes down.
+func objects(t *testing.T, text string) []*Object {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Render(t.Context(), dir, []Source{{YAML: []string{"all.yaml"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Objects
 }
 
 func render(t *testing.T, files ...string) []*Object {
@@ -160,11 +174,7 @@ func TestUnchangedWritesNothing(t *testing.T) {
 	t.Logf("%+v", report)
 }
 
-func TestHundredUnchanged(t *testing.T) {
-	d := deployer(t)
-	var objects []*Object
-	for i := range 25 {
-		text := strings.NewReplacer("NAME", fmt.Sprintf("svc-%02d", i)).Replace(`
+const smallService = `
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: NAME}
@@ -189,33 +199,31 @@ apiVersion: v1
 kind: Secret
 metadata: {name: NAME}
 stringData: {a: b}
-`)
-		file := t.TempDir() + "/all.yaml"
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		m, err := Render(t.Context(), "/", []Source{{YAML: []string{file}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects = append(objects, m.Objects...)
+`
+
+func TestHundredUnchanged(t *testing.T) {
+	d := deployer(t)
+	var all []*Object
+	for i := range 25 {
+		all = append(all, objects(t, strings.ReplaceAll(smallService, "NAME", fmt.Sprintf("svc-%02d", i)))...)
 	}
+	spy.reset(nil)
 	started := time.Now()
-	apply(t, d, objects)
+	apply(t, d, all)
 	t.Logf("100 objects from nothing: %s, %d requests", time.Since(started).Round(time.Millisecond), spy.count())
 	for range 3 {
 		spy.reset(nil)
 		started = time.Now()
-		apply(t, d, objects)
+		apply(t, d, all)
 		t.Logf("100 unchanged: %s, %d requests, %d writes", time.Since(started).Round(time.Millisecond), spy.count(), len(spy.writes()))
 	}
 	if w := spy.writes(); len(w) > 0 {
 		t.Errorf("wrote %v", w)
 	}
-	objects[2].Object["data"] = map[string]any{"a": "c"}
+	all[2].Object["data"] = map[string]any{"a": "c"}
 	spy.reset(nil)
 	started = time.Now()
-	applied := apply(t, d, objects)
+	applied := apply(t, d, all)
 	t.Logf("one changed: %s, %d requests, %d writes: %v", time.Since(started).Round(time.Millisecond), spy.count(), len(spy.writes()), applied.Changed)
 	started = time.Now()
 	report, err := d.Down(t.Context(), DownOptions{})
@@ -226,5 +234,26 @@ stringData: {a: b}
 	if len(report.Removed) != 100 || !report.Namespace {
 		t.Errorf("%+v", report)
 	}
-	_ = corev1.Pod{}
+}
+
+// watching is a live namespace of one test.
+type watching struct{ *kube.Namespace }
+
+// watched waits until the namespace's live state is as a test wants it.
+func watched(t *testing.T, d *Deployer, until func(*watching) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	live, err := kube.Watch(ctx, client, d.options.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Wait()
+	defer cancel()
+	for !until(&watching{live}) {
+		select {
+		case <-live.Changed():
+		case <-ctx.Done():
+			t.Fatalf("it did not come to this within %s", patience)
+		}
+	}
 }

@@ -38,23 +38,28 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 
 func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 	s := WorkloadStatus{Ref: ref}
+	made, known := d.made(ref)
 	found, ok := live.Get(ref.Kind, d.options.Namespace+"/"+ref.Name)
-	if !ok {
+	if known && made.uid == "" {
+		s.Ready, s.Desired, s.Updated, s.ReadyReplicas = true, 1, 1, 1 // a job that ran and is gone
+		return s
+	}
+	if !ok || known && found.(metav1.Object).GetUID() != made.uid {
 		s.Waiting = "to be created"
 		return s
 	}
 	switch o := found.(type) {
 	case *appsv1.Deployment:
-		s.deployment(o, d.seen(o, o.Status.ObservedGeneration))
+		s.deployment(o, seen(o, made, o.Status.ObservedGeneration))
 		s.pods(live, o, newestTemplate(live, o))
 	case *appsv1.StatefulSet:
-		s.statefulSet(o, d.seen(o, o.Status.ObservedGeneration))
+		s.statefulSet(o, seen(o, made, o.Status.ObservedGeneration))
 		s.pods(live, o, func(p *corev1.Pod) bool {
 			return o.Status.UpdateRevision == "" || p.Labels[appsv1.ControllerRevisionHashLabelKey] == o.Status.UpdateRevision
 		})
 	case *appsv1.DaemonSet:
 		s.Desired, s.Updated, s.ReadyReplicas = int(o.Status.DesiredNumberScheduled), int(o.Status.UpdatedNumberScheduled), int(o.Status.NumberReady)
-		s.Ready = d.seen(o, o.Status.ObservedGeneration) && s.Updated >= s.Desired && int(o.Status.NumberAvailable) >= s.Desired
+		s.Ready = seen(o, made, o.Status.ObservedGeneration) && s.Updated >= s.Desired && int(o.Status.NumberAvailable) >= s.Desired
 		s.pods(live, o, nil)
 	case *batchv1.Job:
 		s.job(o)
@@ -78,11 +83,16 @@ func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 	return s
 }
 
-// seen says whether the controller has looked at the newest generation that we know of.
-func (d *Deployer) seen(o metav1.Object, observed int64) bool {
+func (d *Deployer) made(ref Ref) (version, bool) {
 	d.applied.mu.Lock()
 	defer d.applied.mu.Unlock()
-	return observed >= o.GetGeneration() && observed >= d.applied.generation[o.GetUID()]
+	v, ok := d.applied.made[ref]
+	return v, ok
+}
+
+// seen says whether the controller has looked at the newest generation that we know of.
+func seen(o metav1.Object, made version, observed int64) bool {
+	return observed >= o.GetGeneration() && observed >= made.generation
 }
 
 func (s *WorkloadStatus) deployment(o *appsv1.Deployment, seen bool) {

@@ -41,6 +41,9 @@ func Run(m *testing.M, use func(*kube.Client)) int {
 			_ = os.Remove(options.Kubeconfig)
 		}()
 	}
+	if err := load(context.Background(), c); err != nil {
+		return failed(err)
+	}
 	client, err := kube.New(c.Kubeconfig, c.Context)
 	if err != nil {
 		return failed(err)

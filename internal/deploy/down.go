@@ -1,0 +1,300 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// DownOptions say what Down may remove beyond the ordinary.
+type DownOptions struct {
+	Volumes  bool         // PersistentVolumeClaims too
+	Progress func(string) // hears what a removal waits for, when it takes long; may be nil
+}
+
+// DownReport says what Down did.
+type DownReport struct {
+	Removed       []string // "Kind/name"
+	KeptVolumes   []string // names of PersistentVolumeClaims that still hold data
+	Kept          []Kept   // other objects of the set that stay
+	KeptNamespace string   // why the namespace stays; empty when it went or is not kdev's
+	Namespace     bool     // the namespace went
+}
+
+// Down removes every member of the set, and nothing else, and waits until the
+// objects and the pods under them are gone. Claims stay unless asked for, and
+// so do CRDs that have instances of others and namespaces that hold anything.
+// The project's namespace goes when kdev made it and nothing of anybody is left
+// in it. A second call finds nothing and says so in an empty report; a call
+// after one that was cut short goes on.
+func (d *Deployer) Down(ctx context.Context, o DownOptions) (*DownReport, error) {
+	report := &DownReport{}
+	cm, err := d.parent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if cm != nil {
+		if err := d.removeMembers(ctx, parseMembers(cm.Annotations), o, report); err != nil {
+			return report, err
+		}
+		err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return report, d.apiProblem(err, "ConfigMap/"+cm.Name, "")
+		}
+	} else if o.Volumes {
+		if err := d.removeClaims(ctx, o, report); err != nil {
+			return report, err
+		}
+	}
+	if report.Namespace {
+		return report, nil
+	}
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil)
+	switch {
+	case err != nil:
+		return report, err
+	case why == "":
+		report.Namespace = true
+	case why != notOurs:
+		report.KeptNamespace = why
+	}
+	return report, nil
+}
+
+func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, report *DownReport) error {
+	all, err := d.members(ctx, m)
+	if err != nil {
+		return err
+	}
+	claims, err := d.claims(ctx, all)
+	if err != nil {
+		return err
+	}
+	var custom, builtin, namespaces, crds []member
+	for _, m := range all {
+		switch {
+		case m.key.GroupKind == claimKind: // with the claims
+		case m.key.GroupKind == namespaceKind:
+			namespaces = append(namespaces, m)
+		case m.key.GroupKind == crdKind:
+			crds = append(crds, m)
+		case !scheme.Scheme.IsGroupRegistered(m.key.Group):
+			custom = append(custom, m)
+		default:
+			builtin = append(builtin, m)
+		}
+	}
+	if o.Volumes {
+		builtin = append(builtin, claims...)
+	} else {
+		for _, c := range claims {
+			if err := d.claim(ctx, c); err != nil {
+				return err
+			}
+			report.KeptVolumes = append(report.KeptVolumes, c.GetName())
+		}
+	}
+	// Instances of CRDs go first, while a controller that is a member too can
+	// still take their finalizers off.
+	if err := d.remove(ctx, custom, o, report); err != nil {
+		return err
+	}
+	if builtin, err = d.removeWithNamespace(ctx, builtin, o, report); err != nil {
+		return err
+	}
+	if err := d.remove(ctx, builtin, o, report); err != nil {
+		return err
+	}
+	return d.removeFoundations(ctx, crds, namespaces, o, report)
+}
+
+// removeWithNamespace deletes the project's namespace at once when kdev made it
+// and all that is in it is about to go: the namespace controller deletes by
+// collection, which is several times faster than object by object. It returns
+// the members that are left to remove.
+func (d *Deployer) removeWithNamespace(ctx context.Context, going []member, o DownOptions, report *DownReport) ([]member, error) {
+	if len(report.KeptVolumes) > 0 {
+		return going, nil
+	}
+	mine := map[types.UID]bool{}
+	for _, m := range going {
+		mine[m.GetUID()] = true
+	}
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, mine)
+	if err != nil || why != "" {
+		return going, err
+	}
+	report.Namespace = true
+	return slices.DeleteFunc(going, func(m member) bool {
+		if m.GetNamespace() != d.options.Namespace {
+			return false
+		}
+		report.Removed = append(report.Removed, m.label())
+		return true
+	}), nil
+}
+
+// removeFoundations deletes CRDs and namespaces, when they are empty: what lives
+// in them or is an instance of them may be somebody else's.
+func (d *Deployer) removeFoundations(ctx context.Context, crds, namespaces []member, o DownOptions, report *DownReport) error {
+	var empty []member
+	for _, m := range crds {
+		instance, err := d.instance(ctx, m)
+		switch {
+		case err != nil:
+			return err
+		case instance != "":
+			report.Kept = append(report.Kept, Kept{m.label(), "there are instances of it: " + instance})
+			if err := d.release(ctx, m); err != nil {
+				return err
+			}
+		default:
+			empty = append(empty, m)
+		}
+	}
+	if err := d.remove(ctx, empty, o, report); err != nil {
+		return err
+	}
+	for _, m := range namespaces {
+		if m.GetName() == d.options.Namespace {
+			continue // the very last, with the parent
+		}
+		why, err := d.removeNamespace(ctx, m.GetName(), o.Progress, nil)
+		switch {
+		case err != nil:
+			return err
+		case why == "":
+			report.Removed = append(report.Removed, m.label())
+		default:
+			report.Kept = append(report.Kept, Kept{m.label(), why})
+			if err := d.release(ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// remove deletes objects side by side and waits until they are gone.
+func (d *Deployer) remove(ctx context.Context, going []member, o DownOptions, report *DownReport) error {
+	err := each(going, func(m member) error { return d.delete(ctx, m) })
+	if err != nil {
+		return err
+	}
+	if err := d.awaitGone(ctx, going, o.Progress); err != nil {
+		return err
+	}
+	for _, m := range going {
+		report.Removed = append(report.Removed, m.label())
+	}
+	slices.Sort(report.Removed)
+	return nil
+}
+
+// removeClaims takes the volumes that an earlier down left.
+func (d *Deployer) removeClaims(ctx context.Context, o DownOptions, report *DownReport) error {
+	claims, err := d.claims(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return d.remove(ctx, claims, o, report)
+}
+
+// release gives up the fields of an object that stays, the set's label among them.
+func (d *Deployer) release(ctx context.Context, m member) error {
+	bare := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": m.GetAPIVersion(), "kind": m.GetKind(), "metadata": map[string]any{"name": m.GetName()},
+	}}
+	if m.key.GroupKind == crdKind {
+		// Its spec cannot be given up without breaking it; only the label goes.
+		return d.unlabel(ctx, m)
+	}
+	_, err := m.resource.Apply(ctx, m.GetName(), bare, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return d.apiProblem(err, m.label(), "")
+	}
+	return nil
+}
+
+func (d *Deployer) unlabel(ctx context.Context, m member) error {
+	patch := []byte(fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, partOfLabel))
+	_, err := m.resource.Patch(ctx, m.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return d.apiProblem(err, m.label(), "")
+	}
+	return nil
+}
+
+// claim labels a volume claim that stays as the project's: the StatefulSet
+// that it could be told by is about to go, and a later `down --volumes` must
+// still find it.
+func (d *Deployer) claim(ctx context.Context, c member) error {
+	if c.GetLabels()[projectLabel] == d.options.Project {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{projectLabel: d.options.Project}}})
+	if err != nil {
+		return err
+	}
+	_, err = c.resource.Patch(ctx, c.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return d.apiProblem(err, c.label(), "")
+	}
+	return nil
+}
+
+// claims finds the PersistentVolumeClaims of the project: its own, those that
+// StatefulSets among all made, which carry no label of the set, and those that
+// an earlier down left.
+func (d *Deployer) claims(ctx context.Context, all []member) ([]member, error) {
+	gvr := corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")
+	namespaces := []string{d.options.Namespace}
+	var prefixes []string // "namespace/template-set-"
+	for _, m := range all {
+		if !slices.Contains(namespaces, m.GetNamespace()) && m.GetNamespace() != "" {
+			namespaces = append(namespaces, m.GetNamespace())
+		}
+		if m.GetKind() != "StatefulSet" {
+			continue
+		}
+		templates, _, _ := unstructured.NestedSlice(m.Object, "spec", "volumeClaimTemplates")
+		for _, t := range templates {
+			if tm, ok := t.(map[string]any); ok {
+				name, _, _ := unstructured.NestedString(tm, "metadata", "name")
+				prefixes = append(prefixes, m.GetNamespace()+"/"+name+"-"+m.GetName()+"-")
+			}
+		}
+	}
+	var claims []member
+	for _, ns := range namespaces {
+		list, err := d.client.Dynamic.Resource(gvr).Namespace(ns).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, d.apiProblem(err, "PersistentVolumeClaim", "")
+		}
+		for i := range list.Items {
+			c := &list.Items[i]
+			if c.GetLabels()[partOfLabel] == d.id || c.GetLabels()[projectLabel] == d.options.Project || madeBy(prefixes, ns+"/"+c.GetName()) {
+				claims = append(claims, d.memberOf(c, claimKind, gvr))
+			}
+		}
+	}
+	return claims, nil
+}
+
+// madeBy says whether a claim has the name that a StatefulSet gives:
+// <template>-<set>-<ordinal>.
+func madeBy(prefixes []string, claim string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool {
+		ordinal, ok := strings.CutPrefix(claim, p)
+		return ok && ordinal != "" && strings.Trim(ordinal, "0123456789") == ""
+	})
+}

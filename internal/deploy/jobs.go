@@ -1,0 +1,106 @@
+package deploy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var jobKind = schema.GroupKind{Group: "batch", Kind: "Job"}
+
+// A ledger remembers, in the set's parent, which render of each Job ran: one
+// that is gone because its time to live was over runs again when its render
+// changed, and not before. A Job without ttlSecondsAfterFinished that is gone
+// was deleted by somebody, who wants it to run again.
+type ledger struct {
+	mu    sync.Mutex
+	runs  map[string]string // "namespace/name": hash of the render
+	dirty bool              // differs from what the parent says
+}
+
+// read takes what the parent says.
+func (l *ledger) read(data map[string]string) {
+	runs := map[string]string{}
+	if text := data["jobs"]; text != "" && json.Unmarshal([]byte(text), &runs) != nil {
+		runs = map[string]string{} // at worst a Job runs once more
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs, l.dirty = runs, false
+}
+
+// data is what the parent shall say.
+func (l *ledger) data() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirty = false
+	if len(l.runs) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(l.runs)
+	if err != nil {
+		return nil
+	}
+	return map[string]string{"jobs": string(text)}
+}
+
+func (l *ledger) changed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dirty
+}
+
+// ran says whether this render of a Job ran to its end and was cleaned up.
+func (l *ledger) ran(t target) bool {
+	if t.key.GroupKind != jobKind || !expires(t.Object) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runs[t.key.namespace+"/"+t.key.name] == renderHash(t.Object)
+}
+
+// note records that a render was applied.
+func (l *ledger) note(t target) {
+	if t.key.GroupKind != jobKind || !expires(t.Object) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key, hash := t.key.namespace+"/"+t.key.name, renderHash(t.Object)
+	if l.runs == nil {
+		l.runs = map[string]string{}
+	}
+	l.dirty = l.dirty || l.runs[key] != hash
+	l.runs[key] = hash
+}
+
+// keep forgets Jobs that left the manifests.
+func (l *ledger) keep(wanted map[objectKey]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.runs, func(key, _ string) bool {
+		for k := range wanted {
+			if k.GroupKind == jobKind && k.namespace+"/"+k.name == key {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func expires(o *Object) bool {
+	_, ok, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "ttlSecondsAfterFinished")
+	return ok
+}
+
+func renderHash(o *Object) string {
+	text, _ := json.Marshal(o.Object) // sorts keys; what cannot be marshalled the API server refuses
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,251 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// An outcome is what became of one object.
+type outcome struct {
+	now       *unstructured.Unstructured // nil for a job that stays away
+	created   bool
+	changed   bool
+	recreated bool
+	note      string // for a person: what of the manifest was not applied
+}
+
+// write brings one object to what the manifest says, with as few requests as
+// that takes: none when it is so already.
+func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstructured) (outcome, error) {
+	if was != nil {
+		if set := was.GetLabels()[partOfLabel]; set != "" && set != d.id {
+			return outcome{}, &problem.Problem{
+				Class: problem.Rollout, Code: "object-taken", Where: at(RefOf(t.Object).String(), t.Origin),
+				Summary: "it is already a member of another ApplySet (" + set + ")",
+				Hint:    "give this project another `namespace:`, or remove the object from the other project first",
+			}
+		}
+		if was.GetDeletionTimestamp() != nil && t.key.GroupKind != namespaceKind {
+			// Applied now it would go all the same.
+			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, nil); err != nil {
+				return outcome{}, err
+			}
+			was = nil
+		}
+	}
+	switch {
+	case was == nil && t.key.GroupKind == jobKind && d.jobs.ran(t):
+		// It ran, and its time to live is over: only another render runs it again.
+		return outcome{}, nil
+	case was == nil && t.key.GroupKind == namespaceKind:
+		if err := d.makeNamespace(ctx, t.key.name); err != nil {
+			return outcome{}, err
+		}
+	case was != nil && current(t.Unstructured, was):
+		return outcome{now: was, note: scaled(t.Object, was)}, nil
+	case was != nil:
+		if err := d.adopt(ctx, t, was); err != nil {
+			return outcome{}, err
+		}
+	}
+	now, note, err := d.apply(ctx, t)
+	if err != nil && was != nil && isImmutable(err) {
+		return d.recreate(ctx, t, was, err)
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	d.jobs.note(t)
+	return outcome{now: now, created: was == nil, changed: was != nil && differs(was, now), note: note}, nil
+}
+
+// apply sends one server-side apply. Conflicts with a person's kubectl are
+// kdev's to win; those with a controller are told, but for replicas, which an
+// autoscaler or a person may set as they like.
+func (d *Deployer) apply(ctx context.Context, t target) (now *unstructured.Unstructured, note string, err error) {
+	force := false
+	u := t.Unstructured
+	for {
+		now, err := t.resource.Apply(ctx, t.key.name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: force})
+		if err == nil {
+			return now, note, nil
+		}
+		if force || !apierrors.IsConflict(err) {
+			return nil, "", &refusal{d.apiProblem(err, RefOf(t.Object).String(), t.Origin), err}
+		}
+		switch managers, onlyReplicas := conflicts(err); {
+		case onlyReplicas:
+			u = u.DeepCopy()
+			unstructured.RemoveNestedField(u.Object, "spec", "replicas")
+			note = keepsReplicas(t.Object, managers...)
+		case slices.IndexFunc(managers, isForeign) < 0:
+			force = true
+		default:
+			return nil, "", &problem.Problem{
+				Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(t.Object).String(), t.Origin),
+				Summary: "fields of it belong to " + strings.Join(managers, " and "), Err: errors.New(conflictFields(err)),
+				Hint: "take the fields out of the manifests, or out of what " + managers[0] + " writes",
+			}
+		}
+	}
+}
+
+func keepsReplicas(o *Object, managers ...string) string {
+	return fmt.Sprintf("%s keeps its number of replicas, which %s set", RefOf(o), strings.Join(managers, " and "))
+}
+
+// scaled says that somebody other than kdev sets the replicas of a live object
+// to another number than the manifest. An autoscaler is expected to.
+func scaled(o *Object, live *unstructured.Unstructured) string {
+	want, ok, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")
+	have, _, _ := unstructured.NestedFieldNoCopy(live.Object, "spec", "replicas")
+	if !ok || podSpecPath(o) == nil || equalScalar(want, have) {
+		return ""
+	}
+	for _, entry := range live.GetManagedFields() {
+		if entry.FieldsV1 != nil && strings.Contains(string(entry.FieldsV1.GetRawBytes()), `"f:replicas"`) &&
+			entry.Subresource != "status" && entry.Manager != "kube-controller-manager" {
+			return keepsReplicas(o, entry.Manager)
+		}
+	}
+	return ""
+}
+
+// A refusal keeps the API server's answer beside what a person reads.
+type refusal struct {
+	error        // the problem
+	status error // what the API server said
+}
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// isImmutable says whether a change was refused because the field can only be
+// set when an object is made.
+func isImmutable(err error) bool {
+	var r *refusal
+	if !errors.As(err, &r) || !apierrors.IsInvalid(r.status) {
+		return false
+	}
+	text := r.status.Error()
+	for _, s := range []string{"immutable", "Forbidden: updates to", "cannot change roleRef", "may not change", "Forbidden: pod updates may not"} {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// losesNothing are the kinds whose objects hold nothing but what the manifest
+// says: deleted and made anew they are the same. A Service is not among them: its
+// address, and a load balancer's, would change.
+var losesNothing = []schema.GroupKind{
+	jobKind,
+	{Kind: "Pod"}, {Kind: "ConfigMap"}, {Kind: "Secret"},
+	{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "DaemonSet"}, {Group: "apps", Kind: "ReplicaSet"}, {Group: "apps", Kind: "StatefulSet"},
+	{Group: "batch", Kind: "CronJob"},
+	{Group: "rbac.authorization.k8s.io", Kind: "RoleBinding"}, {Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding"},
+	{Group: "policy", Kind: "PodDisruptionBudget"},
+}
+
+// recreate deletes an object whose change the API server refuses, and makes it
+// anew, where nothing is lost by that; elsewhere the refusal stands.
+func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Unstructured, refused error) (outcome, error) {
+	if !slices.Contains(losesNothing, t.key.GroupKind) || deletesClaims(was) {
+		return outcome{}, refused
+	}
+	m := d.memberOf(was, t.key.GroupKind, t.mapping.Resource)
+	if err := d.delete(ctx, m); err != nil {
+		return outcome{}, err
+	}
+	if err := d.awaitGone(ctx, []member{m}, nil); err != nil {
+		return outcome{}, err
+	}
+	now, _, err := d.apply(ctx, t)
+	if err != nil {
+		return outcome{}, err
+	}
+	d.jobs.note(t)
+	return outcome{now: now, recreated: true}, nil
+}
+
+// deletesClaims says whether a StatefulSet takes its volumes along when it goes.
+func deletesClaims(u *unstructured.Unstructured) bool {
+	policy, _, _ := unstructured.NestedString(u.Object, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted")
+	return policy == "Delete"
+}
+
+// adopt hands the fields that `kubectl apply` wrote over to kdev, at the first
+// contact with an object that it made: a field that later leaves the manifest
+// would otherwise stay for ever, since kubectl still owns it (kubernetes#99003).
+func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstructured) error {
+	if ownedFields(was) != nil {
+		return nil
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(was, sets.New("kubectl-client-side-apply"), fieldManager)
+	if err != nil || patch == nil {
+		return err
+	}
+	_, err = t.resource.Patch(ctx, t.key.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
+		return nil // it changed meanwhile; the apply takes what it can
+	}
+	if err != nil {
+		return d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+	}
+	return nil
+}
+
+// conflicts reads who owns the fields that an apply conflicts on.
+func conflicts(err error) (managers []string, onlyReplicas bool) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return []string{"another manager"}, false
+	}
+	onlyReplicas = true
+	for _, c := range status.Status().Details.Causes {
+		if c.Field != ".spec.replicas" {
+			onlyReplicas = false
+		}
+		// conflict with "kubectl-edit" using apps/v1
+		if _, rest, ok := strings.Cut(c.Message, `"`); ok {
+			manager, _, _ := strings.Cut(rest, `"`)
+			if !slices.Contains(managers, manager) {
+				managers = append(managers, manager)
+			}
+		}
+	}
+	if len(managers) == 0 {
+		return []string{"another manager"}, false
+	}
+	return managers, onlyReplicas
+}
+
+func conflictFields(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return err.Error()
+	}
+	var fields []string
+	for _, c := range status.Status().Details.Causes {
+		fields = append(fields, strings.TrimPrefix(c.Field, "."))
+	}
+	return strings.Join(fields, ", ")
+}
+
+// isForeign says whether a field manager is more than a person's kubectl.
+func isForeign(manager string) bool {
+	return !strings.HasPrefix(manager, "kubectl") && manager != "before-first-apply" && manager != fieldManager
+}
