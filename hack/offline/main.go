@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 	pulls := &docker.Puller{}
 	base := &baseimage.Maker{Log: log, Cache: kept, Pulls: pulls}
 	node := &nodeimage.Maker{Log: log, Cache: kept, Pulls: pulls, Base: base, Source: source}
-	machine := &engine.Engine{Log: log, Cache: kept, Source: source}
+	machine := &engine.Engine{Log: log, Source: source}
 
 	switch args[0] {
 	case "status":

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,7 +47,7 @@ type image struct {
 	wanted   []string // tags that examples rely on: pulled where they can be, and an error when what was made is something else
 	files    []string // beside the Dockerfile
 	nonroot  bool     // one more tag, with an ordinary user
-	extra    func(ctx context.Context, m *Maker) (recipe string, entries func(ctx context.Context) ([]docker.Entry, error), err error)
+	extra    func(ctx context.Context) (recipe string, entries func(ctx context.Context) ([]docker.Entry, error), err error)
 }
 
 // images is every image but Debian, which all of them are made from.
@@ -135,37 +134,18 @@ func (m *Maker) ensure(ctx context.Context, i image) error {
 	if err != nil {
 		return err
 	}
-	note := ""
 	return m.Log.Do(area, i.name, func() (string, error) {
-		// What an earlier run found out: the version, and with it the tags.
-		if text, err := os.ReadFile(filepath.Join(m.Cache.Path(artefact(i.name), recipe), "version")); err == nil {
-			here, err := docker.Images(ctx, refs(i, string(text))...)
+		if got, err := m.given(ctx, i, recipe.Hash()); err != nil || got != "" {
+			return got, err
+		}
+		if fill != nil {
+			more, err := fill(ctx)
 			if err != nil {
 				return "", err
 			}
-			if complete(refs(i, string(text)), here, recipe.Hash()) {
-				return step.Cached, nil
-			}
-			if err := m.Cache.Forget(artefact(i.name), recipe); err != nil {
-				return "", err
-			}
+			entries = append(entries, more...)
 		}
-		if got, err := m.given(ctx, i); err != nil || got != "" {
-			return got, err
-		}
-		_, _, err := m.Cache.Make(artefact(i.name), recipe, func(dir string) error {
-			if fill != nil {
-				more, err := fill(ctx)
-				if err != nil {
-					return err
-				}
-				entries = append(entries, more...)
-			}
-			var err error
-			note, err = m.make(ctx, i, recipe, entries, dir)
-			return err
-		})
-		return note, err
+		return m.make(ctx, i, recipe.Hash(), entries)
 	})
 }
 
@@ -189,14 +169,14 @@ func (m *Maker) parts(ctx context.Context, i image) (entries []docker.Entry, rec
 	}
 	if i.extra != nil {
 		var more string
-		more, fill, err = i.extra(ctx, m)
+		more, fill, err = i.extra(ctx)
 		recipe = append(recipe, more)
 	}
 	return entries, recipe, fill, err
 }
 
-// given looks for images under the wanted names that are not ours: the engine's own, or the registry's.
-func (m *Maker) given(ctx context.Context, i image) (note string, err error) {
+// given looks for the image under its wanted names: made by this recipe, somebody else's, or the registry's.
+func (m *Maker) given(ctx context.Context, i image, hash string) (note string, err error) {
 	var wanted []string
 	for _, tag := range i.wanted {
 		wanted = append(wanted, i.name+":"+tag)
@@ -205,24 +185,26 @@ func (m *Maker) given(ctx context.Context, i image) (note string, err error) {
 	if err != nil {
 		return "", err
 	}
-	note = "yours, kept"
+	if complete(wanted, here, hash) {
+		return step.Cached, nil
+	}
 	for _, ref := range wanted {
 		has, ok := here[ref]
 		if ok && has.Recipe() == "" {
 			continue
 		}
+		// A name of ours with another recipe: this machine made it because it could not pull it, and makes it again.
 		if ok || m.Pulls.Pull(ctx, ref) != nil {
 			return "", ctx.Err()
 		}
-		note = "pulled"
 	}
-	return note, nil
+	return "pulled", nil
 }
 
 // make builds the image, finds out what it holds, and names it after that.
-func (m *Maker) make(ctx context.Context, i image, recipe cache.Recipe, entries []docker.Entry, dir string) (note string, err error) {
-	work := "kdev.dev/offline/" + filepath.Base(i.name) + ":" + recipe.Hash()
-	build := docker.Build{Tags: []string{work}, Recipe: recipe.Hash(), Context: entries}
+func (m *Maker) make(ctx context.Context, i image, hash string, entries []docker.Entry) (note string, err error) {
+	work := "kdev.dev/offline/" + filepath.Base(i.name) + ":" + hash
+	build := docker.Build{Tags: []string{work}, Recipe: hash, Context: entries}
 	if i.name == "node" && len(machineCAs()) > 0 {
 		build.Args = map[string]string{"EXTRA_CA": "/etc/ssl/certs/ca-certificates.crt"}
 	}
@@ -250,16 +232,14 @@ func (m *Maker) make(ctx context.Context, i image, recipe cache.Recipe, entries 
 			}
 		}
 	}
-	kept, err := m.name(ctx, i, work, named, recipe.Hash())
+	kept, err := m.name(ctx, i, work, named, hash)
 	if err != nil {
 		return "", err
 	}
 	if len(kept) > 0 {
-		note = "kept yours: " + strings.Join(kept, ", ")
-	} else {
-		note = version
+		return "kept yours: " + strings.Join(kept, ", "), nil
 	}
-	return note, os.WriteFile(filepath.Join(dir, "version"), []byte(version), 0o644)
+	return version, nil
 }
 
 // name gives the built image its names, but for those that somebody else's image has.
@@ -331,9 +311,6 @@ func outdated(here map[string]docker.Image, hash string) map[string]docker.Image
 	maps.DeleteFunc(old, func(_ string, i docker.Image) bool { return i.Recipe() == "" || i.Recipe() == hash })
 	return old
 }
-
-// artefact is the name of an image's entry in the cache.
-func artefact(name string) string { return "base-" + filepath.Base(name) }
 
 func dockerfile(name string) string {
 	if strings.Contains(name, "distroless") {

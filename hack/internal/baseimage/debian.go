@@ -33,19 +33,8 @@ func (m *Maker) Debian(ctx context.Context) error {
 		return err
 	}
 	debian := image{name: "debian", suffixes: []string{"-slim"}, tags: []string{"bookworm-slim"}, wanted: []string{"bookworm-slim", "12-slim"}}
-	note := ""
 	return m.Log.Do(area, Base, func() (string, error) {
-		version, _ := os.ReadFile(filepath.Join(m.Cache.Path("debian", recipe), "version"))
-		if len(version) > 0 {
-			here, err := docker.Images(ctx, refs(debian, string(version))...)
-			if err != nil {
-				return "", err
-			}
-			if complete(refs(debian, string(version)), here, recipe.Hash()) {
-				return step.Cached, nil
-			}
-		}
-		if got, err := m.given(ctx, debian); err != nil || got != "" {
+		if got, err := m.given(ctx, debian, recipe.Hash()); err != nil || got != "" {
 			return got, err
 		}
 		dir, _, err := m.Cache.Make("debian", recipe, func(dir string) error { return rootfs(ctx, dir) })
@@ -57,14 +46,15 @@ func (m *Maker) Debian(ctx context.Context) error {
 			return "", err
 		}
 		defer docker.Remove(context.WithoutCancel(ctx), work)
-		if version, err = os.ReadFile(filepath.Join(dir, "version")); err != nil {
+		version, err := os.ReadFile(filepath.Join(dir, "version"))
+		if err != nil {
 			return "", err
 		}
 		kept, err := m.name(ctx, debian, work, refs(debian, string(version)), recipe.Hash())
 		if len(kept) > 0 {
-			note = "kept yours: " + strings.Join(kept, ", ")
+			return "kept yours: " + strings.Join(kept, ", "), err
 		}
-		return note, err
+		return string(version), err
 	})
 }
 

@@ -27,7 +27,7 @@ const (
 )
 
 // nodePackages puts node and its package managers into the context, from the npm registry.
-func nodePackages(ctx context.Context, _ *Maker) (string, func(context.Context) ([]docker.Entry, error), error) {
+func nodePackages(context.Context) (string, func(context.Context) ([]docker.Entry, error), error) {
 	arch := map[string]string{"amd64": "x64", "arm64": "arm64"}[runtime.GOARCH]
 	packages := []npmPackage{
 		{"node-linux-" + arch, nodeVersion, func(name string) string {
@@ -121,10 +121,13 @@ func npmRegistry(ctx context.Context) string {
 }
 
 // goroot puts this machine's Go into the context, without what compiles nothing.
-func goroot(ctx context.Context, _ *Maker) (string, func(context.Context) ([]docker.Entry, error), error) {
+func goroot(ctx context.Context) (string, func(context.Context) ([]docker.Entry, error), error) {
 	env := goEnv(ctx)
 	recipe := fmt.Sprint(goVersion(), env.proxies)
 	return recipe, func(ctx context.Context) ([]docker.Entry, error) {
+		if env.root == "" {
+			return nil, &problem.Problem{Code: "offline-go", Summary: "go env names no GOROOT", Hint: "put this machine's go on the PATH"}
+		}
 		var packed bytes.Buffer
 		err := step.Run(ctx, step.Command{Args: []string{
 			"tar", "-C", env.root, "--owner=0", "--group=0", "--exclude=./api", "--exclude=./doc", "--exclude=./pkg/obj", "--exclude=./test", "--exclude=testdata",
@@ -146,7 +149,7 @@ type goSettings struct {
 func goEnv(ctx context.Context) goSettings {
 	usual := map[string]string{"GOPROXY": "https://proxy.golang.org,direct", "GOSUMDB": "sum.golang.org"}
 	names := []string{"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE"}
-	settings := goSettings{root: runtime.GOROOT(), proxies: map[string]string{}}
+	settings := goSettings{proxies: map[string]string{}}
 	out, err := exec.CommandContext(ctx, "go", append([]string{"env", "GOROOT"}, names...)...).Output()
 	lines := strings.Split(string(out), "\n")
 	if err != nil || len(lines) <= len(names) {

@@ -47,15 +47,10 @@ func (r Recipe) Hash() string {
 	return hex.EncodeToString(sum.Sum(nil))[:12]
 }
 
-// Path is where the artefact is or will be.
-func (c *Cache) Path(name string, recipe Recipe) string {
-	return filepath.Join(c.Root, name+"-"+recipe.Hash())
-}
-
 // Make returns the artefact's folder; when it does not exist yet, build fills it. Older artefacts of that name then go.
 func (c *Cache) Make(name string, recipe Recipe, build func(dir string) error) (dir string, cached bool, err error) {
 	defer c.only(name)()
-	dir = c.Path(name, recipe)
+	dir = filepath.Join(c.Root, name+"-"+recipe.Hash())
 	if _, err := os.Stat(dir); err == nil {
 		return dir, true, nil
 	}
@@ -88,9 +83,6 @@ func (c *Cache) Temp(name string) (dir string, release func(), err error) {
 	dir, err = os.MkdirTemp(c.Root, unfinished+name+"-")
 	return dir, func() { os.RemoveAll(dir) }, err
 }
-
-// Forget removes an artefact, so that the next Make makes it again.
-func (c *Cache) Forget(name string, recipe Recipe) error { return os.RemoveAll(c.Path(name, recipe)) }
 
 // only lets one caller at a time make name.
 func (c *Cache) only(name string) (release func()) {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kdev-io/kdev/hack/internal/cache"
 	"github.com/kdev-io/kdev/hack/internal/caps"
 	"github.com/kdev-io/kdev/hack/internal/docker"
 	"github.com/kdev-io/kdev/hack/internal/step"
@@ -30,7 +29,6 @@ const (
 // An Engine is the machine's Docker engine.
 type Engine struct {
 	Log    *step.Log
-	Cache  *cache.Cache
 	Source string // the root of kdev's sources
 }
 
