@@ -20,6 +20,11 @@ import (
 // problem: a crash before its database is there mends itself.
 const rolloutPatience = 20 * time.Second
 
+// confirmation is how long everything has to stay ready where pods have just
+// started: without a readiness probe, a process counts as ready before it has
+// had time to fail.
+const confirmation = time.Second
+
 // upOptions are the flags of `kdev up`.
 type upOptions struct {
 	env     Env
@@ -163,10 +168,21 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 	patience.Stop()
 	defer patience.Stop()
 	failing := false
+	confirm := time.NewTimer(confirmation)
+	confirm.Stop()
+	defer confirm.Stop()
+	var readySince time.Time
 	for {
 		st := s.State()
-		if st.Ready {
+		switch {
+		case st.Ready && (!fresh(st) || !readySince.IsZero() && time.Since(readySince) >= confirmation):
 			return nil
+		case st.Ready && readySince.IsZero():
+			readySince = time.Now()
+			confirm.Reset(confirmation)
+		case !st.Ready:
+			readySince = time.Time{}
+			confirm.Stop()
 		}
 		p, final := hopeless(st)
 		if final {
@@ -181,6 +197,7 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 		}
 		select {
 		case <-changed:
+		case <-confirm.C:
 		case <-patience.C:
 			if p != nil {
 				return p
@@ -191,6 +208,18 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 			return nil // the caller knows why
 		}
 	}
+}
+
+// fresh says whether a pod was made by this session.
+func fresh(st *session.State) bool {
+	for _, svc := range st.Services {
+		for _, p := range svc.Pods {
+			if p.Created.After(st.Started.Truncate(time.Second)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hopeless finds a problem and says whether waiting is no use.

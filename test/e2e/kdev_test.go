@@ -40,7 +40,8 @@ func kdev(ctx context.Context, dir string, args ...string) (string, error) {
 // code runs a command and returns its exit code and output.
 func code(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	// Not the test's context: that is over when its cleanup runs `down`.
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := kdev(ctx, dir, args...)
 	var exit *exec.ExitError

@@ -166,6 +166,7 @@ func connect() error {
 		return err
 	}
 	restConfig.QPS = -1
+	restConfig.WarningHandler = rest.NoWarnings{}
 	api, err = kubernetes.NewForConfig(restConfig)
 	return err
 }
