@@ -21,7 +21,7 @@ import (
 // process where nothing has to be run, else in the engine. idx holds the
 // project's files.
 func NewDocker(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
-	var b Builder = &ladder{&dockerBuilder{engine.New(docker), store, ep}, store, ep, idx}
+	var b Builder = &ladder{docker: &dockerBuilder{engine.New(docker), store, ep}, store: store, ep: ep, idx: idx}
 	b = limited(b, max(2, runtime.NumCPU()))
 	b = cached(b, store, ep, idx)
 	b = dev(b, store, ep)

@@ -28,6 +28,7 @@ type ladder struct {
 	store  *registry.Store
 	ep     *registry.Endpoint
 	idx    *tree.Index
+	trees  assemble.Trees
 }
 
 func (b *ladder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
@@ -88,7 +89,7 @@ func (b *ladder) request(spec Spec) (req assemble.Request, done func(), err erro
 	req = assemble.Request{
 		Name: display(spec, spec.Dockerfile), Text: text, Target: spec.Target, Args: spec.Args,
 		Platform: spec.platform(), Repository: "kdev/steps/" + spec.Repository(),
-		Folder: spec.Context, Index: x, Dir: dir, Ignore: plan.Ignore(),
+		Folder: spec.Context, Index: x, Dir: dir, Ignore: plan.Ignore(), Trees: &b.trees,
 	}
 	if file := plan.Ignore().File(); file != "" {
 		f, err := os.Open(file)
@@ -137,6 +138,9 @@ func (e *stepEngine) Take(ctx context.Context, ref, platform, repo, tag string) 
 	digest, err := e.docker.bring(ctx, e.spec, repo, "taking over "+familiar(ref)+" from the engine", e.progress, func(name string) error {
 		return e.docker.engine.TagImage(ctx, ref, platform, name)
 	})
+	if err == nil {
+		err = e.ep.Pull(ctx, e.store, repo, digest)
+	}
 	if err != nil || tag == "" {
 		return digest, err
 	}
@@ -149,11 +153,15 @@ func (e *stepEngine) Take(ctx context.Context, ref, platform, repo, tag string) 
 }
 
 func (e *stepEngine) Solve(ctx context.Context, s assemble.Solve) (string, error) {
-	return e.docker.bring(ctx, e.spec, s.Repository, "pushing layers to kdev's registry", e.progress, func(name string) error {
+	digest, err := e.docker.bring(ctx, e.spec, s.Repository, "pushing layers to kdev's registry", e.progress, func(name string) error {
 		req := e.docker.request(e.spec)
 		req.Tag = name
 		return e.docker.engine.Solve(ctx, s.Definition, req, e.docker.report(e.spec, e.progress))
 	})
+	if err != nil {
+		return "", err
+	}
+	return digest, e.ep.Pull(ctx, e.store, s.Repository, digest)
 }
 
 // familiar is the reference as people write it.

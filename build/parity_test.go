@@ -234,7 +234,7 @@ func TestParity(t *testing.T) {
 			}
 			spec := Spec{Project: "parity", Service: fmt.Sprintf("c%d", i), Root: dir, Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile"), Target: c.target, Args: c.args, Platform: "linux/amd64"}
 			theirs, theirErr := d.Build(t.Context(), spec, nil)
-			ours, ourErr := (&ladder{d, b.store, b.ep, nil}).Build(t.Context(), spec, nil)
+			ours, ourErr := (&ladder{docker: d, store: b.store, ep: b.ep}).Build(t.Context(), spec, nil)
 			if c.want == "fails" {
 				if theirErr == nil || ourErr == nil {
 					t.Fatalf("the engine says %v, kdev %v: want both to fail", theirErr, ourErr)
@@ -263,7 +263,7 @@ func TestParity(t *testing.T) {
 			if ours.Rung == engineRung {
 				return
 			}
-			again, err := (&ladder{&dockerBuilder{nil, b.store, b.ep}, b.store, b.ep, nil}).again(t, spec)
+			again, err := (&ladder{store: b.store, ep: b.ep}).again(t, spec)
 			if err != nil || again != ours.Digest {
 				t.Errorf("again: %s %v, want %s", again, err, ours.Digest)
 			}

@@ -36,6 +36,7 @@ type Request struct {
 	Dir      string      // the context in the index
 	Ignore   *ignore.DockerMatcher
 	Excludes []string // the ignore file's lines, for an engine
+	Trees    *Trees   // what this process knows already; may be nil
 }
 
 // A Result is an image whose blobs are all in the store.
@@ -56,6 +57,9 @@ type Progress func(step string, cached bool, took time.Duration)
 func Make(ctx context.Context, store *registry.Store, engine Engine, req Request, progress Progress) (*Result, error) {
 	if progress == nil {
 		progress = func(string, bool, time.Duration) {}
+	}
+	if req.Trees == nil {
+		req.Trees = &Trees{}
 	}
 	// A file that is saved while its layer is written gives the layer of no
 	// moment at all: it is written again.
@@ -107,7 +111,7 @@ func (a *assembly) run() (*Result, error) {
 	}
 	c := a.recipe.graph.chain()
 	if c.root != nil && !still(c.root) && len(c.light) == 0 {
-		return nil, &Unsupported{What: "the last step needs an engine: " + describe(c.root), Line: c.root.line}
+		return nil, &Unsupported{What: "the last step needs an engine: " + c.root.name, Line: c.root.line}
 	}
 	r := &Result{}
 	all, err := a.root(c, r)
@@ -135,7 +139,7 @@ func (a *assembly) run() (*Result, error) {
 		}
 		all = append(all, l)
 		r.Layers++
-		a.progress(describe(v), false, time.Since(start))
+		a.progress(v.name, false, time.Since(start))
 	}
 	r.Manifest, err = a.image(all, empty)
 	if err != nil {
@@ -160,7 +164,7 @@ func (a *assembly) root(c chain, r *Result) ([]layer, error) {
 		return nil, &Unsupported{What: "the image begins with " + src.Identifier, Line: c.root.line}
 	} else {
 		r.Rung = "assembled on layers of the engine"
-		r.Why = fmt.Sprintf("%s needs an engine: %s", a.where(c.root), describe(c.root))
+		r.Why = fmt.Sprintf("%s needs an engine: %s", a.where(c.root), c.root.name)
 		manifest, r.Engine, err = a.heavy(c.root)
 	}
 	if err != nil {
@@ -170,7 +174,7 @@ func (a *assembly) root(c chain, r *Result) ([]layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := a.rootfs(all)
+	tree, err := a.req.Trees.of(a.store, all)
 	if err != nil {
 		return nil, err
 	}
@@ -191,13 +195,13 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	if raw, err := a.store.Meta(heavyKind, key); err == nil {
 		d, perr := layout.ParseDigest(string(bytes.TrimSpace(raw)))
 		if perr == nil && a.store.Complete(d) == nil {
-			a.progress(describe(v), true, 0)
+			a.progress(v.name, true, 0)
 			return string(d), false, nil
 		}
 	}
 	if a.engine == nil {
 		return "", false, &problem.Problem{
-			Code: "engine-needed", Where: a.where(v), Summary: describe(v) + " needs an engine, and none answers",
+			Code: "engine-needed", Where: a.where(v), Summary: v.name + " needs an engine, and none answers",
 			Hint: "start Docker, or set DOCKER_HOST to an engine's address",
 		}
 	}
@@ -212,18 +216,6 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 		return "", false, err
 	}
 	return manifest, true, a.store.PutMeta(heavyKind, key, []byte(manifest))
-}
-
-// rootfs is the tree of layers of the store.
-func (a *assembly) rootfs(all []layer) (fsys, error) {
-	lists := make([]*listing, len(all))
-	for i, l := range all {
-		var err error
-		if lists[i], err = list(a.store, l.Descriptor); err != nil {
-			return nil, err
-		}
-	}
-	return newRootfs(lists), nil
 }
 
 // apply does a light step and returns what it changes.
@@ -321,7 +313,7 @@ func (a *assembly) eval(v *vertex) (fsys, error) {
 		if err != nil {
 			return nil, err
 		}
-		tree, err := a.rootfs(all)
+		tree, err := a.req.Trees.of(a.store, all)
 		if err != nil {
 			return nil, err
 		}
@@ -329,7 +321,7 @@ func (a *assembly) eval(v *vertex) (fsys, error) {
 		return tree, nil
 	}
 	if !light(v) {
-		return nil, &Unsupported{What: describe(v), Line: v.line}
+		return nil, &Unsupported{What: v.name, Line: v.line}
 	}
 	return a.apply(v)
 }
@@ -373,7 +365,7 @@ func (a *assembly) failed(v *vertex, err error) error {
 	}
 	var f failedCopy
 	if errors.As(err, &f) {
-		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: describe(v) + " failed", Err: f.error}
+		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: v.name + " failed", Err: f.error}
 	}
 	return err
 }
@@ -383,40 +375,6 @@ func (a *assembly) where(v *vertex) string {
 		return a.req.Name
 	}
 	return fmt.Sprintf("%s:%d", a.req.Name, v.line)
-}
-
-// describe names a step as the Dockerfile has it.
-func describe(v *vertex) string {
-	switch op := v.op.Op.(type) {
-	case *pb.Op_Exec:
-		args := op.Exec.Meta.GetArgs()
-		return "RUN " + shorten(args)
-	case *pb.Op_File:
-		for _, a := range op.File.Actions {
-			if c := a.GetCopy(); c != nil {
-				return "COPY " + c.Src + " " + c.Dest
-			}
-			if m := a.GetMkdir(); m != nil {
-				return "WORKDIR " + m.Path
-			}
-		}
-		return "a change of files"
-	case *pb.Op_Source:
-		return "FROM " + op.Source.Identifier
-	default:
-		return "a step"
-	}
-}
-
-func shorten(args []string) string {
-	text := ""
-	if len(args) > 0 {
-		text = args[len(args)-1]
-	}
-	if len(text) > 60 {
-		text = text[:57] + "..."
-	}
-	return text
 }
 
 func trimImage(identifier string) string { return identifier[len("docker-image://"):] }

@@ -42,7 +42,7 @@ func (a *assembly) understand() (*recipe, error) {
 	if _, ok := a.req.Args["SOURCE_DATE_EPOCH"]; ok {
 		return nil, unsupported("SOURCE_DATE_EPOCH is set")
 	}
-	main := llb.Local(contextName)
+	main := llb.Local(contextName, llb.WithCustomName("[internal] load build context"))
 	res, err := dockerfile2llb.Dockerfile2LLB(a.ctx, a.req.Text, dockerfile2llb.ConvertOpt{
 		Config: dockerui.Config{
 			BuildArgs: cloneArgs(a.req.Args), Target: a.req.Target, ImageResolveMode: llb.ResolveModePreferLocal,

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,7 +20,8 @@ type vertex struct {
 	op     *pb.Op
 	raw    []byte
 	inputs []*vertex
-	line   int // in the Dockerfile; 0: none
+	line   int    // in the Dockerfile; 0: none
+	name   string // "COPY . .", as the Dockerfile has it
 }
 
 // A graph is what the frontend made of the Dockerfile.
@@ -45,10 +47,11 @@ func newGraph(def *llb.Definition) (*graph, error) {
 			if in.Index != 0 && op.Op != nil {
 				// Results of a step other than its first: the writable mounts of
 				// a RUN. Nothing light comes from there.
-				from = &vertex{digest: from.digest, op: from.op, raw: from.raw, inputs: from.inputs, line: from.line}
+				from = &vertex{digest: from.digest, op: from.op, raw: from.raw, inputs: from.inputs, line: from.line, name: from.name}
 			}
 			v.inputs = append(v.inputs, from)
 		}
+		v.name = stepName(def.Metadata[v.digest].Description["llb.customname"], &op)
 		if def.Source != nil {
 			if l := def.Source.Locations[string(v.digest)]; l != nil && len(l.Locations) > 0 && len(l.Locations[0].Ranges) > 0 {
 				v.line = int(l.Locations[0].Ranges[0].Start.Line)
@@ -65,6 +68,23 @@ func newGraph(def *llb.Definition) (*graph, error) {
 		g.head = g.head.inputs[0]
 	}
 	return g, nil
+}
+
+var stepPrefix = regexp.MustCompile(`^\[[^\]]*\] `)
+
+// stepName is the frontend's name of a step without its number.
+func stepName(custom string, op *pb.Op) string {
+	name := strings.Join(strings.Fields(stepPrefix.ReplaceAllString(custom, "")), " ")
+	if name == "" {
+		name = "a step"
+		if src := op.GetSource(); src != nil {
+			name = "FROM " + src.Identifier
+		}
+	}
+	if r := []rune(name); len(r) > 100 {
+		name = string(r[:97]) + "..."
+	}
+	return name
 }
 
 // A chain is the final stage: light steps, first one first, on a root, which

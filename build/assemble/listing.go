@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,15 +21,15 @@ import (
 // A listing is what a layer holds, without the content: read once from the
 // layer, then remembered beside it.
 type listing struct {
-	Layer   string            `json:"layer"` // digest of the blob
-	Entries []entry           `json:"entries"`
-	Small   map[string][]byte `json:"small"` // content of the files that name users
+	Layer   string // digest of the blob
+	Entries []entry
+	Small   map[string][]byte // content of the files that name users
 }
 
 type entry struct {
 	node
 	Path string
-	Hard string `json:",omitempty"` // the name that this one is a hard link to
+	Hard string // the name that this one is a hard link to
 }
 
 // listingKind is the folder of the store that holds listings by layer.
@@ -60,11 +59,7 @@ func list(store *registry.Store, d layout.Descriptor) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := encodeListing(l)
-	if err != nil {
-		return nil, err
-	}
-	return l, store.PutMeta(listingKind, d.Digest.Hex(), raw)
+	return l, store.PutMeta(listingKind, d.Digest.Hex(), encodeListing(l))
 }
 
 // walkLayer reads a layer's tar, whatever it is compressed with.
@@ -163,34 +158,4 @@ func entryOf(h *tar.Header, p string) (entry, bool, error) {
 		}
 	}
 	return e, true, nil
-}
-
-func encodeListing(l *listing) ([]byte, error) {
-	raw, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	return z.EncodeAll(raw, nil), nil
-}
-
-func decodeListing(raw []byte) (*listing, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30))
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	b, err := z.DecodeAll(raw, nil)
-	if err != nil {
-		return nil, err
-	}
-	var l listing
-	if err := json.Unmarshal(b, &l); err != nil {
-		return nil, err
-	}
-	return &l, nil
 }

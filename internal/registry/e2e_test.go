@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/moby/moby/client"
+
+	"github.com/kdev-io/kdev/internal/registry/layout"
 )
 
 // engine gives a client and a store of the test's own, whose container and
@@ -197,5 +199,11 @@ func TestVolume(t *testing.T) {
 	}
 	if !ep.Available(ctx, s, "shop/api", pushed.String()) {
 		t.Error("what was pushed is not available")
+	}
+	if err := ep.Pull(ctx, s, "shop/api", pushed.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Complete(layout.Digest(pushed.String())); err != nil {
+		t.Error(err)
 	}
 }

@@ -137,6 +137,49 @@ func (e *Endpoint) fetch(ctx context.Context, s *Store, repo string, d layout.Di
 	return err
 }
 
+// Pull copies the layers of an image that Adopt took over into the store, for
+// a builder that lays others over them. With a shared folder they are there.
+func (e *Endpoint) Pull(ctx context.Context, s *Store, repo, digest string) error {
+	raw, err := s.ReadBlob(layout.Digest(digest))
+	if err != nil {
+		return err
+	}
+	m, err := layout.ParseManifest(raw, "")
+	if err != nil {
+		return err
+	}
+	for _, l := range m.Layers {
+		if err := e.pullLayer(ctx, s, repo, l); err != nil {
+			return fmt.Errorf("take over %s from the registry: %w", repo, diskFull(err))
+		}
+	}
+	return nil
+}
+
+func (e *Endpoint) pullLayer(ctx context.Context, s *Store, repo string, l layout.Descriptor) error {
+	if s.Store.Has(l.Digest, l.Size) {
+		return nil
+	}
+	resp, err := e.do(ctx, http.MethodGet, e.url("%s/blobs/%s", repo, l.Digest), nil, 0)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET blob %s: %s", l.Digest, resp.Status)
+	}
+	u, err := s.NewUpload()
+	if err != nil {
+		return err
+	}
+	if _, err := u.ReadFrom(resp.Body); err != nil {
+		u.Cancel()
+		return err
+	}
+	_, err = u.Commit(l.Digest)
+	return err
+}
+
 func (e *Endpoint) manifest(ctx context.Context, repo string, d layout.Digest) ([]byte, error) {
 	resp, err := e.do(ctx, http.MethodGet, e.url("%s/manifests/%s", repo, d), nil, 0)
 	if err != nil {
