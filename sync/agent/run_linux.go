@@ -12,15 +12,6 @@ import (
 	"github.com/kdev-io/kdev/sync/protocol"
 )
 
-// Bounds of design.md and of doc.go.
-const (
-	callWindow = 500 * time.Millisecond // a start waits so long for a connection
-	gateLimit  = 2 * time.Second        // and so long in all for the first batch
-	holdLimit  = 30 * time.Second       // a failure this soon after a restart is held
-	stopGrace  = 5 * time.Second        // between SIGTERM and SIGKILL of a restart
-	sweepLimit = time.Second            // for what the old application left behind to die
-)
-
 // Exit codes of a shell, which container runtimes use as well.
 const (
 	exitNotFound      = 127
@@ -34,6 +25,7 @@ type runner struct {
 	store   *store
 	version string
 	argv    []string
+	limits  Limits
 	stderr  io.Writer
 	clock   func() time.Time
 
@@ -80,14 +72,47 @@ type job struct {
 type Options struct {
 	Version string
 	Socket  string // abstract name; empty: the container's own
+	Limits
 }
+
+// Limits are the bounds of design.md and of doc.go; zero means the default.
+type Limits struct {
+	Call  time.Duration // a start waits so long for a connection
+	Gate  time.Duration // and so long in all for the first batch
+	Hold  time.Duration // a failure this soon after a restart is held
+	Grace time.Duration // between SIGTERM and SIGKILL of a restart
+}
+
+// Defaults of Limits.
+const (
+	callWindow = 500 * time.Millisecond
+	gateLimit  = 2 * time.Second
+	holdLimit  = 30 * time.Second
+	stopGrace  = 5 * time.Second
+)
+
+func (l Limits) orDefault() Limits {
+	pick := func(v *time.Duration, def time.Duration) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	pick(&l.Call, callWindow)
+	pick(&l.Gate, gateLimit)
+	pick(&l.Hold, holdLimit)
+	pick(&l.Grace, stopGrace)
+	return l
+}
+
+// sweepLimit is the time for what the old application left behind to die.
+const sweepLimit = time.Second
 
 // Run starts the application argv and returns the code with which the container
 // is to end. It never returns before the application has ended.
 func Run(argv []string, opts Options) int {
 	debug.SetGCPercent(25) // the heap is a few hundred KB; keep it there
 	r := &runner{
-		store: newStore(), version: opts.Version, argv: argv, stderr: os.Stderr, clock: time.Now,
+		store: newStore(), version: opts.Version, argv: argv, limits: opts.Limits.orDefault(), stderr: os.Stderr, clock: time.Now,
 		asks: make(chan func()), done: make(chan struct{}),
 	}
 	// Orphans of the application come to us even where another process is the
@@ -112,8 +137,8 @@ const prSetChildSubreaper = 36 // linux/prctl.h
 func (r *runner) loop(signals <-chan os.Signal) int {
 	defer close(r.done)
 	r.phase = protocol.PhaseGate
-	r.gate = time.After(callWindow)
-	r.gateEnd = r.clock().Add(gateLimit)
+	r.gate = time.After(r.limits.Call)
+	r.gateEnd = r.clock().Add(r.limits.Gate)
 	for {
 		code, ended := -1, false
 		select {
@@ -256,7 +281,7 @@ func (r *runner) ended(code int, killed bool) {
 		r.clean()
 		return
 	}
-	held := r.mayHold && !r.ending && !killed && code != 0 && r.clock().Sub(r.started) <= holdLimit
+	held := r.mayHold && !r.ending && !killed && code != 0 && r.clock().Sub(r.started) <= r.limits.Hold
 	if held {
 		r.phase = protocol.PhaseHeld
 		r.notice(&protocol.Notice{What: protocol.NoticeHeld, Generation: r.bySync})
@@ -280,7 +305,7 @@ func (r *runner) doRestart(gen uint64, end *protocol.End) {
 		r.signalChild(syscall.SIGTERM)
 		r.signalChild(syscall.SIGCONT) // a stopped process does not see the former
 		if r.kill == nil {
-			r.kill = time.After(stopGrace)
+			r.kill = time.After(r.limits.Grace)
 		}
 	case protocol.PhaseHeld, protocol.PhaseGate:
 		r.clean()

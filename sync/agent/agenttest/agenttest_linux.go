@@ -4,6 +4,7 @@ package agenttest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,15 +14,17 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kdev-io/kdev/sync/agent"
 )
 
-const modeVar, socketVar = "KDEV_TEST_AGENT", "KDEV_TEST_SOCKET"
+const modeVar, socketVar, limitsVar = "KDEV_TEST_AGENT", "KDEV_TEST_SOCKET", "KDEV_TEST_LIMITS"
 
 // Main makes the test binary its own agent. Call it first in TestMain.
 func Main() {
 	opts := agent.Options{Version: "test", Socket: os.Getenv(socketVar)}
+	_ = json.Unmarshal([]byte(os.Getenv(limitsVar)), &opts.Limits)
 	switch os.Getenv(modeVar) {
 	case "run":
 		os.Unsetenv(modeVar)
@@ -49,19 +52,64 @@ type Container struct {
 // Start runs argv under an agent. It is killed at the test's end.
 func Start(t testing.TB, argv ...string) *Container {
 	t.Helper()
-	c := &Container{t: t, Socket: fmt.Sprintf("kdev-test-%d-%d", os.Getpid(), number.Add(1)), Output: &Buffer{}, ended: make(chan struct{})}
+	return StartLimited(t, agent.Limits{}, argv...)
+}
+
+// StartLimited is Start with bounds of its own.
+func StartLimited(t testing.TB, limits agent.Limits, argv ...string) *Container {
+	t.Helper()
+	c := &Container{t: t, Socket: fmt.Sprintf("kdev-test-%d-%d.", os.Getpid(), number.Add(1)), Output: &Buffer{}, ended: make(chan struct{})}
 	c.Cmd = c.command("run", argv...)
-	c.Cmd.Stdout, c.Cmd.Stderr = c.Output, c.Output
+	l, err := json.Marshal(limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cmd.Env = append(c.Cmd.Env, limitsVar+"="+string(l))
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Cmd.Stdout, c.Cmd.Stderr = in, in
 	if err := c.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	in.Close()
+	copied := make(chan struct{})
 	go func() {
-		c.Cmd.Wait()
-		c.code = c.Cmd.ProcessState.ExitCode()
-		close(c.ended)
+		defer close(copied)
+		io.Copy(c.Output, out)
+		out.Close()
+	}()
+	go func() {
+		defer close(c.ended)
+		state, err := c.Cmd.Process.Wait()
+		if c.code = -1; err == nil {
+			c.code = state.ExitCode()
+		}
+		killAll(c.Socket) // a container's end takes everything with it
+		<-copied
 	}()
 	t.Cleanup(c.Kill)
+	c.awaitSocket()
 	return c
+}
+
+// awaitSocket waits until the agent listens or has ended: serve, which knows a
+// run by its name among the processes, would not find a test's.
+func (c *Container) awaitSocket() {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		sockets, err := os.ReadFile("/proc/net/unix")
+		if err != nil || strings.Contains(string(sockets), "@"+c.Socket+"\n") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-c.ended:
+			return
+		}
+	}
 }
 
 func (c *Container) command(mode string, argv ...string) *exec.Cmd {
@@ -89,11 +137,27 @@ func (c *Container) Ended() <-chan struct{} { return c.ended }
 
 // Kill ends the container and what it started.
 func (c *Container) Kill() {
-	for _, pid := range descendants(c.Cmd.Process.Pid) {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
 	c.Cmd.Process.Kill()
 	<-c.ended
+}
+
+// killAll ends all processes of a container, which have its name in their
+// environment.
+func killAll(socket string) {
+	dir, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, e := range dir {
+		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
+		if err != nil || !strings.Contains(string(env), socketVar+"="+socket+"\x00") {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscan(e.Name(), &pid); err == nil {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // Dial runs a serve, as an exec does.
