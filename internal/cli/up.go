@@ -214,7 +214,7 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 func fresh(st *session.State) bool {
 	for _, svc := range st.Services {
 		for _, p := range svc.Pods {
-			if p.Created.After(st.Started.Truncate(time.Second)) {
+			if !p.Created.Before(st.Started.Truncate(time.Second)) { // the API server counts in seconds
 				return true
 			}
 		}

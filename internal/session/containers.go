@@ -150,6 +150,7 @@ func (e syncHappened) apply(l *loop) {
 	case mirror.Synced:
 		st.Connected = true
 		st.Generation = e.event.Generation
+		st.reached = true
 		st.files += e.event.Files
 		st.Lag = e.event.Took
 		delete(svc.syncErr, key)

@@ -94,12 +94,26 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus) Service {
 		v.Phase = Deploying
 	case !seen && len(svc.workloads) > 0 || !rolledOut:
 		v.Phase = Progressing
+	case !svc.reached():
+		v.Phase, v.Waiting = Progressing, "the agent in its containers"
 	case svc.lastBatch != nil:
 		v.Phase, v.Waiting = Syncing, "files on their way"
 	default:
 		v.Phase, v.Waiting = Ready, ""
 	}
 	return v
+}
+
+// reached says whether every container has acknowledged what the tree held when
+// it started: a container that still waits for its first files, or whose process
+// could not be started, is not ready whatever its pod says.
+func (svc *service) reached() bool {
+	for _, st := range svc.sync {
+		if !st.reached {
+			return false
+		}
+	}
+	return true
 }
 
 func compareKeys(a, b containerKey) int {

@@ -82,6 +82,7 @@ type Sync struct {
 
 	files   int  // acknowledged since the last notice
 	started bool // the first start of its process was seen
+	reached bool // it has acknowledged a generation, or none is to come
 }
 
 // Level says how much a notice matters.
