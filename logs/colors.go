@@ -53,6 +53,11 @@ func (c *colors) take(group, member string) int {
 	return best
 }
 
+// byName returns the entry of a name for as long as the hub lives: the least used.
+func (c *colors) byName(name string) int {
+	return c.take("name of a container", name)
+}
+
 func (c *colors) give(group, member string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

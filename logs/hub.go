@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -34,6 +35,8 @@ type Options struct {
 	// Levels finds the level of each line as it arrives, for screens that read the
 	// store. Formats and filters that need levels find them without it.
 	Levels bool
+	// DiffContainer gives containers the colour of their name instead of their pod's.
+	DiffContainer bool
 }
 
 // A Notice is something that happened to a source.
@@ -54,7 +57,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	running  context.Context // nil before Run
-	pending  []*tracker
+	pending  []work
 	local    map[string]*Local
 	trackers sync.WaitGroup
 	follows  bool // a selection never ends by itself
@@ -106,9 +109,15 @@ func (h *Hub) Follow(sel Selection) {
 	h.start(t)
 }
 
-func (h *Hub) start(t *tracker) {
+// work is what a source of many lines does until ctx is done or nothing is left.
+type work interface {
+	run(ctx context.Context) error
+}
+
+func (h *Hub) start(w work) {
+	ctx := h.running
 	h.trackers.Go(func() {
-		if err := t.run(h.running); err != nil {
+		if err := w.run(ctx); err != nil {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.failed = append(h.failed, err)
@@ -169,4 +178,8 @@ func (h *Hub) notice(src *store.Source, n source.Notice) {
 	if h.opts.Notice != nil {
 		h.opts.Notice(Notice{Notice: n, Source: src})
 	}
+}
+
+func joinFailures(errs []error) error {
+	return fmt.Errorf("some logs could not be read: %w", errors.Join(errs...))
 }

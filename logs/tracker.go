@@ -3,7 +3,7 @@ package logs
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -172,10 +172,14 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 	h := t.hub
 	workload := t.sel.Workload(pod)
 	color := h.colors.take(workload, string(pod.UID))
+	containerColor := color
+	if h.opts.DiffContainer {
+		containerColor = h.colors.byName(container)
+	}
 	src := h.store.AddSource(store.Source{
 		Kind: store.Container, Cluster: t.sel.Cluster, Namespace: pod.Namespace, Pod: pod.Name, Container: container,
 		Node: pod.Spec.NodeName, PodUID: string(pod.UID), Workload: workload, Labels: pod.Labels, Annos: pod.Annotations,
-		Color: color, ContainerColor: color,
+		Color: color, ContainerColor: containerColor,
 	})
 	opts := source.Options{New: true}
 	if known.old {
@@ -189,8 +193,19 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 	ctx, stop := context.WithCancel(ctx)
 	known.stop = stop
 	reader := known.reader
+	leave := func() {}
+	if t.sel.Once {
+		// In the order of the pods and their containers, so that with one request at a
+		// time the logs come one after the other.
+		var err error
+		if leave, err = h.gate.Enter(ctx); err != nil {
+			stop()
+			return
+		}
+	}
 	t.wait.Go(func() {
 		defer stop()
+		defer leave()
 		h.notice(src, source.Notice{Kind: source.Opened})
 		if err := reader.Run(ctx); err != nil {
 			t.mu.Lock()
@@ -215,16 +230,19 @@ func eachContainer(pod *corev1.Pod, fn func(*corev1.ContainerStatus, ContainerTy
 	}
 }
 
-// controller is the UID of what made the pod.
+// controller names what made the pod. A ReplicaSet counts as its Deployment, whose
+// name it has with the hash of the template behind: old and new pods of a rollout
+// stand beside each other. Asking the API would cost a request for each.
 func controller(pod *corev1.Pod) string {
 	for _, o := range pod.OwnerReferences {
-		if o.Controller != nil && *o.Controller {
-			return string(o.UID)
+		if o.Controller == nil || !*o.Controller {
+			continue
 		}
+		name := o.Name
+		if hash := pod.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
+			name = strings.TrimSuffix(name, "-"+hash)
+		}
+		return pod.Namespace + "/" + o.Kind + "/" + name
 	}
-	return string(pod.UID)
-}
-
-func joinFailures(errs []error) error {
-	return fmt.Errorf("some logs could not be read: %w", errors.Join(errs...))
+	return pod.Namespace + "/Pod/" + pod.Name
 }

@@ -109,6 +109,7 @@ staging and production use, and keeps it true while you edit.`,
 		newDown(env),
 		newCluster(env),
 		newRegistry(env),
+		newLogs(env),
 		newVersion(env),
 	)
 	return root

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/kdev-io/kdev/logs/store"
 )
 
 // A Color is a list of SGR parameters (ECMA-48 §8.3.117). The zero Color colours
@@ -150,6 +152,11 @@ func CustomPalette(pods, containers []string) (Palette, error) {
 		p.Containers = append(p.Containers, container)
 	}
 	return p, nil
+}
+
+// Of returns the colours of a source: of its pod and of its container.
+func (p Palette) Of(src *store.Source) (pod, container Color) {
+	return p.pod(src.Color), p.container(src.ContainerColor)
 }
 
 func (p Palette) pod(i int) Color       { return p.Pods[i%len(p.Pods)] }

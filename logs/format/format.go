@@ -48,7 +48,7 @@ type Formatter struct {
 	prefix  [][]byte // by source: what stands before the time
 	middle  [][]byte // by source: what stands between parts, or after the message
 	scratch []byte
-	width   int // of names, for the prefix output
+	marked  []byte
 }
 
 // New makes the formatter of an output.

@@ -42,10 +42,16 @@ func (f *Formatter) useTemplate(text string) error {
 			}
 			return f.defaultLine(dst, src, l, msg)
 		}
-		if f.opts.Safe {
-			return f.safeLines(dst, out.Bytes())
+		text := out.Bytes()
+		if f.opts.Highlight != nil && l.Flags&store.NoStamp == 0 {
+			// The message went in unmarked, so that the template can parse it.
+			f.marked = f.opts.Highlight(f.marked[:0], text)
+			text = f.marked
 		}
-		return append(dst, out.Bytes()...)
+		if f.opts.Safe {
+			return f.safeLines(dst, text)
+		}
+		return append(dst, text...)
 	}
 	return nil
 }

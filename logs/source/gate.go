@@ -29,6 +29,11 @@ func NewGate(limit int) *Gate {
 	return &Gate{limit: limit, opening: make(chan struct{}, openAtOnce), press: make(chan struct{})}
 }
 
+// Enter waits for a place and returns what gives it back.
+func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
+	return g.enter(ctx, func() {})
+}
+
 // enter waits for a place. waiting is called once when there is none at once.
 func (g *Gate) enter(ctx context.Context, waiting func()) (leave func(), err error) {
 	g.mu.Lock()

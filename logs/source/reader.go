@@ -82,14 +82,16 @@ func (r *Reader) Run(ctx context.Context) error {
 	return nil
 }
 
-// once reads what is there. A stream that breaks is opened again a few times.
+// once reads what is there; its place among the open streams is its caller's. A
+// stream that breaks is opened again a few times.
 func (r *Reader) once(ctx context.Context) error {
 	var err error
 	wait := r.backoff()
 	for range 5 {
 		opts := r.request(false)
 		opts.Previous = r.opts.Previous
-		if err = r.streamOnce(ctx, opts); err == nil {
+		r.in.begin(r.in.seen.replay())
+		if err = r.consume(ctx, opts, nil); err == nil {
 			return r.in.end(ctx)
 		}
 		if ctx.Err() != nil {
@@ -101,16 +103,6 @@ func (r *Reader) once(ctx context.Context) error {
 		wait.sleep(ctx, nil)
 	}
 	return fmt.Errorf("read the log of %s/%s: %w", r.src.Pod, r.src.Container, err)
-}
-
-func (r *Reader) streamOnce(ctx context.Context, opts *corev1.PodLogOptions) error {
-	leave, err := r.gate.enter(ctx, func() {})
-	if err != nil {
-		return err
-	}
-	defer leave()
-	r.in.begin(r.in.seen.replay())
-	return r.consume(ctx, opts, nil)
 }
 
 // follow reads run after run of the container.

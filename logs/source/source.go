@@ -59,3 +59,17 @@ const (
 	Explained NoticeKind = "explained" // the kubelet said something that needs words
 	Waiting   NoticeKind = "waiting"   // too many streams are open
 )
+
+// ReadPlain appends the lines of a stream that has no times before them, until it
+// ends.
+func ReadPlain(ctx context.Context, st *store.Store, src *store.Source, r io.Reader, hooks Hooks) error {
+	in := ingest{app: st.Appender(src), hooks: hooks}
+	defer in.app.Close()
+	if err := in.read(ctx, r); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	return in.end(ctx)
+}

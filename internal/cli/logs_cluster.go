@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// A logsCluster is one cluster to read from.
+type logsCluster struct {
+	name       string // shown where there are several
+	context    string
+	client     *kube.Client
+	namespaces []string
+	owned      map[string]string // label of the owners that are wanted; nil is any
+}
+
+// clusters opens the clusters that are meant: those of --context, the project's
+// when there is one around, else the kubeconfig's current one.
+func (p *logsPlan) clusters(ctx context.Context) (_ []*logsCluster, closeAll func(), err error) {
+	o := p.o
+	var out []*logsCluster
+	closeAll = func() {
+		for _, c := range out {
+			c.client.Close()
+		}
+	}
+	contexts := unique(o.contexts)
+	if len(contexts) == 0 && o.kubeconfig == "" && !o.kube.set() {
+		c, err := p.projectCluster(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if c != nil {
+			out = append(out, c)
+			return out, closeAll, nil
+		}
+	}
+	if len(o.query) == 0 && o.selector == "" && o.fieldSelector == "" && !o.prompt {
+		return nil, nil, badLogs(errors.New("One of pod-query, --selector, --field-selector, --prompt or --stdin is required"))
+	}
+	if len(contexts) == 0 {
+		contexts = []string{""}
+	}
+	for _, name := range contexts {
+		c, err := o.open(name)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		if len(contexts) > 1 {
+			c.name = name
+		}
+		out = append(out, c)
+	}
+	return out, closeAll, nil
+}
+
+// projectCluster opens the cluster of the project around env.Dir; nil where there is
+// none.
+func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
+	if _, err := config.Find(p.o.env.Dir); err != nil {
+		return nil, nil
+	}
+	flags := projectFlags{}
+	project, err := flags.load(p.o.env)
+	if err != nil {
+		return nil, err
+	}
+	find := flags.cluster(project, func(string) {})
+	find.NoCreate = true
+	found, err := cluster.Ensure(ctx, find)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kube.New(found.Kubeconfig, found.Context)
+	if err != nil {
+		return nil, err
+	}
+	c := &logsCluster{context: found.Context, client: client, namespaces: p.o.wanted(project.Namespace)}
+	if len(p.o.query) == 0 && p.o.selector == "" && p.o.fieldSelector == "" {
+		if c.owned, err = projectLabel(ctx, client, project); err != nil {
+			client.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// idLabel is that of KEP-3659: on the ConfigMap that stands for a project it holds
+// the value that its members carry as part-of.
+const (
+	idLabel     = "applyset.kubernetes.io/id"
+	partOfLabel = "applyset.kubernetes.io/part-of"
+)
+
+// projectLabel is the label of every object that the project deployed.
+func projectLabel(ctx context.Context, client *kube.Client, project *config.Project) (map[string]string, error) {
+	cm, err := client.Core.CoreV1().ConfigMaps(project.Namespace).Get(ctx, "kdev-"+project.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, &problem.Problem{Code: "logs-not-deployed", Where: "namespace " + project.Namespace,
+			Summary: "project " + project.Name + " is not deployed in context " + client.Context,
+			Hint:    "`kdev up` deploys it; `kdev logs .` shows every pod of the namespace"}
+	}
+	if err != nil {
+		return nil, client.Unreachable(err)
+	}
+	return map[string]string{partOfLabel: cm.Labels[idLabel]}, nil
+}
+
+// wanted are the namespaces to read.
+func (o *logsOptions) wanted(byDefault string) []string {
+	if o.allNamespaces {
+		return []string{""}
+	}
+	if list := unique(o.namespaces); len(list) > 0 {
+		return list
+	}
+	return []string{byDefault}
+}
+
+// open makes the client of one context of the kubeconfig; "" is the current one.
+func (o *logsOptions) open(name string) (*logsCluster, error) {
+	c := &logsCluster{context: name}
+	loader, err := o.loader(name)
+	if err != nil {
+		return nil, badLogs(err)
+	}
+	if o.kube.set() {
+		var restConfig *rest.Config
+		if restConfig, err = loader.ClientConfig(); err == nil {
+			c.client, err = kube.ForConfig(restConfig)
+		}
+	} else {
+		c.client, err = kube.New(o.kubeconfig, name)
+	}
+	if err != nil {
+		return nil, badLogs(err)
+	}
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, badLogs(err)
+	}
+	c.namespaces = o.wanted(namespace)
+	if c.context = c.client.Context; c.context == "" {
+		c.context = name
+	}
+	if o.qps > 0 {
+		limited := rest.CopyConfig(c.client.Config)
+		limited.QPS, limited.Burst = o.qps, o.burst
+		if o.burst <= 0 {
+			limited.Burst = rest.DefaultBurst
+		}
+		if c.client.Core, err = kubernetes.NewForConfig(limited); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// set says whether a connection flag was given that a kubeconfig alone cannot mean.
+func (k *kubeFlags) set() bool {
+	return k.as != "" || k.asUID != "" || len(k.asGroups) > 0 || k.certificateAuthority != "" || k.clientCertificate != "" ||
+		k.clientKey != "" || k.cluster != "" || k.disableCompression || k.insecure || k.requestTimeout != "0" ||
+		k.server != "" || k.tlsServerName != "" || k.token != "" || k.user != ""
+}
+
+func (o *logsOptions) loader(contextName string) (clientcmd.ClientConfig, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.kubeconfig
+	k := &o.kube
+	if _, err := clientcmd.ParseTimeout(k.requestTimeout); err != nil {
+		return nil, fmt.Errorf("--request-timeout: %w", err)
+	}
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{
+		CurrentContext: contextName,
+		Context:        clientcmdapi.Context{Cluster: k.cluster, AuthInfo: k.user},
+		Timeout:        k.requestTimeout,
+		ClusterInfo: clientcmdapi.Cluster{Server: k.server, TLSServerName: k.tlsServerName, InsecureSkipTLSVerify: k.insecure,
+			CertificateAuthority: k.certificateAuthority, DisableCompression: k.disableCompression},
+		AuthInfo: clientcmdapi.AuthInfo{Token: k.token, ClientCertificate: k.clientCertificate, ClientKey: k.clientKey,
+			Impersonate: k.as, ImpersonateUID: k.asUID, ImpersonateGroups: k.asGroups},
+	}), nil
+}

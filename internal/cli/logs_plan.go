@@ -1,0 +1,232 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/kdev-io/kdev/internal/term"
+	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/filter"
+	"github.com/kdev-io/kdev/logs/format"
+	"github.com/kdev-io/kdev/logs/pods"
+	"github.com/kdev-io/kdev/logs/source"
+)
+
+// A logsPlan is what the flags come to, before anything is asked of a cluster.
+type logsPlan struct {
+	o         *logsOptions
+	choice    pods.Choice
+	where     pods.Where // without the namespaces
+	states    []pods.State
+	condition *pods.Condition
+	from      source.Options
+	hub       logs.Options
+	notices   notices
+}
+
+// plan checks the flags, in stern's order.
+func (o *logsOptions) plan() (*logsPlan, error) {
+	p := &logsPlan{o: o}
+	for _, step := range []func() error{p.combinations, p.choose, p.conditions, p.selectors, p.range_, p.lines, p.look} {
+		if err := step(); err != nil {
+			return nil, badLogs(err)
+		}
+	}
+	return p, nil
+}
+
+func (p *logsPlan) combinations() error {
+	o := p.o
+	for _, arg := range o.query {
+		if o.selector != "" && strings.Contains(arg, "/") {
+			return errors.New("--selector and the <resource>/<name> query cannot be set at the same time")
+		}
+	}
+	switch {
+	case o.noFollow && o.tail == 0:
+		return errors.New("--no-follow cannot be used with --tail=0")
+	case o.tail < -1:
+		return errors.New("--tail should be -1 for all lines, or a number of lines")
+	case o.stdin && len(o.query) > 0:
+		return errors.New("--stdin takes no query")
+	}
+	return nil
+}
+
+func (p *logsPlan) choose() error {
+	o := p.o
+	for _, arg := range o.query {
+		q, err := pods.Parse(arg)
+		if err != nil {
+			return err
+		}
+		p.choice.Queries = append(p.choice.Queries, q)
+	}
+	var err error
+	if p.choice.ExcludePods, err = compileAll("excluded pod query", o.excludePod); err != nil {
+		return err
+	}
+	if o.container != "" && o.container != ".*" {
+		if p.choice.Container, err = regexp.Compile(o.container); err != nil {
+			return fmt.Errorf("failed to compile regular expression for container query: %w", err)
+		}
+	}
+	if p.choice.ExcludeContainers, err = compileAll("excluded container query", o.excludeContain); err != nil {
+		return err
+	}
+	p.choice.NoInit, p.choice.NoEphemeral = !o.initContainers, !o.ephemeral
+	return nil
+}
+
+func (p *logsPlan) conditions() error {
+	if p.o.condition != "" {
+		c, err := pods.ParseCondition(p.o.condition)
+		if err != nil {
+			return err
+		}
+		p.condition = &c
+	}
+	for _, s := range unique(p.o.containerStates) {
+		state, err := pods.ParseState(s)
+		if err != nil {
+			return err
+		}
+		p.states = append(p.states, state)
+	}
+	return nil
+}
+
+func (p *logsPlan) selectors() error {
+	if _, err := labels.Parse(p.o.selector); err != nil {
+		return fmt.Errorf("failed to parse selector as label selector: %w", err)
+	}
+	p.where.Labels = p.o.selector
+	var queries []string
+	if p.o.fieldSelector != "" {
+		queries = append(queries, p.o.fieldSelector)
+	}
+	if p.o.node != "" {
+		queries = append(queries, "spec.nodeName="+p.o.node)
+	}
+	p.where.Fields = strings.Join(queries, ",")
+	if _, err := fields.ParseSelector(p.where.Fields); err != nil {
+		return fmt.Errorf("failed to parse selector as field selector: %w", err)
+	}
+	return nil
+}
+
+// range_ says from where containers are read that exist at the start.
+func (p *logsPlan) range_() error {
+	o := p.o
+	p.from = source.Options{Previous: o.previous, Since: o.since.at}
+	if o.since.ago > 0 {
+		// The API takes whole seconds; a part of one counts as one.
+		p.from.SinceSeconds = int64((o.since.ago + time.Second - 1) / time.Second)
+	}
+	if o.tail >= 0 {
+		p.from.Tail = &o.tail
+	}
+	switch {
+	case o.maxLogRequests > 0:
+		p.hub.MaxStreams = o.maxLogRequests
+	case o.maxLogRequests == -1 && p.once():
+		p.hub.MaxStreams = 5
+	case o.maxLogRequests == -1:
+		p.hub.MaxStreams = 200
+	default:
+		return errors.New("--max-log-requests should be 1 or more")
+	}
+	return nil
+}
+
+func (p *logsPlan) once() bool { return p.o.noFollow || p.o.previous }
+
+func (p *logsPlan) lines() error {
+	var err error
+	if p.hub.Filter.Exclude, err = filter.CompileAll("exclusion filter", p.o.exclude); err != nil {
+		return err
+	}
+	if p.hub.Filter.Include, err = filter.CompileAll("inclusion filter", p.o.include); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (p *logsPlan) look() error {
+	o := p.o
+	highlight, err := filter.CompileAll("highlight filter", o.highlight)
+	if err != nil {
+		return err
+	}
+	mode, err := term.ParseColorMode(o.color)
+	if err != nil {
+		return err
+	}
+	out, errs := o.facts(mode)
+	f := &p.hub.Format
+	f.Output, f.Template, f.Timestamps = o.output, o.template, o.timestamps
+	f.Color, f.Safe = out.Color, out.TTY
+	if f.Palette, err = o.colors(); err != nil {
+		return err
+	}
+	if out.Color {
+		f.Highlight = filter.Highlighter(append(slices.Clone(p.hub.Filter.Include), highlight...))
+	}
+	if o.templateFile != "" {
+		text, err := os.ReadFile(o.templateFile)
+		if err != nil {
+			return err
+		}
+		f.Template = string(text)
+	}
+	if f.Location, err = time.LoadLocation(o.timezone); err != nil {
+		return err
+	}
+	f.Namespace = o.allNamespaces || len(unique(o.namespaces)) > 1
+	f.Cluster = len(unique(o.contexts)) > 1
+	p.hub.DiffContainer = o.diffContainer
+	p.hub.StoreBytes = 16 << 20
+	p.notices = notices{out: o.env.Err, quiet: o.onlyLogLines, color: errs.Color, namespace: f.Namespace, palette: f.Palette}
+	p.hub.Notice = p.notices.tell
+	f.Failed = p.notices.failed
+	_, err = format.New(*f) // now, so that a bad template is told before a cluster is asked
+	return err
+}
+
+func (o *logsOptions) colors() (format.Palette, error) {
+	if len(o.podColors) > 0 || len(o.containerColors) > 0 {
+		return format.CustomPalette(o.podColors, o.containerColors)
+	}
+	return format.PaletteByName(o.palette)
+}
+
+func compileAll(what string, exprs []string) ([]*regexp.Regexp, error) {
+	var out []*regexp.Regexp
+	for _, e := range exprs {
+		re, err := regexp.Compile(e)
+		if err != nil {
+			return nil, fmt.Errorf("failed to compile regular expression for %s: %w", what, err)
+		}
+		out = append(out, re)
+	}
+	return out, nil
+}
+
+// unique drops repeated and empty items and keeps the order.
+func unique(items []string) []string {
+	var out []string
+	for _, s := range items {
+		if s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

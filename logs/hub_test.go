@@ -1,0 +1,181 @@
+package logs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/testkube"
+	"github.com/kdev-io/kdev/logs/format"
+	"github.com/kdev-io/kdev/logs/source"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A world is a fake cluster with a hub that reads it through informers.
+type world struct {
+	t      *testing.T
+	server *testkube.Server
+	pods   *kube.Namespace
+	client *kube.Client
+	out    *buffer
+	hub    *Hub
+	clock  time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, server: testkube.Start(), out: newBuffer(), clock: time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)}
+	t.Cleanup(w.server.Close)
+	client, err := kube.ForConfig(w.server.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client = client
+	t.Cleanup(client.Close)
+	return w
+}
+
+// watch starts the informers; what is put before exists when the hub starts.
+func (w *world) watch(ctx context.Context) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	n, err := kube.Watch(ctx, w.client, "default")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.pods = n
+	w.t.Cleanup(func() { cancel(); n.Wait() })
+}
+
+func (w *world) put(pod *corev1.Pod) {
+	w.t.Helper()
+	if err := w.server.Put(pod); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) print(pod, container string, lines ...string) {
+	for _, line := range lines {
+		w.clock = w.clock.Add(time.Millisecond)
+		w.server.Log("default", pod, container).Print(w.clock, line)
+	}
+}
+
+// run starts a hub; the function it returns stops it and gives Run's error.
+func (w *world) run(opts Options, sel Selection) (stop func() error) {
+	w.t.Helper()
+	opts.Out = w.out
+	hub, err := New(opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.hub = hub
+	sel.Opener, sel.Pods = source.API(w.client.Core), w.pods
+	hub.Follow(sel)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- hub.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// A buffer is an output that a test waits on.
+type buffer struct {
+	mu      sync.Mutex
+	b       bytes.Buffer
+	changed chan struct{}
+}
+
+func newBuffer() *buffer { return &buffer{changed: make(chan struct{})} }
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.b.Write(p)
+}
+
+func (b *buffer) get() (string, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String(), b.changed
+}
+
+// await waits until the output matches.
+func (b *buffer) await(t *testing.T, want string) string {
+	t.Helper()
+	re := regexp.MustCompile(want)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		text, changed := b.get()
+		if re.MatchString(text) {
+			return text
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("no %q in:\n%s", want, text)
+		}
+	}
+}
+
+func TestFollowsPodsAsTheyComeAndGo(t *testing.T) {
+	w := newWorld(t)
+	w.put(testkube.Pod("default", "web-1", "web"))
+	w.print("web-1", "web", "first of web-1")
+	w.watch(t.Context())
+	stop := w.run(Options{Format: format.Options{Output: "prefix"}}, Selection{})
+	w.out.await(t, "web-1 › web │ first of web-1\n")
+
+	// A new pod, from its first line.
+	w.print("web-2", "web", "one", "two")
+	w.put(testkube.Pod("default", "web-2", "web"))
+	w.out.await(t, "web-2 › web │ one\nweb-2 › web │ two\n")
+
+	// A restart: what the first run wrote last, then the second run.
+	log := w.server.Log("default", "web-1", "web")
+	w.print("web-1", "web", "last words")
+	log.Restart()
+	w.print("web-1", "web", "again")
+	pod := testkube.Pod("default", "web-1", "web")
+	pod.Status.ContainerStatuses[0] = testkube.Running("web-1", "web", 1)
+	w.put(pod)
+	w.out.await(t, "last words\n(.*\n)*web-1 › web │ again\n")
+
+	// A pod that goes.
+	w.print("web-2", "web", "bye")
+	w.server.Log("default", "web-2", "web").End()
+	w.server.Delete("pods", "", "default", "web-2")
+	w.out.await(t, "web-2 › web │ bye\n")
+
+	// Lines of kdev's own.
+	w.hub.Source("build/web").WriteLine("step 1")
+	fmt.Fprintf(w.hub.Source("sync/web"), "half ")
+	fmt.Fprintf(w.hub.Source("sync/web"), "line\n")
+	w.hub.Source("").WriteLine("ready")
+	w.out.await(t, "build/web │ step 1\nsync/web │ half line\nready\n")
+
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	text, _ := w.out.get()
+	for _, line := range []string{"first of web-1", "one", "two", "last words", "again", "bye"} {
+		if n := strings.Count(text, "│ "+line+"\n"); n != 1 {
+			t.Errorf("%q came %d times:\n%s", line, n, text)
+		}
+	}
+}

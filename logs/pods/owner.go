@@ -1,0 +1,136 @@
+package pods
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+)
+
+// An Owner is one controller in the chain above a pod.
+type Owner struct {
+	schema.GroupKind
+	Name   string
+	UID    types.UID
+	Labels map[string]string // nil where it could not be read
+}
+
+// Owners finds the chains of controllers above pods. It asks the API once for each
+// controller and keeps the answer: who controls an object does not change while the
+// object lives. It is safe for concurrent use.
+type Owners struct {
+	client dynamic.Interface
+	mapper meta.RESTMapper
+
+	mu    sync.Mutex
+	known map[types.UID]*node
+	err   error // why the last one could not be read
+}
+
+// A node is a controller and the one above it.
+type node struct {
+	owner Owner
+	above *metav1.OwnerReference
+	read  bool
+}
+
+// NewOwners makes a finder.
+func NewOwners(client dynamic.Interface, mapper meta.RESTMapper) *Owners {
+	return &Owners{client: client, mapper: mapper, known: map[types.UID]*node{}}
+}
+
+// Chain returns the controllers of a pod, the nearest first. Where one may not be
+// read, the chain ends with it.
+func (o *Owners) Chain(ctx context.Context, pod *corev1.Pod) []Owner {
+	var chain []Owner
+	ref := metav1.GetControllerOfNoCopy(pod)
+	// Chains are two or three long; the bound guards against references in a circle.
+	for range 8 {
+		if ref == nil {
+			break
+		}
+		n := o.node(ctx, pod.Namespace, ref)
+		chain = append(chain, n.owner)
+		ref = n.above
+	}
+	return chain
+}
+
+// Err says why a controller could not be read, if one could not.
+func (o *Owners) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+func (o *Owners) node(ctx context.Context, namespace string, ref *metav1.OwnerReference) *node {
+	o.mu.Lock()
+	n := o.known[ref.UID]
+	o.mu.Unlock()
+	if n != nil {
+		return n
+	}
+	gvk := schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind)
+	n = &node{owner: Owner{GroupKind: gvk.GroupKind(), Name: ref.Name, UID: ref.UID}}
+	obj, err := o.get(ctx, gvk, namespace, ref.Name)
+	switch {
+	case err == nil && obj.GetUID() == ref.UID:
+		n.owner.Labels = obj.GetLabels()
+		n.above = metav1.GetControllerOf(obj)
+	case err == nil || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || meta.IsNoMatchError(err):
+		// Gone, or not ours to see: what the reference says is all there is to know.
+	default:
+		return n // a failure of the moment: asked again at the next change
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil && !apierrors.IsNotFound(err) {
+		o.err = err
+	}
+	o.known[ref.UID] = n
+	return n
+}
+
+func (o *Owners) get(ctx context.Context, gvk schema.GroupVersionKind, namespace, name string) (*unstructured.Unstructured, error) {
+	gvr, err := o.resource(gvk)
+	if err != nil {
+		return nil, err
+	}
+	return o.client.Resource(gvr).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// resource finds the plural of a kind, without discovery where it is a usual one.
+func (o *Owners) resource(gvk schema.GroupVersionKind) (schema.GroupVersionResource, error) {
+	for _, k := range kinds {
+		if k.Kind == gvk.Kind && k.Group == gvk.Group {
+			return k.GroupVersionResource, nil
+		}
+	}
+	mapping, err := o.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return schema.GroupVersionResource{}, fmt.Errorf("find the resource of %s: %w", gvk.Kind, err)
+	}
+	return mapping.Resource, nil
+}
+
+// discover finds a kind by any of the words that the cluster knows it by: plural,
+// singular or short name.
+func (o *Owners) discover(word string) (Known, error) {
+	gvr, err := o.mapper.ResourceFor(schema.GroupVersionResource{Resource: word})
+	if err != nil {
+		return Known{}, err
+	}
+	gvk, err := o.mapper.KindFor(gvr)
+	if err != nil {
+		return Known{}, err
+	}
+	return Known{GroupVersionResource: gvr, Kind: gvk.Kind}, nil
+}
