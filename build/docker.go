@@ -21,11 +21,14 @@ import (
 // process where nothing has to be run, else in the engine. idx holds the
 // project's files.
 func NewDocker(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
+	lease := store.NewLease()
+	store = store.WithLease(lease)
 	var b Builder = &ladder{docker: &dockerBuilder{engine.New(docker), store, ep}, store: store, ep: ep, idx: idx}
 	b = limited(b, max(2, runtime.NumCPU()))
 	b = cached(b, store, ep, idx)
 	b = dev(b, store, ep)
-	return recorded(b, store, ep)
+	b = recorded(b, store, ep)
+	return leased(b, lease)
 }
 
 // dockerBuilder lets the engine build, and takes the result over by a push

@@ -29,5 +29,11 @@ func Remove(ctx context.Context, docker *client.Client, s *Store) (bool, error) 
 	if err != nil && !errdefs.IsNotFound(err) {
 		return false, explain(ctx, fmt.Errorf("remove the image registry: %w", err))
 	}
+	// A named volume is not the container's own to the engine.
+	if found.Config != nil && found.Config.Labels[labelShared] == "false" {
+		if _, err := docker.VolumeRemove(ctx, e.name, client.VolumeRemoveOptions{}); err != nil && !errdefs.IsNotFound(err) {
+			return false, explain(ctx, fmt.Errorf("remove the image registry's volume: %w", err))
+		}
+	}
 	return true, nil
 }

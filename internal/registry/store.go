@@ -40,6 +40,9 @@ func OpenStore(dir string) (*Store, error) {
 	return &Store{s}, nil
 }
 
+// WithLease is the same store, but what it writes and finds is held by the lease.
+func (s *Store) WithLease(l *layout.Lease) *Store { return &Store{s.Store.WithLease(l)} }
+
 // DefaultDir is ${XDG_DATA_HOME:-~/.local/share}/kdev/registry.
 func DefaultDir() (string, error) {
 	base := os.Getenv("XDG_DATA_HOME")

@@ -28,11 +28,15 @@ type Options struct {
 
 // Handler serves the store.
 func Handler(store *layout.Store, opts Options) http.Handler {
-	return &handler{store: store, opts: opts, uploads: newUploads(store)}
+	// A pushed blob is nobody's until its manifest comes.
+	lease := store.NewLease()
+	store = store.WithLease(lease)
+	return &handler{store: store, lease: lease, opts: opts, uploads: newUploads(store)}
 }
 
 type handler struct {
 	store   *layout.Store
+	lease   *layout.Lease
 	opts    Options
 	uploads *uploads
 }

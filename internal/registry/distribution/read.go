@@ -36,6 +36,14 @@ func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string
 		fail(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "only GET, HEAD and DELETE here")
 		return
 	}
+	// A client that pushes asks first, and leaves out what is here: from now
+	// on it has to stay.
+	if r.Method == http.MethodHead && h.allowed(r) {
+		if err := h.lease.Hold(d); err != nil {
+			failure(w, err, "BLOB_UNKNOWN")
+			return
+		}
+	}
 	f, err := h.store.OpenBlob(d)
 	if err != nil {
 		failure(w, err, "BLOB_UNKNOWN")

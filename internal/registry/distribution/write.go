@@ -46,6 +46,11 @@ func (h *handler) putManifest(w http.ResponseWriter, r *http.Request, name, ref 
 		failure(w, err, "MANIFEST_BLOB_UNKNOWN")
 		return
 	}
+	done := []layout.Digest{d}
+	for _, n := range m.Needs() {
+		done = append(done, n.Digest)
+	}
+	h.lease.Drop(done...)
 	if m.Subject != nil {
 		w.Header().Set("OCI-Subject", string(m.Subject.Digest))
 	}

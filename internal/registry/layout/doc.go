@@ -14,6 +14,7 @@
 //	blobs/sha256/<hex>         layers, configs, manifests
 //	uploads/<id>               unfinished blobs, each locked by its writer
 //	kdev/<kind>/<key>          what kdev remembers beside the images (records, cache keys)
+//	leases/<id>                blobs that a living process needs, locked by it
 //	lock                       flock: shared while images are put, exclusive while they are collected
 //	index.lock                 flock: exclusive for the few lines that rewrite index.json
 package layout

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"sync"
 	"time"
 )
 
@@ -38,7 +39,9 @@ type indexFile struct {
 	Manifests     []Descriptor `json:"manifests"`
 }
 
-type cachedIndex struct {
+// An indexCache is the index as it was read last.
+type indexCache struct {
+	mu      sync.Mutex
 	info    fs.FileInfo
 	entries []Entry
 }
@@ -46,8 +49,9 @@ type cachedIndex struct {
 // Entries are all manifests of all repositories, oldest push first. The
 // slice is shared: do not change it.
 func (s *Store) Entries() ([]Entry, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	x := s.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	fi, err := os.Stat(s.indexPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -56,9 +60,8 @@ func (s *Store) Entries() ([]Entry, error) {
 		return nil, err
 	}
 	// Each write is a new file, so identity, size and time together tell versions apart.
-	c := s.cache.info
-	if c != nil && os.SameFile(c, fi) && c.ModTime().Equal(fi.ModTime()) && c.Size() == fi.Size() {
-		return s.cache.entries, nil
+	if x.info != nil && os.SameFile(x.info, fi) && x.info.ModTime().Equal(fi.ModTime()) && x.info.Size() == fi.Size() {
+		return x.entries, nil
 	}
 	raw, err := os.ReadFile(s.indexPath())
 	if err != nil {
@@ -68,7 +71,7 @@ func (s *Store) Entries() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.cache = cachedIndex{fi, entries}
+	x.info, x.entries = fi, entries
 	return entries, nil
 }
 
@@ -159,6 +162,12 @@ func (s *Store) PutPartialManifest(repository, tag, mediaType string, raw []byte
 }
 
 func (s *Store) enter(repository, tag string, m *Manifest, raw []byte) (Digest, error) {
+	// No collector between the blob and its entry.
+	shared, err := s.lock("lock", false, true)
+	if err != nil {
+		return "", err
+	}
+	defer shared.Close()
 	d, err := s.PutBlob(raw)
 	if err != nil {
 		return "", err

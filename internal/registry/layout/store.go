@@ -7,18 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
 // A Store is one layout directory. It is safe for concurrent use, by several
 // processes too; two Stores of one directory see each other's writes at once.
 type Store struct {
-	dir string
-	now func() time.Time
-
-	mu    sync.Mutex // guards cache
-	cache cachedIndex
+	dir   string
+	now   func() time.Time
+	index *indexCache
+	lease *Lease // nil, or what keeps the blobs that this Store writes and sees
 
 	dropped []string // what Open threw away; written by Open only
 }
@@ -37,7 +35,7 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, now: time.Now}
+	s := &Store{dir: dir, now: time.Now, index: &indexCache{}}
 	for _, o := range opts {
 		o(s)
 	}
@@ -56,6 +54,14 @@ func Open(dir string, opts ...Option) (*Store, error) {
 // Dir is the store's absolute folder.
 func (s *Store) Dir() string { return s.dir }
 
+// WithLease is the same store for a builder or a server: each blob that it
+// writes, or finds by Has or Complete, is held by the lease from that moment on.
+func (s *Store) WithLease(l *Lease) *Store {
+	held := *s
+	held.lease = l
+	return &held
+}
+
 // Dropped says, a line each, what Open found damaged and did not keep.
 func (s *Store) Dropped() []string { return s.dropped }
 
@@ -64,7 +70,7 @@ func (s *Store) ensure() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
-	for _, d := range []string{"blobs/sha256", "uploads", "kdev"} {
+	for _, d := range []string{"blobs/sha256", "uploads", "kdev", "leases"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o755); err != nil {
 			return err
 		}
@@ -97,6 +103,10 @@ func (s *Store) Stat(d Digest) (int64, error) {
 // a size below zero is not compared. A blob of another size is a file that
 // lost its end when the machine did; the rebuild that follows replaces it.
 func (s *Store) Has(d Digest, size int64) bool {
+	// First the lease, then the look: a collector between them sees the lease.
+	if s.lease != nil && s.lease.Hold(d) != nil {
+		return false
+	}
 	n, err := s.Stat(d)
 	return err == nil && (size < 0 || n == size)
 }
@@ -143,6 +153,9 @@ func (s *Store) RemoveBlob(d Digest) error {
 // right sizes; the error names the first thing that is not. Children of an
 // index are followed.
 func (s *Store) Complete(d Digest) error {
+	if !s.Has(d, -1) {
+		return fmt.Errorf("manifest %s: %w", d, fs.ErrNotExist)
+	}
 	raw, err := s.ReadBlob(d)
 	if err != nil {
 		return err

@@ -145,6 +145,12 @@ func (u *Upload) Commit(want Digest) (Digest, error) {
 		return "", &DamagedError{Digest: want, Got: got}
 	}
 	defer u.file.Close() // not before the rename: the lock keeps sweeps away
+	if l := u.store.lease; l != nil {
+		if err := l.Hold(got); err != nil {
+			os.Remove(u.file.Name())
+			return "", err
+		}
+	}
 	dst := u.store.blobPath(got)
 	if fi, err := os.Stat(dst); err == nil && fi.Size() == u.size {
 		os.Remove(u.file.Name())
