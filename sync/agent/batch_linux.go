@@ -265,6 +265,8 @@ func makeAll(root *os.Root, dir string, perm uint32) error {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 		}
 		return nil
+	} else if !absent(err) {
+		return err
 	}
 	above := path.Dir(dir)
 	if above != "." {

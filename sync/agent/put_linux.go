@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"crypto/sha256"
@@ -181,9 +182,10 @@ func startDecoding(e protocol.Encoding, old io.ReaderAt, closeOld func() error, 
 	d := &decoding{w: w, done: make(chan error, 1)}
 	go func() {
 		var err error
+		encoded := bufio.NewReaderSize(r, 32<<10) // flate reads no further than it must from one
 		switch e {
 		case protocol.Deflated:
-			z := flate.NewReader(r)
+			z := flate.NewReader(encoded)
 			_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{z}, make([]byte, 32<<10))
 		default:
 			err = errCorrupt
@@ -193,8 +195,7 @@ func startDecoding(e protocol.Encoding, old io.ReaderAt, closeOld func() error, 
 		}
 		if err == nil {
 			// What follows the end of the stream is not ours.
-			var rest [1]byte
-			if n, _ := r.Read(rest[:]); n > 0 {
+			if _, rerr := encoded.ReadByte(); rerr == nil {
 				err = errCorrupt
 			}
 		}

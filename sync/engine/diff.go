@@ -119,8 +119,8 @@ func (d *differ) directory(p string, want, have File, had bool) {
 		return
 	case had:
 		d.removeNow(p)
-	case d.known.Below(p):
-		return // it must be there
+	case d.known.Below(p) && d.desired.Below(p):
+		return // it is there, and its content keeps it
 	}
 	d.mkdirs = append(d.mkdirs, Op{Kind: Mkdir, Path: p, File: want, SetPerm: true})
 }

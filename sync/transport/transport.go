@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 )
 
@@ -39,6 +40,9 @@ type execDialer struct {
 // openLimit bounds the time from the request to a stream, so that a request that
 // a broken network has swallowed does not hold up the next one.
 const openLimit = 10 * time.Second
+
+// closeLimit is how long a command may take to leave.
+const closeLimit = 300 * time.Millisecond
 
 func (d *execDialer) Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error) {
 	client, err := d.client()
@@ -86,8 +90,9 @@ func refused(err error) bool {
 // open starts the exec and waits until the stream is there: the executor reads
 // stdin as soon as it is, which is the one sign that it gives.
 func open(dialing context.Context, executor remotecommand.Executor) (io.ReadWriteCloser, error) {
-	// The stream outlives the dialling.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(dialing))
+	// The stream outlives the dialling. The executor logs every copy that ends
+	// when a stream does; what there is to say comes back as the stream's error.
+	ctx, cancel := context.WithCancel(klog.NewContext(context.WithoutCancel(dialing), klog.Logger{}))
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	s := &stream{in: inW, out: outR, cancel: cancel, done: make(chan struct{})}
@@ -144,11 +149,18 @@ type stream struct {
 func (s *stream) Read(b []byte) (int, error)  { return s.out.Read(b) }
 func (s *stream) Write(b []byte) (int, error) { return s.in.Write(b) }
 
-// Close ends the exec and waits for it.
+// Close ends the exec and waits for it: first by ending its stdin, so that the
+// command can leave by itself.
 func (s *stream) Close() error {
-	s.cancel()
 	s.in.Close()
 	s.out.CloseWithError(io.ErrClosedPipe)
+	leave := time.NewTimer(closeLimit)
+	defer leave.Stop()
+	select {
+	case <-s.done:
+	case <-leave.C:
+	}
+	s.cancel()
 	<-s.done
 	return nil
 }

@@ -1,0 +1,248 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/mirror"
+	"github.com/kdev-io/kdev/sync/transport"
+)
+
+// A bench is a mirror, its local tree, and pods that it is told about as the
+// session would tell it.
+type bench struct {
+	t     testing.TB
+	ctx   context.Context
+	local string
+	m     *mirror.Mirror
+	image map[string]engine.File
+
+	mu     sync.Mutex
+	events []mirror.Event
+	more   chan struct{}
+	pods   map[string]*corev1.Pod
+	gen    uint64
+}
+
+func newBench(t testing.TB, d transport.Dialer) *bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	if d == nil {
+		d = transport.Exec(client.Config)
+	}
+	b := &bench{t: t, ctx: ctx, local: t.TempDir(), more: make(chan struct{}), pods: map[string]*corev1.Pod{}}
+	b.image = map[string]engine.File{"/app/data.txt": {Mode: 0o644, Size: 6, Digest: sha256.Sum256([]byte("image\n"))}}
+	b.m = mirror.New(mirror.Options{
+		Dial:   d,
+		Open:   func(local string) (*os.File, error) { return os.Open(filepath.Join(b.local, local)) },
+		Events: b.event,
+	})
+	run, stop := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { b.m.Run(run) })
+	work.Go(func() { b.follow(run) })
+	t.Cleanup(func() {
+		stop()
+		work.Wait()
+		cancel()
+	})
+	return b
+}
+
+func (b *bench) event(e mirror.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = append(b.events, e)
+	close(b.more)
+	b.more = make(chan struct{})
+}
+
+// follow tells the mirror about the pods with the bench's label.
+func (b *bench) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		w, err := client.Core.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{LabelSelector: "bench=" + b.label()})
+		if err != nil {
+			continue
+		}
+		for e := range w.ResultChan() {
+			pod, ok := e.Object.(*corev1.Pod)
+			if !ok {
+				continue
+			}
+			b.mu.Lock()
+			if e.Type == watch.Deleted {
+				delete(b.pods, pod.Name)
+			} else {
+				b.pods[pod.Name] = pod
+			}
+			b.tellPods()
+			close(b.more)
+			b.more = make(chan struct{})
+			b.mu.Unlock()
+		}
+	}
+}
+
+func (b *bench) tellPods() {
+	var list []mirror.Container
+	for _, pod := range b.pods {
+		if pod.Spec.NodeName == "" || pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		id := ""
+		for _, st := range pod.Status.ContainerStatuses {
+			id = st.ContainerID
+		}
+		list = append(list, mirror.Container{
+			Service: "web", Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID), Name: "c", ID: id, HasAgent: true,
+			Image: b.image, MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
+		})
+	}
+	b.m.SetContainers("web", list)
+}
+
+func (b *bench) label() string { return fmt.Sprintf("%x", sha256.Sum256([]byte(b.local)))[:12] }
+
+// await waits until ok, which is asked again after each event.
+func (b *bench) await(what string, ok func() bool) {
+	b.t.Helper()
+	for {
+		b.mu.Lock()
+		done, more := ok(), b.more
+		b.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-more:
+		case <-b.ctx.Done():
+			b.t.Fatalf("waiting for %s: %v; events: %+v", what, b.ctx.Err(), b.events)
+		}
+	}
+}
+
+func (b *bench) awaitEvent(what string, is func(mirror.Event) bool) (found mirror.Event) {
+	b.t.Helper()
+	b.await(what, func() bool {
+		for _, e := range b.events {
+			if is(e) {
+				found = e
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// pod makes a pod of one container and waits until it runs, unless change says
+// otherwise.
+func (b *bench) pod(name, base string, change func(*corev1.Pod)) *corev1.Pod {
+	b.t.Helper()
+	zero := int64(0)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Namespace: namespace, Labels: map[string]string{"bench": b.label()}},
+		Spec: corev1.PodSpec{
+			TerminationGracePeriodSeconds: &zero,
+			Containers: []corev1.Container{{
+				Name: "c", Image: image(base), ImagePullPolicy: corev1.PullNever,
+				Env: []corev1.EnvVar{{Name: "KDEV_BENCH_POD", Value: b.label() + name}},
+			}},
+		},
+	}
+	if change != nil {
+		change(pod)
+	}
+	pod, err := client.Core.CoreV1().Pods(namespace).Create(b.ctx, pod, metav1.CreateOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		err := client.Core.CoreV1().Pods(namespace).Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero})
+		if err != nil {
+			b.t.Log(err)
+		}
+	})
+	return pod
+}
+
+func (b *bench) write(name, content string, perm fs.FileMode) *engine.File {
+	b.t.Helper()
+	full := filepath.Join(b.local, name)
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(full, []byte(content), perm); err != nil {
+		b.t.Fatal(err)
+	}
+	return &engine.File{Mode: perm, Size: int64(len(content)), Digest: sha256.Sum256([]byte(content)), MTime: time.Now().UnixNano(), Local: name}
+}
+
+// start sets the desired tree and waits until the pods have it.
+func (b *bench) start(files map[string]engine.File, hooks ...mirror.Hook) {
+	b.t.Helper()
+	if files == nil {
+		files = map[string]engine.File{}
+	}
+	if _, ok := files["/app/data.txt"]; !ok {
+		files["/app/data.txt"] = *b.write("data.txt", "image\n", 0o644)
+	}
+	b.gen++
+	b.m.SetDesired("web", b.gen, files, hooks)
+	b.awaitEvent("the first batch", func(e mirror.Event) bool { return e.Kind == mirror.Synced && e.Generation >= b.gen })
+	b.synced()
+}
+
+func (b *bench) update(changed map[string]*engine.File, hooks ...mirror.Hook) {
+	b.t.Helper()
+	b.gen++
+	b.m.Update("web", b.gen, changed, hooks)
+}
+
+func (b *bench) synced() {
+	b.t.Helper()
+	if err := b.m.WaitSynced(b.ctx, "web", b.gen); err != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.t.Fatalf("generation %d: %v; events %+v", b.gen, err, b.events)
+	}
+}
+
+// get reads a file of a pod over HTTP.
+func (b *bench) get(pod, path string) string {
+	b.t.Helper()
+	conn, err := client.DialPod(b.ctx, namespace, pod, 8080)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	req, err := http.NewRequest(http.MethodGet, "http://pod"+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Close = true
+	if err := req.Write(conn); err != nil {
+		b.t.Fatal(err)
+	}
+	all, err := io.ReadAll(conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(all)
+}

@@ -1,0 +1,116 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/internal/cluster/clustertest"
+	"github.com/kdev-io/kdev/internal/embedded"
+	"github.com/kdev-io/kdev/internal/kube"
+)
+
+const namespace = "sync-e2e"
+
+// client of the cluster, for all tests.
+var client *kube.Client
+
+// bases are what the images with the agent are made from.
+var bases = map[string]string{
+	"debian":     "debian:bookworm-slim",
+	"busybox":    "busybox:1",
+	"distroless": "gcr.io/distroless/static-debian12:latest",
+	"scratch":    "scratch",
+}
+
+// image is the name of a test image in the nodes.
+func image(base string) string { return "kdev.dev/sync-e2e:" + base }
+
+func TestMain(m *testing.M) {
+	os.Exit(clustertest.Run(m, func(c *kube.Client) {
+		client = c
+		ctx := context.Background()
+		if err := prepare(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}))
+}
+
+func prepare(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "sync-e2e-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := makeImages(ctx, dir); err != nil {
+		return err
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	if _, err := client.Core.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err == nil {
+		return nil
+	}
+	_, err = client.Core.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+	return err
+}
+
+// makeImages builds the images with the engine and puts them into the node.
+func makeImages(ctx context.Context, dir string) error {
+	agent, err := embedded.Program(ctx, "kdev-agent", "amd64")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "agent"), agent, 0o755); err != nil {
+		return err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "testapp"), "./testapp")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("compile testapp: %w\n%s", err, out)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "app"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "app", "data.txt"), []byte("image\n"), 0o644); err != nil {
+		return err
+	}
+	var names []string
+	for name, from := range bases {
+		dockerfile := "FROM " + from + "\nCOPY agent /.kdev/agent\nCOPY testapp /testapp\nCOPY app /app\n" +
+			"ENTRYPOINT [\"/.kdev/agent\", \"run\", \"--\", \"/testapp\"]\n"
+		file := filepath.Join(dir, "Dockerfile."+name)
+		if err := os.WriteFile(file, []byte(dockerfile), 0o644); err != nil {
+			return err
+		}
+		if out, err := exec.CommandContext(ctx, "docker", "build", "-q", "-t", image(name), "-f", file, dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+		names = append(names, image(name))
+	}
+	save := exec.CommandContext(ctx, "docker", append([]string{"save"}, names...)...)
+	load := exec.CommandContext(ctx, "docker", "exec", "-i", clustertest.Name+"-control-plane", "ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "-")
+	pipe, err := save.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	load.Stdin = pipe
+	if err := save.Start(); err != nil {
+		return err
+	}
+	out, err := load.CombinedOutput()
+	if waited := save.Wait(); err == nil {
+		err = waited
+	}
+	if err != nil {
+		return fmt.Errorf("load images: %w\n%s", err, out)
+	}
+	return nil
+}
