@@ -167,7 +167,7 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 	patience := time.NewTimer(rolloutPatience)
 	patience.Stop()
 	defer patience.Stop()
-	failing := false
+	failing := false // a rollout has shown a problem
 	confirm := time.NewTimer(confirmation)
 	confirm.Stop()
 	defer confirm.Stop()
@@ -188,12 +188,9 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 		if final {
 			return p
 		}
-		if (p != nil) != failing {
-			failing = p != nil
-			patience.Stop()
-			if failing {
-				patience.Reset(rolloutPatience)
-			}
+		if p != nil && !failing {
+			failing = true
+			patience.Reset(rolloutPatience)
 		}
 		select {
 		case <-changed:
@@ -202,6 +199,7 @@ func (o *upOptions) await(ctx context.Context, s *session.Session) error {
 			if p != nil {
 				return p
 			}
+			patience.Reset(time.Second) // it runs again at the moment: a crash comes and goes
 		case <-timeout.C:
 			return notReady(st, o.timeout)
 		case <-ctx.Done():
@@ -236,7 +234,7 @@ func hopeless(st *session.State) (p *problem.Problem, final bool) {
 		if svc.Phase != session.FailedPhase {
 			continue
 		}
-		if svc.Problem.Class != problem.Rollout {
+		if svc.Stuck {
 			return svc.Problem, true
 		}
 		if p == nil {

@@ -165,12 +165,30 @@ func (e syncHappened) apply(l *loop) {
 		delete(svc.syncErr, key)
 	case mirror.Failed, mirror.Held:
 		p := e.event.Problem
+		if e.event.Kind == mirror.Failed && !l.runs(svc, key) {
+			return // a container that does not run has no files to be behind with
+		}
 		if old := svc.syncErr[key]; old != nil && old.Error() == p.Error() {
 			return // told already; the mirror tries again
 		}
 		svc.syncErr[key] = p
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
 	}
+}
+
+// runs says whether a container runs now, as far as its pod's status says.
+func (l *loop) runs(svc *service, key containerKey) bool {
+	for _, pod := range l.pods(svc) {
+		if pod.Name != key.pod {
+			continue
+		}
+		for _, st := range pod.Status.ContainerStatuses {
+			if st.Name == key.container {
+				return st.State.Running != nil
+			}
+		}
+	}
+	return false
 }
 
 // tellHook tells how a command that follows a sync ended.

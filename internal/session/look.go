@@ -44,7 +44,7 @@ func (l *loop) look() {
 
 // view is the snapshot of one service.
 func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus) Service {
-	v := Service{Name: svc.Name, Image: svc.ref, Took: svc.took, Problem: svc.problem}
+	v := Service{Name: svc.Name, Image: svc.ref, Took: svc.took, Problem: svc.problem, Stuck: svc.problem != nil}
 	v.Ahead = slices.Sorted(maps.Keys(svc.ahead))
 	rolledOut, seen := true, false
 	for _, st := range statuses {

@@ -50,6 +50,8 @@ type Service struct {
 	Took    time.Duration    `json:"-"`       // last change until it was visible in every container
 	Ahead   []string         `json:"-"`       // paths of the build context that are newer in the containers than in the image
 	Problem *problem.Problem `json:"-"`
+	// Stuck says that Problem stays until something is edited: its build failed.
+	Stuck bool `json:"-"`
 }
 
 // Pod is one pod of a service.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,8 @@ import (
 func TestDockerCoins(t *testing.T) {
 	const ns = "dockercoins"
 	dir := project(t, "dockercoins")
+	// What is built must not be in a store that an earlier run left.
+	unique := fmt.Sprint(time.Now().UnixNano())
 	file := func(path ...string) string { return filepath.Join(append([]string{dir}, path...)...) }
 
 	up := start(t, dir, "up")
@@ -143,7 +146,7 @@ func TestDockerCoins(t *testing.T) {
 		before := identities(t, ns)
 		image := pods(t, ns)["webui"][0].Spec.Containers[0].Image
 		up.mark()
-		edit(t, file("webui", "package.json"), `"private": true`, `"description": "edited", "private": true`)
+		edit(t, file("webui", "package.json"), `"private": true`, `"description": "edited `+unique+`", "private": true`)
 		up.expect("webui  · building: webui/package.json changed")
 		up.expect("webui  ✓ built")
 		up.expect("webui  ✓ ready")
@@ -160,7 +163,7 @@ func TestDockerCoins(t *testing.T) {
 		ready(t, ns)
 		before := identities(t, ns)
 		up.mark()
-		appendTo(t, file("rng", "Dockerfile"), "ENV EDITED=1\n")
+		appendTo(t, file("rng", "Dockerfile"), "ENV EDITED="+unique+"\n")
 		up.expect("rng    ✓ built")
 		up.expect("rng    ✓ ready")
 		same(t, without(before, "rng"), without(identities(t, ns), "rng"))
@@ -170,7 +173,7 @@ func TestDockerCoins(t *testing.T) {
 		ready(t, ns)
 		before := identities(t, ns)
 		up.mark()
-		appendTo(t, file("worker", "Dockerfile"), "RUN echo nothing will come of this && exit 7\n")
+		appendTo(t, file("worker", "Dockerfile"), "RUN echo "+unique+" && exit 7\n")
 		up.expect("worker ✗ build failed")
 		up.expect("worker/Dockerfile:5")
 		same(t, before, identities(t, ns))
