@@ -30,7 +30,7 @@ type Builder interface {
 // Progress hears of each step; calls come one at a time. nil is allowed.
 type Progress func(Event)
 
-// An Event is a step that began or ended, or a raw line of its output.
+// An Event is a step that began or ended, a raw line of its output, or a warning.
 type Event struct {
 	Service string
 	Step    string
@@ -38,6 +38,7 @@ type Event struct {
 	Cached  bool
 	Took    time.Duration
 	Line    string
+	Warning string // what the user may want to change; no step
 }
 
 // A Result is an image that the cluster can pull.

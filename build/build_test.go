@@ -1,18 +1,23 @@
 package build
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 	"github.com/kdev-io/kdev/internal/tree"
@@ -77,8 +82,32 @@ func (f *fake) Build(_ context.Context, spec Spec, _ Progress) (*Result, error) 
 	return &Result{Digest: d, Rung: "fake", Why: "a test"}, err
 }
 
-func putImage(store *registry.Store, repo, content string) (string, error) {
-	l, err := store.PutBlob([]byte(content))
+func putImage(store *registry.Store, repo, main string) (string, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, f := range []struct {
+		name, content string
+		uid           int
+	}{
+		{"etc/", "", 0}, {"etc/passwd", "root:x:0:0::/:/bin/sh\napp:x:11:12::/:/bin/sh\n", 0},
+		{"app/", "", 0}, {"app/own/", "", 11}, {"app/main.py", main, 0},
+	} {
+		h := &tar.Header{Name: f.name, Mode: 0o755, Uid: f.uid, Size: int64(len(f.content)), Typeflag: tar.TypeReg}
+		if strings.HasSuffix(f.name, "/") {
+			h.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return "", err
+		}
+		if _, err := w.Write([]byte(f.content)); err != nil {
+			return "", err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	content := buf.Bytes()
+	l, err := store.PutBlob(content)
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +139,7 @@ func TestCacheFollowsWhatTheBuildReads(t *testing.T) {
 	store, ep := newStore(t)
 	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one", "README.md", "x", "util.py", "u")
 	inner := &fake{store: store}
-	b := cached(inner, store, ep, idx)
+	b := cached(inner, store, ep, idx, nil)
 	spec := pythonSpec(root)
 	build := func(spec Spec) *Result {
 		t.Helper()
@@ -181,11 +210,36 @@ func TestCacheFollowsWhatTheBuildReads(t *testing.T) {
 	}
 }
 
+func TestANewBaseBuildsAgain(t *testing.T) {
+	store, ep := newStore(t)
+	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one")
+	inner := &fake{store: store}
+	id := "sha256:1"
+	b := cached(inner, store, ep, idx, func(_ context.Context, ref string) string {
+		if ref != "python:3-slim" {
+			t.Errorf("asked for %q", ref)
+		}
+		return id
+	})
+	for _, step := range []struct {
+		id     string
+		builds int
+	}{{"sha256:1", 1}, {"sha256:1", 1}, {"", 1}, {"sha256:2", 2}, {"sha256:2", 2}} {
+		id = step.id
+		if _, err := b.Build(t.Context(), pythonSpec(root), nil); err != nil {
+			t.Fatal(err)
+		}
+		if inner.builds != step.builds {
+			t.Errorf("engine says %q: %d builds, want %d", step.id, inner.builds, step.builds)
+		}
+	}
+}
+
 func TestAFileSavedDuringTheBuildIsUnknown(t *testing.T) {
 	store, ep := newStore(t)
 	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one", "util.py", "u")
 	inner := &fake{store: store, during: func() { write(t, root, "util.py", "edited", "late.py", "l") }}
-	b := cached(inner, store, ep, idx)
+	b := cached(inner, store, ep, idx, nil)
 	r, err := b.Build(t.Context(), pythonSpec(root), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +266,7 @@ func TestDevImage(t *testing.T) {
 	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one")
 	inner := &fake{store: store}
 	builder := func(a agent) Builder {
-		return &devBuilder{cached(inner, store, ep, idx), store, ep, a}
+		return &devBuilder{inner: cached(inner, store, ep, idx, nil), store: store, ep: ep, idx: idx, agent: a}
 	}
 	spec := pythonSpec(root)
 	build := func(b Builder, dev bool) *Result {
@@ -258,11 +312,31 @@ func TestDevImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Layers) != 2 || len(c.RootFS.DiffIDs) != 2 || len(c.History) != 2 {
+	if len(m.Layers) != 3 || len(c.RootFS.DiffIDs) != 3 || len(c.History) != 3 {
 		t.Fatalf("%d layers, %d diff IDs, %d lines of history", len(m.Layers), len(c.RootFS.DiffIDs), len(c.History))
 	}
 	if m.Layers[0].Digest != c.RootFS.DiffIDs[0] || m.Layers[0].MediaType != ociLayer {
 		t.Errorf("the agent's layer is %+v", m.Layers[0])
+	}
+	// The image runs as app, and COPY leaves /app to root.
+	r, err := store.OpenBlob(layout.Digest(m.Layers[2].Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var folders []string
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders = append(folders, fmt.Sprintf("%s %o %d:%d", h.Name, h.Mode, h.Uid, h.Gid))
+	}
+	if !slices.Equal(folders, []string{"app/ 755 11:12"}) {
+		t.Errorf("the layer on top has %q", folders)
 	}
 	if !slices.Equal(c.Config.Entrypoint, []string{Agent, "run", "--", "python"}) || !slices.Equal(c.Config.Cmd, []string{"main.py"}) {
 		t.Errorf("starts with %q %q", c.Config.Entrypoint, c.Config.Cmd)
@@ -299,7 +373,7 @@ func TestDevImage(t *testing.T) {
 
 func TestDevImageWithoutEntrypoint(t *testing.T) {
 	store, ep := newStore(t)
-	b := &devBuilder{nil, store, ep, testAgent("x")}
+	b := &devBuilder{store: store, ep: ep, agent: testAgent("x")}
 	config, err := store.PutBlob([]byte(`{"os":"linux","config":{"Cmd":["sh"],"Labels":null,"Entrypoint":null},"rootfs":{"type":"layers","diff_ids":[]}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +387,7 @@ func TestDevImageWithoutEntrypoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest, err := b.derive(t.Context(), Spec{Project: "p", Service: "s", Platform: "linux/amd64"}, doc)
+	digest, err := b.derive(t.Context(), Spec{Project: "p", Service: "s", Platform: "linux/amd64"}, doc, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +407,7 @@ func TestDevImageWithoutEntrypoint(t *testing.T) {
 func TestRecord(t *testing.T) {
 	store, ep := newStore(t)
 	root, idx := project(t, "Dockerfile", pythonDockerfile, "main.py", "one")
-	b := recorded(&devBuilder{cached(&fake{store: store}, store, ep, idx), store, ep, testAgent("x")}, store, ep)
+	b := recorded(&devBuilder{inner: cached(&fake{store: store}, store, ep, idx, nil), store: store, ep: ep, idx: idx, agent: testAgent("x")}, store, ep)
 	spec := pythonSpec(root)
 	r, err := b.Build(t.Context(), spec, nil)
 	if err != nil {
@@ -350,6 +424,32 @@ func TestRecord(t *testing.T) {
 		if _, ok := LoadRecord(store, d); ok {
 			t.Errorf("a record for %q", d)
 		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	root, idx := project(t, "Dockerfile", "FROM scratch\nCOPY . /app\n", "main.py", "x", ".env", "A=1", ".env.example", "A=", ".git/HEAD", "x", ".git/config", "x",
+		"keys/id_rsa", "x", "skipped/.env", "x", ".dockerignore", "skipped\n")
+	var got []string
+	b := warned(builderFunc(func(context.Context, Spec, Progress) (*Result, error) { return &Result{}, nil }), idx)
+	if _, err := b.Build(t.Context(), pythonSpec(root), func(e Event) { got = append(got, e.Warning) }); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(got, "\n")
+	for text, want := range map[string]bool{"takes in .env,": true, ".env.example": false, ".git/HEAD": true, ".git/config": false, "keys/id_rsa": true, "skipped": false, "Dockerfile:2": true} {
+		if strings.Contains(all, text) != want {
+			t.Errorf("%q in the warnings: %v, want %v\n%s", text, !want, want, all)
+		}
+	}
+}
+
+func TestDiskFull(t *testing.T) {
+	b := explained(builderFunc(func(context.Context, Spec, Progress) (*Result, error) {
+		return nil, fmt.Errorf("store blob: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	}))
+	_, err := b.Build(t.Context(), Spec{}, nil)
+	if p := problem.As(err); p == nil || p.Code != "store-full" {
+		t.Errorf("%v", err)
 	}
 }
 

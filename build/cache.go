@@ -11,25 +11,32 @@ import (
 )
 
 // cached answers from the store what was built before from the same inputs
-// and options, by whichever process and under whichever name.
-func cached(inner Builder, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
-	return &cache{inner, store, ep, idx}
+// and options, by whichever process and under whichever name. imageID is what
+// the engine calls an image that it holds, "" where it does not or is away: a
+// base that was pulled anew in the meantime is another input.
+func cached(inner Builder, store *registry.Store, ep *registry.Endpoint, idx *tree.Index, imageID func(ctx context.Context, ref string) string) Builder {
+	if imageID == nil {
+		imageID = func(context.Context, string) string { return "" }
+	}
+	return &cache{inner, store, ep, idx, imageID}
 }
 
 type cache struct {
-	inner Builder
-	store *registry.Store
-	ep    *registry.Endpoint
-	idx   *tree.Index
+	inner   Builder
+	store   *registry.Store
+	ep      *registry.Endpoint
+	idx     *tree.Index
+	imageID func(ctx context.Context, ref string) string
 }
 
 // cacheKind is the folder of the store that maps keys to images.
 const cacheKind = "cache"
 
 type cacheEntry struct {
-	Digest string `json:"digest"`
-	Rung   string `json:"rung"`
-	Why    string `json:"why"`
+	Digest string            `json:"digest"`
+	Rung   string            `json:"rung"`
+	Why    string            `json:"why"`
+	Bases  map[string]string `json:"bases,omitempty"` // engine's IDs by reference
 }
 
 func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
@@ -61,7 +68,11 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if !steady {
 		return r, nil
 	}
-	raw, err := json.Marshal(cacheEntry{Digest: r.Digest, Rung: r.Rung, Why: r.Why})
+	bases, err := c.bases(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(cacheEntry{Digest: r.Digest, Rung: r.Rung, Why: r.Why, Bases: bases})
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +92,11 @@ func (c *cache) lookup(ctx context.Context, spec Spec, k string) *Result {
 	if json.Unmarshal(raw, &e) != nil {
 		return nil
 	}
+	for ref, id := range e.Bases {
+		if now := c.imageID(ctx, ref); now != "" && id != "" && now != id {
+			return nil
+		}
+	}
 	if !c.ep.Available(ctx, c.store, spec.Repository(), e.Digest) {
 		// Collected, or damaged: what is built instead takes its place.
 		_ = c.store.RemoveMeta(cacheKind, k)
@@ -90,6 +106,19 @@ func (c *cache) lookup(ctx context.Context, spec Spec, k string) *Result {
 		return nil
 	}
 	return &Result{Digest: e.Digest, Cached: true, Rung: e.Rung, Why: e.Why}
+}
+
+// bases are the engine's IDs of the images that the build began with.
+func (c *cache) bases(ctx context.Context, spec Spec) (map[string]string, error) {
+	plan, err := load(spec)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]string{}
+	for _, ref := range plan.Bases() {
+		ids[ref] = c.imageID(ctx, ref)
+	}
+	return ids, nil
 }
 
 // tagged enters an image of the store under the repository, if it is not yet.

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/kdev-io/kdev/build/assemble"
 	"github.com/kdev-io/kdev/internal/embedded"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
+	"github.com/kdev-io/kdev/internal/tree"
 )
 
 // Agent is where the agent is in a dev image, and AgentLabel the label that
@@ -24,16 +26,19 @@ const (
 //
 // The agent is the bottom layer: its snapshot on a node has no parent, so it is
 // the same for all images and never fetched again. On top, it would get a new
-// chain ID with every change below it.
-func dev(inner Builder, store *registry.Store, ep *registry.Endpoint) Builder {
-	return &devBuilder{inner, store, ep, agent{embedded.ID, embedded.Program}}
+// chain ID with every change below it. On top lies at most a small layer that
+// lets the container's user write where files are synced to.
+func dev(inner Builder, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
+	return &devBuilder{inner: inner, store: store, ep: ep, idx: idx, agent: agent{embedded.ID, embedded.Program}}
 }
 
 type devBuilder struct {
 	inner Builder
 	store *registry.Store
 	ep    *registry.Endpoint
+	idx   *tree.Index
 	agent agent
+	trees assemble.Trees
 }
 
 // An agent is where the program comes from; a test has its own.
@@ -58,7 +63,11 @@ func (b *devBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*
 	if !spec.Dev {
 		return r, nil
 	}
-	digest, err := b.derive(ctx, spec, d)
+	top, err := b.writable(ctx, spec, d, r.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("make the folders of %s writable: %w", spec.Service, err)
+	}
+	digest, err := b.derive(ctx, spec, d, top)
 	if err != nil {
 		return nil, fmt.Errorf("add the agent to %s: %w", spec.Service, err)
 	}
@@ -66,7 +75,8 @@ func (b *devBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*
 	return r, nil
 }
 
-func (b *devBuilder) derive(ctx context.Context, spec Spec, d *imageDoc) (string, error) {
+// derive writes the dev image of d; top is a layer on top, if there is one.
+func (b *devBuilder) derive(ctx context.Context, spec Spec, d *imageDoc, top *layout.Descriptor) (string, error) {
 	id, err := b.agent.id(ctx, "kdev-agent", spec.arch())
 	if err != nil {
 		return "", err
@@ -77,6 +87,11 @@ func (b *devBuilder) derive(ctx context.Context, spec Spec, d *imageDoc) (string
 	}
 	if err := d.prepend(l, l.Digest, "kdev agent "+id); err != nil {
 		return "", err
+	}
+	if top != nil {
+		if err := d.add(*top, top.Digest, "kdev folders of the container's user"); err != nil {
+			return "", err
+		}
 	}
 	entrypoint := append([]string{Agent, "run", "--"}, d.list("Entrypoint")...)
 	if err := d.set("Entrypoint", entrypoint); err != nil {

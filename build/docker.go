@@ -23,11 +23,14 @@ import (
 func NewDocker(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
 	lease := store.NewLease()
 	store = store.WithLease(lease)
-	var b Builder = &ladder{docker: &dockerBuilder{engine.New(docker), store, ep}, store: store, ep: ep, idx: idx}
+	e := engine.New(docker)
+	var b Builder = &ladder{docker: &dockerBuilder{e, store, ep}, store: store, ep: ep, idx: idx}
 	b = limited(b, max(2, runtime.NumCPU()))
-	b = cached(b, store, ep, idx)
-	b = dev(b, store, ep)
+	b = warned(b, idx)
+	b = cached(b, store, ep, idx, e.ImageID)
+	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
+	b = explained(b)
 	return leased(b, lease)
 }
 

@@ -102,9 +102,25 @@ func (d *imageDoc) startConfig() Config {
 	}
 }
 
-// prepend puts a layer under all others. diffID is the digest of its tar.
+// add puts a layer on top of all others. diffID is the digest of its tar.
+func (d *imageDoc) add(l layout.Descriptor, diffID layout.Digest, createdBy string) error {
+	h, err := historyLine(createdBy)
+	if err != nil {
+		return err
+	}
+	d.manifest.Layers = append(d.manifest.Layers, l)
+	d.rootfs.DiffIDs = append(d.rootfs.DiffIDs, diffID)
+	d.history = append(d.history, h)
+	return nil
+}
+
+func historyLine(createdBy string) (json.RawMessage, error) {
+	return json.Marshal(map[string]string{"created": epoch, "created_by": createdBy})
+}
+
+// prepend puts a layer under all others.
 func (d *imageDoc) prepend(l layout.Descriptor, diffID layout.Digest, createdBy string) error {
-	h, err := json.Marshal(map[string]string{"created": epoch, "created_by": createdBy})
+	h, err := historyLine(createdBy)
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,7 @@ func Inputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
 	return inputs, nil
 }
 
+// load reads the Dockerfile for what it reads of the context.
 func load(spec Spec) (*dockerfile.Plan, error) {
 	return dockerfile.Load(dockerfile.Options{
 		Context: spec.Context, Dockerfile: spec.Dockerfile, Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
@@ -120,8 +121,7 @@ func load(spec Spec) (*dockerfile.Plan, error) {
 // project gets an index of its own.
 func indexOf(spec Spec, idx *tree.Index) (x *tree.Index, dir string, done func(), err error) {
 	if idx != nil {
-		rel, err := filepath.Rel(idx.Root(), spec.Context)
-		if err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		if rel, err := filepath.Rel(idx.Root(), spec.Context); err == nil && filepath.IsLocal(rel) {
 			return idx, path.Clean(filepath.ToSlash(rel)), func() {}, nil
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 )
@@ -72,12 +73,9 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 	if b.engine != nil {
 		id = b.engine.ImageID(ctx, ref)
 	}
-	if raw, err := b.store.Meta(baseKind, b.key(ref)); err == nil {
-		var known base
-		if json.Unmarshal(raw, &known) == nil && known.Ref == ref && (id == "" || id == known.ID) {
-			b.seen[ref] = &known
-			return &known, nil
-		}
+	if known := b.recall(ref); known != nil && (id == "" || id == known.ID) {
+		b.seen[ref] = known
+		return known, nil
 	}
 	fresh := &base{Ref: ref, ID: id}
 	var err error
@@ -92,6 +90,19 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 	return fresh, b.keep(fresh)
 }
 
+// recall is what was remembered; nil where nothing was.
+func (b *bases) recall(ref string) *base {
+	raw, err := b.store.Meta(baseKind, b.key(ref))
+	if err != nil {
+		return nil
+	}
+	var known base
+	if json.Unmarshal(raw, &known) != nil || known.Ref != ref {
+		return nil
+	}
+	return &known
+}
+
 func (b *bases) keep(k *base) error {
 	raw, err := json.Marshal(k)
 	if err != nil {
@@ -99,6 +110,25 @@ func (b *bases) keep(k *base) error {
 	}
 	b.seen[k.Ref] = k
 	return b.store.PutMeta(baseKind, b.key(k.Ref), raw)
+}
+
+// base is the part of the configuration that a Dockerfile's lines depend on.
+func (k *base) base() (dockerfile.Base, bool) {
+	var doc struct {
+		Config struct {
+			WorkingDir string
+			Env        []string
+		} `json:"config"`
+	}
+	if json.Unmarshal(k.Config, &doc) != nil {
+		return dockerfile.Base{}, false
+	}
+	out := dockerfile.Base{Workdir: doc.Config.WorkingDir, Env: map[string]string{}}
+	for _, kv := range doc.Config.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		out.Env[name] = value
+	}
+	return out, true
 }
 
 // known is the identity of a base that get returned before.

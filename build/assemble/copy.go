@@ -2,7 +2,6 @@ package assemble
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -424,110 +423,4 @@ func (c *copier) createParents(overwrite bool) error {
 		c.parents[i].copied = true
 	}
 	return nil
-}
-
-// mkdirAll makes p and what is missing above it. p has no links any more.
-func mkdirAll(dst *overlay, p string, m fs.FileMode, owner *user) error {
-	n, err := dst.lstat(p)
-	if err != nil {
-		return err
-	}
-	if n != nil {
-		if n.isDir() {
-			return nil
-		}
-		return failedCopy{fmt.Errorf("mkdir /%s: not a directory", p)}
-	}
-	if p != "." {
-		if err := mkdirAll(dst, path.Dir(p), m, owner); err != nil {
-			return err
-		}
-	}
-	made := &node{Mode: m}
-	if owner != nil {
-		made.UID, made.GID = owner.UID, owner.GID
-	}
-	dst.set(p, made)
-	return nil
-}
-
-// mkdirAction is WORKDIR.
-func mkdirAction(dst *overlay, a *pb.FileActionMkDir, owner *user) error {
-	if a.Timestamp != -1 {
-		return unsupported("a fixed creation time")
-	}
-	p, err := resolve(dst, a.Path)
-	if err != nil {
-		return err
-	}
-	m := fs.ModeDir | fs.FileMode(a.Mode)&0o777
-	if a.MakeParents {
-		return mkdirAll(dst, p, m, owner)
-	}
-	if n, err := dst.lstat(p); err != nil || n != nil {
-		return err
-	}
-	if n, err := dst.lstat(path.Dir(p)); err != nil {
-		return err
-	} else if n == nil || !n.isDir() {
-		return failedCopy{fmt.Errorf("mkdir %s: no such folder", a.Path)}
-	}
-	made := &node{Mode: m}
-	if owner != nil {
-		made.UID, made.GID = owner.UID, owner.GID
-	}
-	dst.set(p, made)
-	return nil
-}
-
-// mkfileAction is the body of a heredoc.
-func mkfileAction(dst *overlay, a *pb.FileActionMkFile, owner *user) error {
-	if a.Timestamp != -1 {
-		return unsupported("a fixed creation time")
-	}
-	p, err := resolve(dst, a.Path)
-	if err != nil {
-		return err
-	}
-	old, err := dst.lstat(p)
-	if err != nil {
-		return err
-	}
-	if old != nil && !old.isRegular() {
-		return failedCopy{fmt.Errorf("%s is no file", a.Path)}
-	}
-	if up, err := dst.lstat(path.Dir(p)); err != nil {
-		return err
-	} else if up == nil || !up.isDir() {
-		return failedCopy{fmt.Errorf("%s: no such folder", a.Path)}
-	}
-	n := &node{Mode: fs.FileMode(a.Mode) & 0o777, Size: int64(len(a.Data)), Content: content{Data: a.Data}}
-	if a.Data == nil {
-		n.Content.Data = []byte{}
-	}
-	if old != nil {
-		n.Mode, n.UID, n.GID = old.Mode, old.UID, old.GID
-	}
-	if owner != nil {
-		n.UID, n.GID = owner.UID, owner.GID
-	}
-	dst.set(p, n)
-	return nil
-}
-
-// An Unsupported is a step that only an engine can do.
-type Unsupported struct {
-	What string
-	Line int // in the Dockerfile; 0: unknown
-}
-
-func (u *Unsupported) Error() string { return u.What }
-
-func unsupported(what string) error { return &Unsupported{What: what} }
-
-// IsUnsupported says whether the engine has to do it.
-func IsUnsupported(err error) (*Unsupported, bool) {
-	var u *Unsupported
-	ok := errors.As(err, &u)
-	return u, ok
 }

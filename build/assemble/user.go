@@ -56,6 +56,12 @@ func lookup(who *pb.NamedUserOpt, file string, tree func(int64) (fsys, error), r
 	if err != nil {
 		return nil, err
 	}
+	return find(f, file, func(fields []string) bool { return fields[0] == who.Name }, read)
+}
+
+// find returns the fields of the first line that fits; nil where none does, or
+// there is no such file.
+func find(f fsys, file string, fits func(fields []string) bool, read func(*node) ([]byte, error)) ([]string, error) {
 	n, err := stat(f, file)
 	if err != nil || n == nil || !n.isRegular() {
 		return nil, err
@@ -70,7 +76,7 @@ func lookup(who *pb.NamedUserOpt, file string, tree func(int64) (fsys, error), r
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		if fields := strings.Split(line, ":"); fields[0] == who.Name {
+		if fields := strings.Split(line, ":"); fits(fields) {
 			return fields, nil
 		}
 	}

@@ -1,0 +1,61 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// warned tells of files that hardly anybody wants in an image, before it is
+// built: once they are in a layer, they stay in the registry.
+func warned(inner Builder, idx *tree.Index) Builder { return &warner{inner, idx} }
+
+type warner struct {
+	inner Builder
+	idx   *tree.Index
+}
+
+func (w *warner) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
+	plan, err := load(spec)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := Inputs(ctx, spec, w.idx)
+	if err != nil {
+		return nil, err
+	}
+	told := map[string]bool{}
+	for _, in := range inputs {
+		what := sensitive(in.Path)
+		if what == "" || told[what] || in.Mode.IsDir() {
+			continue
+		}
+		told[what] = true
+		v := plan.Explain(in.Path)
+		where := v.File
+		if v.Line > 0 {
+			where = fmt.Sprintf("%s:%d", v.File, v.Line)
+		}
+		progress.send(spec, Event{Warning: fmt.Sprintf("%s: the image takes in %s, %s; .dockerignore leaves it out", where, in.Path, what)})
+	}
+	return w.inner.Build(ctx, spec, progress)
+}
+
+// sensitive says what is wrong with a file of that name in an image, or "".
+func sensitive(p string) string {
+	dir, base := path.Split(p)
+	switch {
+	case strings.HasPrefix(p, ".git/") || strings.Contains(dir, "/.git/"):
+		return "the history of the repository"
+	case base == ".env" || strings.HasPrefix(base, ".env.") && !strings.Contains(base, "example") && !strings.Contains(base, "sample") && !strings.Contains(base, "template"):
+		return "which holds settings of one machine and often passwords"
+	case base == "id_rsa", base == "id_ecdsa", base == "id_ed25519", base == "id_dsa", strings.HasSuffix(base, ".key"), strings.HasSuffix(base, ".p12"), strings.HasSuffix(base, ".pfx"):
+		return "a private key by its name"
+	case strings.HasSuffix(dir, ".aws/") && base == "credentials", strings.HasSuffix(dir, ".docker/") && base == "config.json", base == ".netrc", base == ".git-credentials":
+		return "which holds credentials"
+	}
+	return ""
+}
