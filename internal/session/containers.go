@@ -146,7 +146,7 @@ func (e syncHappened) apply(l *loop) {
 	case mirror.Connected:
 		st.Connected = true
 	case mirror.Lost:
-		st.Connected = false
+		st.Connected, st.reached = false, false
 	case mirror.Synced:
 		st.Connected = true
 		st.Generation = e.event.Generation
