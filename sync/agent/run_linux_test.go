@@ -85,7 +85,7 @@ func TestOrphansAreReaped(t *testing.T) {
 
 func TestRestartInPlace(t *testing.T) {
 	ctx := bounded(t)
-	c := agenttest.StartLimited(t, quick, "sh", "-c", `sleep 1000 & echo "started $$ with $!"; trap 'echo stopping; exit 0' TERM; while :; do sleep 0.01; done`)
+	c := agenttest.StartLimited(t, quick, "sh", "-c", `trap 'echo stopping; exit 0' TERM; sleep 1000 & echo "started $$ with $!"; while :; do sleep 0.01; done`)
 	if err := c.Output.Await(ctx, "started", 1); err != nil {
 		t.Fatal(err)
 	}

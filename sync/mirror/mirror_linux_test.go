@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,6 +116,8 @@ func (b *bench) next() uint64 { b.gen++; return b.gen }
 func (b *bench) synced(gen uint64) {
 	b.t.Helper()
 	if err := b.m.WaitSynced(b.ctx, "web", gen); err != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		b.t.Fatalf("generation %d: %v; events %v", gen, err, b.events)
 	}
 }
@@ -168,6 +171,383 @@ func want(t *testing.T, path, content string, perm fs.FileMode) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != perm {
 		t.Errorf("%s: mode %v, want %v", path, info.Mode(), perm)
+	}
+}
+
+// holds is what dir holds: path to content, links as "-> target", directories "/".
+func holds(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, p)
+		switch {
+		case rel == ".":
+		case d.IsDir():
+			all[rel] = "/"
+		case d.Type()&fs.ModeSymlink != 0:
+			to, err := os.Readlink(p)
+			all[rel] = "-> " + to
+			return err
+		default:
+			b, err := os.ReadFile(p)
+			all[rel] = string(b)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// The containers of a unit test share one file system, so each has a directory
+// of its own, and a service of its own.
+func TestRestartedContainer(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	image := map[string]engine.File{root + "/a": b.write("old-a", "image a", 0o644), root + "/b": b.write("old-b", "image b", 0o644)}
+	reset := func() {
+		os.RemoveAll(root)
+		os.MkdirAll(root, 0o755)
+		os.WriteFile(root+"/a", []byte("image a"), 0o644)
+		os.WriteFile(root+"/b", []byte("image b"), 0o644)
+	}
+	reset()
+	first := agenttest.Start(t, "sleep", "1000")
+	b.cluster.Set("a", first)
+	c := Container{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: image}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/a": b.write("a", "edited", 0o644), root + "/b": image[root+"/b"], root + "/d/c": b.write("c", "new", 0o644)}, nil)
+	b.m.SetContainers("web", []Container{c})
+	b.synced(g)
+	want := map[string]string{"a": "edited", "b": "image b", "d": "/", "d/c": "new"}
+	if got := holds(t, root); !maps.Equal(got, want) {
+		t.Fatalf("holds %v", got)
+	}
+	e := b.await("synced", func(e Event) bool { return e.Kind == Synced })
+	if e.Files != 2 {
+		t.Errorf("%d files were sent, want the two that differ from the image", e.Files)
+	}
+
+	// The container is killed: its root is the image's again, and the boot nonce
+	// is another. The same pod, the same worker.
+	b.forget()
+	first.Kill()
+	reset()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	c.ID = "2"
+	b.m.SetContainers("web", []Container{c})
+	e = b.await("synced again", func(e Event) bool { return e.Kind == Synced })
+	if got := holds(t, root); !maps.Equal(got, want) || e.Files != 2 {
+		t.Errorf("holds %v after %d files", got, e.Files)
+	}
+}
+
+func TestCutConnection(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sleep", "1000")
+	b.cluster.Set("a", pod)
+	g := b.next()
+	files := map[string]engine.File{}
+	for i := range 50 {
+		files[fmt.Sprintf("%s/%d", root, i)] = b.write(fmt.Sprint(i), strings.Repeat("x", 2000)+fmt.Sprint(i), 0o644)
+	}
+	b.m.SetDesired("web", g, files, nil)
+	b.containers("a")
+	b.synced(g)
+	for round := range 3 {
+		b.forget()
+		pod.Cut()
+		b.await("lost", func(e Event) bool { return e.Kind == Lost })
+		g = b.next()
+		f := b.write("7", fmt.Sprint("edited ", round), 0o644)
+		b.m.Update("web", g, map[string]*engine.File{root + "/7": &f}, nil)
+		b.synced(g)
+		e := b.await("synced", func(e Event) bool { return e.Kind == Synced && e.Generation == g })
+		if e.Files > 1 || e.Bytes > 1000 {
+			t.Errorf("round %d: %d files and %d bytes after a cut, want the changed one alone", round, e.Files, e.Bytes)
+		}
+		want(t, root+"/7", fmt.Sprint("edited ", round), 0o644)
+	}
+}
+
+// A new kdev process knows nothing and is told by the agent.
+func TestNextSession(t *testing.T) {
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sleep", "1000")
+	for round := range 2 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			b := newBench(t)
+			b.cluster.Set("a", pod)
+			g := b.next()
+			b.m.SetDesired("web", g, map[string]engine.File{root + "/x": b.write("x", "same", 0o600), root + "/y": b.write("y", fmt.Sprint(round), 0o644)}, nil)
+			b.containers("a")
+			b.synced(g)
+			e := b.await("synced", func(e Event) bool { return e.Kind == Synced })
+			if want := 2 - round; e.Files != want {
+				t.Errorf("%d files, want %d", e.Files, want)
+			}
+		})
+	}
+}
+
+func TestEveryReplica(t *testing.T) {
+	b := newBench(t)
+	pods := []string{"a", "b", "c"}
+	var list []Container
+	roots := map[string]string{}
+	for _, p := range pods {
+		// Replicas of one service share the desired tree; here they also share the
+		// file system, so each writes the same files: mismatches are settled.
+		b.cluster.Set(p, agenttest.Start(t, "sleep", "1000"))
+		list = append(list, Container{Service: "web", Pod: p, PodUID: p, Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{}})
+	}
+	root := t.TempDir()
+	roots["all"] = root
+	b.m.SetContainers("web", list)
+	for i := range 20 {
+		g := b.next()
+		f := b.write("x", fmt.Sprint("content ", i), 0o644)
+		b.m.SetDesired("web", g, map[string]engine.File{root + "/x": f}, nil)
+		b.synced(g)
+		want(t, root+"/x", fmt.Sprint("content ", i), 0o644)
+	}
+	st := b.m.Status()
+	if len(st) != 3 || st[0].Generation != 20 || !st[0].Connected || st[2].Pod != "c" {
+		t.Errorf("status %+v", st)
+	}
+	// Scaled down: nobody waits for what is gone.
+	b.m.SetContainers("web", list[:1])
+	g := b.next()
+	f := b.write("x", "last", 0o644)
+	b.m.Update("web", g, map[string]*engine.File{root + "/x": &f}, nil)
+	b.synced(g)
+}
+
+func TestChangedByHand(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/x": b.write("x", "one", 0o644)}, nil)
+	b.containers("a")
+	b.synced(g)
+	if err := os.WriteFile(root+"/x", []byte("by hand"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g = b.next()
+	f := b.write("x", "two", 0o644)
+	b.m.Update("web", g, map[string]*engine.File{root + "/x": &f}, nil)
+	b.synced(g)
+	want(t, root+"/x", "two", 0o644)
+	// And it is deleted although it was changed, since kdev put it there.
+	if err := os.WriteFile(root+"/x", []byte("by hand"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/x": nil}, nil)
+	b.synced(g)
+	if got := holds(t, root); len(got) != 0 {
+		t.Errorf("holds %v", got)
+	}
+}
+
+// What cannot be written is named, once, holds up nothing else, and is tried
+// again when it changes.
+func TestRefused(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	if err := os.MkdirAll(root+"/dir/theirs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/dir": b.write("f", "1", 0o644), root + "/x": b.write("x", "1", 0o644)}, nil)
+	b.containers("a")
+	e := b.await("failed", func(e Event) bool { return e.Kind == Failed })
+	if e.Problem.Code != "sync-in-the-way" || !strings.Contains(e.Problem.Summary, root+"/dir") || e.Problem.Hint == "" {
+		t.Errorf("problem %+v", e.Problem)
+	}
+	if err := b.m.WaitSynced(b.ctx, "web", g); err == nil {
+		t.Error("it counts as synced")
+	}
+	want(t, root+"/x", "1", 0o644)
+	if err := os.RemoveAll(root + "/dir"); err != nil {
+		t.Fatal(err)
+	}
+	g = b.next()
+	f := b.write("f", "2", 0o644)
+	b.m.Update("web", g, map[string]*engine.File{root + "/dir": &f}, nil)
+	b.await("synced", func(e Event) bool { return e.Kind == Synced && e.Generation == g })
+	want(t, root+"/dir", "2", 0o644)
+}
+
+// Versions that come while a batch is under way are taken together by the next.
+func TestCoalescing(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	b.m.SetDesired("web", b.next(), nil, nil)
+	b.containers("a")
+	b.synced(1)
+	dials := b.cluster.Dials.Load()
+	var g uint64
+	for i := range 500 {
+		g = b.next()
+		f := b.write(fmt.Sprint(i%10), fmt.Sprint("version ", i), 0o644)
+		b.m.Update("web", g, map[string]*engine.File{fmt.Sprintf("%s/%d", root, i%10): &f}, nil)
+	}
+	b.synced(g)
+	for i := range 10 {
+		want(t, fmt.Sprintf("%s/%d", root, i), fmt.Sprint("version ", 490+i), 0o644)
+	}
+	st := b.m.Status()[0]
+	if st.Batches > 501 || b.cluster.Dials.Load() != dials {
+		t.Errorf("%d batches and %d new connections for 500 saves", st.Batches, b.cluster.Dials.Load()-dials)
+	}
+}
+
+func TestHooks(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sh", "-c", `trap 'echo reloaded' HUP; echo "started"; while :; do sleep 0.01; done`)
+	b.cluster.Set("a", pod)
+	hooks := []Hook{
+		{Paths: []string{"*.py"}, Restart: true},
+		{Paths: []string{"deps.txt"}, Run: []string{"sh", "-c", "echo installing $(cat " + root + "/deps.txt)"}, Restart: true},
+		{Match: func(container, local string) bool { return local == "conf.ini" }, Signal: "SIGHUP"},
+		{Paths: []string{"bad.txt"}, Run: []string{"sh", "-c", "echo bad; exit 5"}, Restart: true},
+	}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/x.txt": b.write("x.txt", "1", 0o644)}, hooks)
+	b.containers("a")
+	b.synced(g)
+	if err := pod.Output.Await(b.ctx, "started", 1); err != nil {
+		t.Fatal(err)
+	}
+	save := func(name, content string) {
+		t.Helper()
+		g = b.next()
+		f := b.write(name, content, 0o644)
+		b.m.Update("web", g, map[string]*engine.File{root + "/" + name: &f}, hooks)
+		b.synced(g)
+	}
+	save("x.txt", "2") // for hot reloaders: nothing
+	save("conf.ini", "1")
+	if err := pod.Output.Await(b.ctx, "reloaded", 1); err != nil {
+		t.Fatal(err)
+	}
+	save("deps.txt", "flask")
+	if err := pod.Output.Await(b.ctx, "installing flask\nstarted", 1); err != nil {
+		t.Fatal(err)
+	}
+	save("a.py", "1")
+	if err := pod.Output.Await(b.ctx, "started", 3); err != nil {
+		t.Fatal(err)
+	}
+	b.forget()
+	save("bad.txt", "1")
+	e := b.await("hooked", func(e Event) bool { return e.Kind == Hooked })
+	if e.Problem == nil || e.Problem.Code != "sync-command" || !strings.Contains(e.Problem.Summary, "exit code 5") {
+		t.Errorf("problem %+v", e.Problem)
+	}
+	save("x.txt", "3") // the next change, whatever it is, tries again
+	if err := pod.Output.Await(b.ctx, "bad", 2); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(pod.Output.String(), "started"); n != 3 {
+		t.Errorf("started %d times, want 3: %s", n, pod.Output)
+	}
+}
+
+func TestHeldContainer(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sh", "-c", `echo started; [ ! -e "$0/broken" ] || exit 4; exec sleep 1000`, root)
+	b.cluster.Set("a", pod)
+	hooks := []Hook{{Restart: true}}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/x": b.write("x", "1", 0o644)}, hooks)
+	b.containers("a")
+	b.synced(g)
+	if err := pod.Output.Await(b.ctx, "started", 1); err != nil {
+		t.Fatal(err)
+	}
+	g = b.next()
+	f := b.write("broken", "", 0o644)
+	b.m.Update("web", g, map[string]*engine.File{root + "/broken": &f}, hooks)
+	e := b.await("held", func(e Event) bool { return e.Kind == Held })
+	if e.Problem == nil || e.Problem.Code != "sync-held" || e.Generation != g {
+		t.Errorf("event %+v", e)
+	}
+	if st := b.m.Status()[0]; st.Phase != "held" {
+		t.Errorf("phase %q", st.Phase)
+	}
+	b.forget()
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/broken": nil}, hooks)
+	b.await("started", func(e Event) bool { return e.Kind == Started })
+	b.synced(g)
+}
+
+// A file that changes between its hash and its sending is not sent as what it
+// is not; the watcher's next word puts it right.
+func TestFileChangesWhileItIsRead(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	b.m.SetDesired("web", b.next(), nil, nil)
+	b.containers("a")
+	b.synced(1)
+	for name, size := range map[string]int{"small": 100, "big": 300000} {
+		stale := b.write(name, strings.Repeat("a", size), 0o644)
+		fresh := b.write(name, strings.Repeat("b", size), 0o644)
+		b.m.Update("web", b.next(), map[string]*engine.File{root + "/" + name: &stale}, nil)
+		g := b.next()
+		b.m.Update("web", g, map[string]*engine.File{root + "/" + name: &fresh}, nil)
+		b.synced(g)
+		want(t, root+"/"+name, strings.Repeat("b", size), 0o644)
+	}
+}
+
+func TestDirectoryThatVanishes(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	dir := engine.File{Mode: fs.ModeDir | 0o755, Local: "d"}
+	empty := engine.File{Mode: fs.ModeDir | 0o755, Local: "d/empty"}
+	link := engine.File{Mode: fs.ModeSymlink | 0o777, Link: "x", Local: "d/link"}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{
+		root + "/d": dir, root + "/d/empty": empty, root + "/d/link": link, root + "/d/x": b.write("d/x", "1", 0o644), root + "/d/other": b.write("elsewhere/other", "2", 0o644),
+	}, nil)
+	b.containers("a")
+	b.synced(g)
+	if got := holds(t, root); got["d/link"] != "-> x" || got["d/empty"] != "/" {
+		t.Fatalf("holds %v", got)
+	}
+	// The watcher says that d is gone and need not name what was in it; what came
+	// from another directory stays.
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/d": nil}, nil)
+	b.synced(g)
+	if got := holds(t, root); !maps.Equal(got, map[string]string{"d": "/", "d/other": "2"}) {
+		t.Errorf("holds %v", got)
+	}
+}
+
+func TestNoAgent(t *testing.T) {
+	b := newBench(t)
+	b.m.SetDesired("web", b.next(), nil, nil)
+	b.m.SetContainers("web", []Container{{Service: "web", Pod: "p", Name: "c", ID: "1"}})
+	e := b.await("failed", func(e Event) bool { return e.Kind == Failed })
+	if e.Problem.Code != "sync-no-agent" || e.Problem.Where != "p/c" || e.Problem.Hint == "" {
+		t.Errorf("problem %+v", e.Problem)
 	}
 }
 

@@ -237,6 +237,7 @@ func (w *worker) itIsTime() {
 // settle reports the end of a batch: all of the generation is there, or a path
 // is not and Failed says which.
 func (w *worker) settle(p plan, files int, bytes int64, took time.Duration, ack *protocol.Ack) {
+	clear(w.tries)
 	if len(w.refused) > 0 {
 		w.fail(p.generation, w.firstRefusal())
 		return
