@@ -33,7 +33,9 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 	if err != nil {
 		return err
 	}
+	c.unacked = c.out.Sent() - before
 	ack, err := c.acknowledged(ctx, p.generation, beat)
+	c.unacked = 0
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,12 @@ import (
 )
 
 // Times of a connection. The heartbeat is well below the 30 s after which load
-// balancers begin to drop what is idle.
+// balancers begin to drop what is idle, and short enough that a dead connection is
+// found while the network is still away: what follows is a dial every second.
 const (
-	pingEvery   = 5 * time.Second
-	silentFor   = 10 * time.Second // without a sign of life the connection is given up
+	heartbeat   = 3 * time.Second
+	answerLimit = 10 * time.Second // for the first answers, which may have to hash a lot
+	bigBatch    = 5 << 20          // bytes that earn an agent another second to answer
 	retryFull   = time.Second      // a full disk, or another failure that may pass
 	retryLocal  = 100 * time.Millisecond
 	maxMismatch = 5
@@ -38,6 +40,7 @@ type conversation struct {
 	pings   uint64
 	sign    time.Time // the last sign of life
 	waiting bool      // for something from the agent
+	unacked int64     // bytes of the batch that is under way
 
 	retry *time.Timer // runs while something waits to be tried again
 }
@@ -47,7 +50,7 @@ func (w *worker) converse(ctx context.Context, conn io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := &conversation{w: w, in: make(chan protocol.Message, 16)}
-	c.conn = &guarded{ReadWriteCloser: conn}
+	c.conn = &guarded{conn, w.patience()}
 	c.out = protocol.NewWriter(c.conn)
 	var readers sync.WaitGroup
 	readers.Go(func() {
@@ -243,7 +246,7 @@ func (c *conversation) mountOf(p string) *protocol.Mount {
 
 // serve sends batches until the connection ends.
 func (c *conversation) serve(ctx context.Context) error {
-	beat := time.NewTicker(pingEvery)
+	beat := time.NewTicker(c.w.m.opts.Heartbeat)
 	defer beat.Stop()
 	c.retry = time.NewTimer(time.Hour)
 	c.retry.Stop()
@@ -285,7 +288,7 @@ func (c *conversation) idle(ctx context.Context, beat <-chan time.Time) error {
 
 // beat asks for a sign of life, or ends a connection that gave none.
 func (c *conversation) beat() error {
-	if c.waiting && time.Since(c.sign) > silentFor {
+	if c.waiting && time.Since(c.sign) > c.w.patience()+time.Duration(c.unacked/bigBatch)*time.Second {
 		return errors.New("the agent does not answer")
 	}
 	if !c.waiting {
@@ -315,7 +318,7 @@ func (c *conversation) other(m protocol.Message, ok bool) error {
 
 // receive waits for an answer.
 func (c *conversation) receive(ctx context.Context) (protocol.Message, error) {
-	timer := time.NewTimer(silentFor)
+	timer := time.NewTimer(answerLimit)
 	defer timer.Stop()
 	for {
 		select {
@@ -346,11 +349,17 @@ func (c *conversation) send(m protocol.Message) error {
 	return c.out.Flush()
 }
 
-// guarded ends a connection whose peer takes nothing for silentFor.
-type guarded struct{ io.ReadWriteCloser }
+// patience is how long a connection may give no sign of life after it was asked.
+func (w *worker) patience() time.Duration { return w.m.opts.Heartbeat * 5 / 3 }
+
+// guarded ends a connection whose peer takes nothing for a while.
+type guarded struct {
+	io.ReadWriteCloser
+	limit time.Duration
+}
 
 func (g *guarded) Write(b []byte) (int, error) {
-	timer := time.AfterFunc(silentFor, func() { g.Close() })
+	timer := time.AfterFunc(g.limit, func() { g.Close() })
 	defer timer.Stop()
 	return g.ReadWriteCloser.Write(b)
 }

@@ -77,6 +77,8 @@ type Options struct {
 	Open   func(local string) (*os.File, error)
 	Events func(Event) // one call at a time; may block the containers, never the caller of a method
 	Now    func() time.Time
+
+	Heartbeat time.Duration // between signs of life of an idle connection; default 3 s
 }
 
 // A Mirror keeps containers equal to desired trees. Its methods may be called at
@@ -112,6 +114,9 @@ type key struct{ uid, name string }
 func New(opts Options) *Mirror {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Heartbeat == 0 {
+		opts.Heartbeat = heartbeat
 	}
 	if opts.Events == nil {
 		opts.Events = func(Event) {}

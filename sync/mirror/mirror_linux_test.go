@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -580,4 +582,84 @@ func BenchmarkSave(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A swamp is a network that swallows what is sent, for as long as it is down.
+type swamp struct {
+	*agenttest.Cluster
+	mu   sync.Mutex
+	up   chan struct{} // closed while the network is up
+	hung atomic.Int64  // dials that hang
+}
+
+func (s *swamp) wait(ctx context.Context) error {
+	s.mu.Lock()
+	up := s.up
+	s.mu.Unlock()
+	select {
+	case <-up:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *swamp) Dial(ctx context.Context, ns, pod, container string) (io.ReadWriteCloser, error) {
+	s.hung.Add(1)
+	err := s.wait(ctx)
+	s.hung.Add(-1)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.Cluster.Dial(ctx, ns, pod, container)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &sinking{conn, s, ctx, cancel}, nil
+}
+
+type sinking struct {
+	io.ReadWriteCloser
+	s      *swamp
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (c *sinking) Write(b []byte) (int, error) {
+	if err := c.s.wait(c.ctx); err != nil {
+		return 0, err
+	}
+	return c.ReadWriteCloser.Write(b)
+}
+
+func (c *sinking) Close() error {
+	c.cancel()
+	return c.ReadWriteCloser.Close()
+}
+
+func TestNetworkThatSwallows(t *testing.T) {
+	b := newBench(t)
+	up := make(chan struct{})
+	close(up)
+	s := &swamp{Cluster: b.cluster, up: up}
+	b.m.opts.Dial, b.m.opts.Heartbeat = s, 10*time.Millisecond
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/x": b.write("x", "1", 0o644)}, nil)
+	b.containers("a")
+	b.synced(g)
+
+	down := make(chan struct{})
+	s.mu.Lock()
+	s.up = down
+	s.mu.Unlock()
+	b.await("the heartbeat to notice", func(e Event) bool { return e.Kind == Lost })
+	g = b.next()
+	f := b.write("x", "2", 0o644)
+	b.m.Update("web", g, map[string]*engine.File{root + "/x": &f}, nil)
+	close(down)
+	b.synced(g)
+	want(t, root+"/x", "2", 0o644)
 }

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -86,7 +87,7 @@ func (w *worker) run(ctx context.Context) {
 			<-ctx.Done() // nothing will help but another container
 			return
 		}
-		conn, err := w.m.opts.Dial.Dial(ctx, c.Namespace, c.Pod, c.Name)
+		conn, err := w.dial(ctx, c)
 		if err == nil {
 			retry = firstRetry
 			err = w.converse(ctx, conn)
@@ -106,6 +107,52 @@ func (w *worker) run(ctx context.Context) {
 		timer.Stop()
 		if w.describe().ID == "" {
 			retry = firstRetry // it is about to start: be there
+		}
+	}
+}
+
+// dial opens a stream. An attempt that a broken network has swallowed may hang for
+// many seconds after the network is back, so another one is made every second
+// while the former are out.
+func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, error) {
+	const most = 5
+	type result struct {
+		conn io.ReadWriteCloser
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	results := make(chan result)
+	out := 0
+	attempt := func() {
+		out++
+		w.m.work.Go(func() {
+			conn, err := w.m.opts.Dial.Dial(ctx, c.Namespace, c.Pod, c.Name)
+			results <- result{conn, err}
+		})
+	}
+	// Whoever comes in after the first has nobody waiting for it.
+	defer func() {
+		cancel()
+		for ; out > 0; out-- {
+			if r := <-results; r.conn != nil {
+				r.conn.Close()
+			}
+		}
+	}()
+	attempt()
+	again := time.NewTicker(lastRetry)
+	defer again.Stop()
+	for {
+		select {
+		case r := <-results:
+			out--
+			if r.err == nil || out == 0 {
+				return r.conn, r.err
+			}
+		case <-again.C:
+			if out < most {
+				attempt()
+			}
 		}
 	}
 }
