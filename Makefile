@@ -12,7 +12,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 STATICCHECK := go tool -modfile=hack/tools/go.mod staticcheck
-GO_FILES = $(shell git ls-files --cached --others --exclude-standard -- '*.go')
+GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard -- '*.go'))
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 

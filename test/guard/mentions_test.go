@@ -30,6 +30,9 @@ func TestNoFileMentionsThisMachine(t *testing.T) {
 		if err != nil {
 			continue // deleted, or a link to nowhere
 		}
+		if bytes.IndexByte(b[:min(len(b), 8000)], 0) >= 0 {
+			continue // a compiled program, as git tells text from the rest
+		}
 		if m := home.Find(b); m != nil {
 			t.Errorf("%s mentions %s", name, m)
 		}
