@@ -103,7 +103,7 @@ func (w *Watcher) settle(p string, m mark) (here []found, removed []string) {
 		switch {
 		case !d.Now.IsDir():
 			removed = w.removedBelow(d.Was, p)
-		case d.Was.Inode != d.Now.Inode:
+		case d.Was.Inode != d.Now.Inode, d.Seen: // another one, or somebody saw it gone in between
 			m |= moved
 			fallthrough
 		case m&moved != 0:
@@ -163,7 +163,7 @@ func (w *Watcher) tops(dirty map[string]mark) []string {
 	for p, m := range dirty {
 		for i := 0; i < len(p); i++ {
 			if p[i] == '/' && !w.index.Settled(p[:i]) {
-				dirty[p[:i]] |= look | m&written
+				dirty[p[:i]] |= look | moved | m&written
 				p = p[:i]
 				break
 			}

@@ -106,16 +106,16 @@ func (s *scan) visit(dir tree.Entry) []tree.Entry {
 	}
 	fresh := map[string]bool{}
 	for _, d := range listing.Changed {
+		if d.Now.IsDir() && (!d.Existed || !d.Was.IsDir() || d.Was.Inode != d.Now.Inode || d.Seen) {
+			fresh[d.Path] = true
+			if d.Existed && d.Was.IsDir() {
+				w.release(d.Path)
+			}
+		}
 		if d.Same {
 			continue
 		}
 		w.oddity(d)
-		if d.Now.IsDir() && (!d.Existed || !d.Was.IsDir() || d.Was.Inode != d.Now.Inode) {
-			fresh[d.Path] = true
-		}
-		if d.Existed && d.Was.IsDir() && d.Was.Inode != d.Now.Inode && d.Now.IsDir() {
-			w.release(d.Path)
-		}
 		if s.mode&asBaseline == 0 && holdsRules(d.Path) {
 			w.intake.mark(d.Path, written) // the rules were read before it was there
 		}

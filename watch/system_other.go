@@ -1,14 +1,7 @@
-//go:build !linux
+//go:build !linux && !darwin && !windows
 
 package watch
 
-import "fmt"
+func openSource(root string, s sink) (source, error) { return openNotify(root, s) }
 
-func limitText(used int) string {
-	return fmt.Sprintf("the system allows no more open files: kdev watches %d directories; the others are looked at every %d ms. "+
-		"Raise the limit with: ulimit -n 10240", used, pollEvery.Milliseconds())
-}
-
-func instancesText() string {
-	return fmt.Sprintf("the system allows no more event queues; the whole tree is looked at every %d ms", pollEvery.Milliseconds())
-}
+func deliversEvents(string) (kind string, ok bool) { return "", true }

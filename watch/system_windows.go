@@ -1,5 +1,19 @@
 package watch
 
-func openSource(root string, s sink) (source, error) { return openNotify(root, s) }
+import (
+	"path/filepath"
 
-func deliversEvents(string) (kind string, ok bool) { return "", true }
+	"golang.org/x/sys/windows"
+)
+
+// A share reports through SMB what its server knows of, which is not all.
+func deliversEvents(abs string) (kind string, ok bool) {
+	root, err := windows.UTF16PtrFromString(filepath.VolumeName(abs) + `\`)
+	if err != nil {
+		return "", true
+	}
+	if windows.GetDriveType(root) == windows.DRIVE_REMOTE {
+		return "a network drive", false
+	}
+	return "", true
+}

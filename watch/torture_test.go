@@ -280,3 +280,27 @@ func isolateGit(t *testing.T) {
 		os.Unsetenv(v)
 	}
 }
+
+// A consumer that looks at a directory while it is away makes the index forget
+// all below it. When it is back, its new files must not be lost.
+func TestSomebodyLooksWhileADirectoryIsAway(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "b/sub/f", "1")
+	stall := &stall{}
+	s := watch(t, Options{Root: root}, stall.put)
+	func() {
+		stall.gate.Lock()
+		defer stall.gate.Unlock()
+		s.do(os.Rename(s.abs("b"), s.abs("c")))
+		if _, there, err := s.x.Stat("b"); there || err != nil {
+			t.Fatal(there, err)
+		}
+		s.do(os.Rename(s.abs("c"), s.abs("b")))
+		s.write("b/new", "2")
+		s.write("b/sub/new", "2")
+	}()
+	s.equal("back again")
+	s.write("b/sub/new", "3")
+	s.write("b/sub/newer", "3")
+	s.equal("still watched")
+}
