@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,7 +41,8 @@ const (
 type Options struct {
 	Project   string
 	Namespace string
-	Root      string // absolute; recorded, so that a second checkout is noticed
+	Root      string           // absolute; recorded, so that a second checkout is noticed
+	Now       func() time.Time // nil is time.Now
 }
 
 // A Deployer applies, prunes and removes the objects of one project in one
@@ -51,11 +53,15 @@ type Deployer struct {
 	id      string
 	applied appliedSet
 	jobs    ledger
+	tails   tails
 }
 
 // New makes a Deployer; nothing is sent before Apply or Down.
 func New(client *kube.Client, options Options) *Deployer {
 	d := &Deployer{client: client, options: options}
+	d.tails.fetch = func(pod *corev1.Pod, container string, previous bool) []string {
+		return fetchTail(client, pod, container, previous)
+	}
 	d.id = applySetID(d.parentName(), options.Namespace)
 	return d
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
 	"github.com/kdev-io/kdev/internal/kube"
 )
@@ -27,10 +28,13 @@ const patience = 3 * time.Minute
 var (
 	client *kube.Client
 	spy    = &requests{}
+
+	testCluster *cluster.Cluster
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(clustertest.Run(m, func(c *kube.Client) {
+	os.Exit(clustertest.Run(m, func(c *kube.Client, on *cluster.Cluster) {
+		testCluster = on
 		config := rest.CopyConfig(c.Config)
 		config.Wrap(spy.wrap)
 		var err error

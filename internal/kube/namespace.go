@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
@@ -40,6 +41,9 @@ type Namespace struct {
 	denied map[string]error // kinds that RBAC keeps from us, by plural
 	failed map[string]error // last watch error of a kind that has not synced yet
 	wake   chan struct{}    // a kind was denied or failed: look again
+
+	alarm   *time.Timer
+	alarmAt time.Time // zero when it is not set
 }
 
 // Watch starts the informers of a namespace ("" for all) and returns when each
@@ -89,6 +93,11 @@ func Watch(ctx context.Context, c *Client, namespace string) (*Namespace, error)
 	go func() {
 		defer cancel()
 		<-ctx.Done()
+		n.mu.Lock()
+		if n.alarm != nil {
+			n.alarm.Stop()
+		}
+		n.mu.Unlock()
 		factory.Shutdown()
 		close(n.done)
 	}()
@@ -118,6 +127,30 @@ func (n *Namespace) Subscribe() (<-chan struct{}, func()) {
 		defer n.mu.Unlock()
 		delete(n.subs, id)
 	}
+}
+
+// Poke sends a change signal for something that is no object of the namespace but
+// changes what is to be said about it.
+func (n *Namespace) Poke() { n.signal() }
+
+// PokeAt sends a change signal at a time, for rules that have patience. Only the
+// earliest time that is asked for is kept: whoever then looks asks again.
+func (n *Namespace) PokeAt(at time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.alarm != nil && !n.alarmAt.IsZero() && !at.Before(n.alarmAt) {
+		return
+	}
+	if n.alarm != nil {
+		n.alarm.Stop()
+	}
+	n.alarmAt = at
+	n.alarm = time.AfterFunc(time.Until(at), func() {
+		n.mu.Lock()
+		n.alarmAt = time.Time{}
+		n.mu.Unlock()
+		n.signal()
+	})
 }
 
 // Wait returns when ctx of [Watch] is done and every goroutine has ended.

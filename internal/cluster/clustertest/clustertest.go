@@ -21,7 +21,7 @@ const Name = "kdev-e2e-packages"
 
 // Run makes the cluster, or uses the one that is there, hands a client of it to
 // use and runs the tests. It returns the exit code of TestMain.
-func Run(m *testing.M, use func(*kube.Client)) int {
+func Run(m *testing.M, use func(*kube.Client, *cluster.Cluster)) int {
 	keep := os.Getenv("KDEV_E2E_KEEP") != ""
 	options := cluster.Options{
 		Name:       Name,
@@ -49,7 +49,7 @@ func Run(m *testing.M, use func(*kube.Client)) int {
 		return failed(err)
 	}
 	defer client.Close()
-	use(client)
+	use(client, c)
 	return m.Run()
 }
 

@@ -1,0 +1,330 @@
+package deploy
+
+import (
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// A look fills in the status of one workload.
+type look struct {
+	d     *Deployer
+	live  *kube.Namespace
+	s     *WorkloadStatus
+	now   time.Time
+	again time.Time // when a rule's patience is over
+}
+
+func (l *look) deployment(o *appsv1.Deployment, seen bool) {
+	s := l.s
+	s.Desired, s.Updated, s.ReadyReplicas = replicas(o.Spec.Replicas), int(o.Status.UpdatedReplicas), int(o.Status.ReadyReplicas)
+	s.Ready = seen && s.Updated >= s.Desired && int(o.Status.Replicas) <= s.Desired && int(o.Status.AvailableReplicas) >= s.Desired
+	if !seen {
+		s.Waiting = "the deployment controller"
+		return
+	}
+	hash, rs := newestTemplate(l.live, o)
+	s.Template = hash
+	if s.Updated >= s.Desired && int(o.Status.AvailableReplicas) >= s.Desired {
+		s.Waiting = "old pods to go"
+	}
+	l.pods(o, func(p *corev1.Pod) bool {
+		return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash
+	})
+	if s.Ready {
+		return
+	}
+	if o.Spec.Paused {
+		s.Problem = &problem.Problem{Class: problem.Rollout, Code: "paused", Where: s.Ref.String(), Summary: "its rollout is paused",
+			Hint: "take `paused: true` out of the manifest, or kubectl rollout resume deployment/" + s.Name}
+		return
+	}
+	var overdue bool
+	for _, c := range o.Status.Conditions {
+		switch {
+		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+			l.creation(c.Message, c.LastTransitionTime.Time)
+		case c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded":
+			overdue = true
+		}
+	}
+	if rs != nil {
+		l.failedCreate(rs)
+	}
+	if overdue {
+		l.overdue(time.Duration(int32Or(o.Spec.ProgressDeadlineSeconds, 600)) * time.Second)
+	}
+}
+
+func (l *look) statefulSet(o *appsv1.StatefulSet, seen bool) {
+	s := l.s
+	s.Desired, s.Updated, s.ReadyReplicas = replicas(o.Spec.Replicas), int(o.Status.UpdatedReplicas), int(o.Status.ReadyReplicas)
+	current := o.Status.UpdateRevision == "" || o.Status.CurrentRevision == o.Status.UpdateRevision
+	if o.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType || partition(o) > 0 {
+		current = true // by wish: pods change when they are deleted, or up to the partition
+	}
+	s.Ready = seen && current && s.ReadyReplicas >= s.Desired
+	if !seen {
+		s.Waiting = "the statefulset controller"
+		return
+	}
+	s.Template = o.Status.UpdateRevision
+	l.pods(o, func(p *corev1.Pod) bool {
+		return s.Template == "" || p.Labels[appsv1.ControllerRevisionHashLabelKey] == s.Template
+	})
+	l.failedCreate(o)
+	l.stalled(o)
+	l.deadline()
+}
+
+func partition(o *appsv1.StatefulSet) int32 {
+	if r := o.Spec.UpdateStrategy.RollingUpdate; r != nil {
+		return int32Or(r.Partition, 0)
+	}
+	return 0
+}
+
+// stalled explains an old pod that is broken and keeps an ordered StatefulSet from
+// going on to the newest template: the controller waits for it for ever
+// (kubernetes#67250).
+func (l *look) stalled(o *appsv1.StatefulSet) {
+	if l.s.Ready || l.s.Problem != nil || o.Spec.PodManagementPolicy == appsv1.ParallelPodManagement || l.s.Updated > 0 {
+		return
+	}
+	for _, p := range l.s.Pods {
+		if podReady(p) || p.DeletionTimestamp != nil || p.Labels[appsv1.ControllerRevisionHashLabelKey] == o.Status.UpdateRevision {
+			continue
+		}
+		e := l.evidence(p)
+		if f := e.explain(); f != nil {
+			l.s.Problem = e.problem(f)
+			l.s.Problem.Summary = "an old pod of it is broken and keeps the new template from rolling out: " + l.s.Problem.Summary
+			l.s.Problem.Hint = "kubectl delete pod " + p.Name + " -n " + p.Namespace + ": the controller then makes it from the new template"
+			return
+		}
+	}
+}
+
+func (l *look) daemonSet(o *appsv1.DaemonSet, seen bool) {
+	s := l.s
+	s.Desired, s.Updated, s.ReadyReplicas = int(o.Status.DesiredNumberScheduled), int(o.Status.UpdatedNumberScheduled), int(o.Status.NumberReady)
+	s.Ready = seen && s.Updated >= s.Desired && int(o.Status.NumberAvailable) >= s.Desired
+	if !seen {
+		s.Waiting = "the daemonset controller"
+		return
+	}
+	l.pods(o, nil)
+	l.failedCreate(o)
+	l.deadline()
+}
+
+func (l *look) job(o *batchv1.Job) {
+	s := l.s
+	s.Desired, s.Updated = 1, 1
+	l.pods(o, nil)
+	s.Waiting = "the job to complete"
+	if o.Spec.Suspend != nil && *o.Spec.Suspend {
+		s.Ready = true // by wish
+		return
+	}
+	for _, c := range o.Status.Conditions {
+		if c.Status != corev1.ConditionTrue {
+			continue
+		}
+		switch c.Type {
+		case batchv1.JobComplete:
+			s.Ready, s.ReadyReplicas = true, 1
+		case batchv1.JobFailed, batchv1.JobFailureTarget:
+			s.Problem = l.jobFailed(o, c)
+		}
+	}
+	l.failedCreate(o)
+}
+
+// jobFailed says why a Job gave up, by the last of its pods.
+func (l *look) jobFailed(o *batchv1.Job, c batchv1.JobCondition) *problem.Problem {
+	p := &problem.Problem{Class: problem.Rollout, Code: "job-failed", Where: l.s.Ref.String(), Summary: "the job failed: " + oneLine(c.Message, 160),
+		Hint: "`kdev logs " + o.Name + "` shows what its pods printed; a changed manifest runs it again"}
+	switch c.Reason {
+	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonFailedIndexes:
+		p.Summary = fmt.Sprintf("the job failed and is not tried again (backoffLimit: %d)", int32Or(o.Spec.BackoffLimit, 6))
+	case batchv1.JobReasonDeadlineExceeded:
+		p.Code, p.Summary = "job-deadline", "the job ran longer than activeDeadlineSeconds allows"
+	}
+	for i := len(l.s.Pods) - 1; i >= 0; i-- {
+		e := l.evidence(l.s.Pods[i])
+		for _, r := range runs(e.pod) {
+			t := r.ended()
+			if t == nil || t.ExitCode == 0 {
+				continue
+			}
+			f := exitFinding(r, t)
+			f.chain = []string{fmt.Sprintf("its %s ended with exit code %d%s", r.word(), t.ExitCode, meaning(t))}
+			f.lines = e.printed(r.Name, r.State.Terminated == nil)
+			if len(f.lines) == 0 && t.Message != "" {
+				f.lines = tailOf(t.Message, tailLines)
+			}
+			p.Output = e.problem(f).Output
+			return p
+		}
+	}
+	return p
+}
+
+// pods finds the workload's pods and what is wrong with those that current
+// says are of the newest template (nil: all).
+func (l *look) pods(o metav1.Object, current func(*corev1.Pod) bool) {
+	s := l.s
+	s.Pods = l.live.PodsOf(o.GetUID())
+	var newest []*corev1.Pod
+	for _, p := range s.Pods {
+		if current != nil && !current(p) {
+			if p.DeletionTimestamp == nil {
+				s.Old++
+			}
+			continue
+		}
+		if s.Since.IsZero() || p.CreationTimestamp.Time.Before(s.Since) {
+			s.Since = p.CreationTimestamp.Time
+		}
+		if p.DeletionTimestamp == nil {
+			newest = append(newest, p)
+		}
+	}
+	if s.Ready {
+		return
+	}
+	l.explain(newest)
+	if s.Problem != nil {
+		return
+	}
+	for _, p := range s.Pods { // an old pod that does not go holds the rollout up too
+		if p.DeletionTimestamp != nil {
+			l.take(l.evidence(p))
+		}
+	}
+}
+
+// explain takes the first cause that a pod shows, else in words what the first
+// that is not ready waits for.
+func (l *look) explain(pods []*corev1.Pod) {
+	for _, p := range pods {
+		if podReady(p) {
+			continue
+		}
+		e := l.evidence(p)
+		if l.take(e) {
+			return
+		}
+		if text := e.unready(); text != "" && l.s.Waiting == "" {
+			l.s.Waiting = text
+		}
+	}
+}
+
+// take makes what the evidence shows the workload's problem.
+func (l *look) take(e *evidence) bool {
+	f := e.explain()
+	if !e.again.IsZero() && (l.again.IsZero() || e.again.Before(l.again)) {
+		l.again = e.again
+	}
+	if f == nil || l.s.Problem != nil {
+		return false
+	}
+	l.s.Problem = e.problem(f)
+	return true
+}
+
+func (l *look) evidence(p *corev1.Pod) *evidence {
+	e := &evidence{workload: l.s.Ref, pod: p, events: l.live.Events(p.UID), now: l.now,
+		tail: func(pod *corev1.Pod, container string, previous bool) []string {
+			return l.d.tails.of(l.live, pod, container, previous)
+		}}
+	if p.Spec.NodeName == "" {
+		e.claims = map[string][]*corev1.Event{}
+		for _, v := range p.Spec.Volumes {
+			if v.PersistentVolumeClaim == nil {
+				continue
+			}
+			if c, ok := l.live.Get("PersistentVolumeClaim", p.Namespace+"/"+v.PersistentVolumeClaim.ClaimName); ok {
+				claim := c.(*corev1.PersistentVolumeClaim)
+				e.claims[claim.Name] = l.live.Events(claim.UID)
+			}
+		}
+	}
+	return e
+}
+
+// creation explains why the workload's controller cannot create pods.
+func (l *look) creation(message string, since time.Time) {
+	e := &evidence{workload: l.s.Ref, pod: &corev1.Pod{}, now: l.now}
+	f := e.creation(message, since)
+	if !e.again.IsZero() && (l.again.IsZero() || e.again.Before(l.again)) {
+		l.again = e.again
+	}
+	if f == nil || l.s.Problem != nil {
+		return
+	}
+	p := &problem.Problem{Class: problem.Rollout, Code: f.code, Where: l.s.Ref.String(), Summary: f.summary, Hint: f.hint}
+	if len(f.chain) > 0 {
+		p.Output = mask(f.chain[0])
+	}
+	l.s.Problem = p
+}
+
+// failedCreate looks for the same in the events of a controller that has no
+// condition for it.
+func (l *look) failedCreate(o metav1.Object) {
+	if l.s.Ready || l.s.Problem != nil {
+		return
+	}
+	if message, at := failedCreate(l.live.Events(o.GetUID())); message != "" {
+		l.creation(message, at)
+	}
+}
+
+// deadline bounds the rollout of kinds that have no deadline of their own by the
+// default of a Deployment's.
+func (l *look) deadline() {
+	const limit = 600 * time.Second
+	if l.s.Ready || l.s.Problem != nil || l.s.Since.IsZero() {
+		return
+	}
+	if at := l.s.Since.Add(limit); l.now.Before(at) {
+		if l.again.IsZero() || at.Before(l.again) {
+			l.again = at
+		}
+		return
+	}
+	l.overdue(limit)
+}
+
+// overdue is the problem of a rollout that used up its time and shows no cause.
+func (l *look) overdue(limit time.Duration) {
+	if l.s.Problem != nil {
+		return
+	}
+	for _, p := range l.s.Pods {
+		e := l.evidence(p)
+		if f := e.neverReady(); f != nil && !podReady(p) && p.DeletionTimestamp == nil {
+			l.s.Problem = e.problem(f)
+			return
+		}
+	}
+	l.s.Problem = &problem.Problem{Class: problem.Rollout, Code: "rollout-deadline", Where: l.s.Ref.String(),
+		Summary: "it did not become ready within " + age(limit), Output: l.s.Waiting, Hint: "`kubectl describe` of its pods may say more"}
+}
+
+func int32Or(n *int32, otherwise int32) int32 {
+	if n == nil {
+		return otherwise
+	}
+	return *n
+}
