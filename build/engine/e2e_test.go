@@ -29,7 +29,7 @@ func setup(t *testing.T, dockerfile string) (*Builder, Request) {
 		}
 	}
 	b := New(docker)
-	req := Request{Root: root, Context: root, Dockerfile: filepath.Join(root, "Dockerfile"), Platform: "linux/amd64", Tag: "kdev.test/" + strings.ToLower(t.Name()[4:]) + ":x"}
+	req := Request{Root: root, Context: root, Dockerfile: filepath.Join(root, "Dockerfile"), Platform: "linux/amd64", Tag: "kdev.test/" + strings.ToLower(rand.Text()) + ":x"}
 	t.Cleanup(func() {
 		// The test's own context has ended by now.
 		if err := b.Untag(context.Background(), req.Tag); err != nil {
@@ -113,7 +113,6 @@ func TestFailures(t *testing.T) {
 			}
 			t.Run(c.name, func(t *testing.T) {
 				b, req := setup(t, c.dockerfile)
-				req.Tag = "kdev.test/failures:x"
 				var err error
 				if classic {
 					err = b.classic(t.Context(), req, nil)
