@@ -204,8 +204,14 @@ func (w *Watcher) newRules(dirty map[string]mark) (dirs []string) {
 // says that the file may have been written although stat shows no difference.
 func (w *Watcher) report(ctx context.Context, d tree.Delta, evidence bool) {
 	op, differs := w.judge(ctx, d, evidence)
-	if !differs {
+	if !differs && !d.Seen {
 		return
+	}
+	if !differs { // as it was, but who looked in between has used something else, or found nothing
+		op = Write
+		if d.Now.IsDir() {
+			op = Chmod
+		}
 	}
 	w.pending.add(d.Path, op, d.Now)
 	if !d.Now.IsDir() {
@@ -218,9 +224,6 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 	switch {
 	case !d.Existed:
 		return Create, true
-	case d.Same && d.Seen && !d.Now.IsDir():
-		// It is as it was, but who looked in between has used something else.
-		return Write, true
 	case d.Same:
 		if !d.Racy || !evidence {
 			return "", false

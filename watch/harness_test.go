@@ -120,7 +120,7 @@ func (s *subject) consult(p string) (state, bool) {
 		}
 		st, there := read(s.root, p)
 		after, _, _ := s.x.Stat(p)
-		if before.IsDir() && after.IsDir() {
+		if before.IsDir() && after.Mode == before.Mode {
 			return state{mode: before.Mode}, true
 		}
 		if there && before == after {

@@ -110,6 +110,7 @@ staging and production use, and keeps it true while you edit.`,
 		newCluster(env),
 		newRegistry(env),
 		newLogs(env),
+		newWatch(env),
 		newVersion(env),
 	)
 	return root
