@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/kdev-io/kdev/internal/problem"
 )
@@ -78,8 +79,7 @@ type target struct {
 	key      objectKey
 }
 
-// Apply writes what differs: first Namespaces and CustomResourceDefinitions,
-// then the rest, eight at a time. Every object becomes a member of the
+// Apply writes what differs, in stages, eight at a time. Every object becomes a member of the
 // project's ApplySet. Errors of several objects are joined; the others are
 // applied all the same. Problems: object-refused, object-conflict,
 // kind-unknown, rbac-denied, cluster-unreachable.
@@ -87,7 +87,7 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 	if err := d.makeNamespace(ctx, d.options.Namespace); err != nil {
 		return nil, err
 	}
-	var first, rest []*Object
+	var stages [stageCount][]*Object
 	want := members{map[schema.GroupKind]bool{}, map[string]bool{}}
 	for _, o := range objects {
 		gk := o.GroupVersionKind().GroupKind()
@@ -95,23 +95,22 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 		if ns := o.GetNamespace(); ns != "" && ns != d.options.Namespace {
 			want.namespaces[ns] = true
 		}
-		if isFoundation(gk) {
-			first = append(first, o)
-		} else {
-			rest = append(rest, o)
-		}
+		stages[stageOf(gk)] = append(stages[stageOf(gk)], o)
 	}
 	want, err := d.remember(ctx, want)
 	if err != nil {
 		return nil, err
 	}
 	result := &Applied{}
-	err = d.stage(ctx, first, result)
+	err = d.stage(ctx, stages[foundations], result)
 	if err == nil {
-		err = d.established(ctx, first)
+		err = d.established(ctx, stages[foundations])
 	}
 	if err == nil {
-		err = d.stage(ctx, rest, result)
+		// One object that is refused keeps no other back.
+		for _, s := range stages[foundations+1:] {
+			err = errors.Join(err, d.stage(ctx, s, result))
+		}
 	}
 	if d.jobs.changed() {
 		err = errors.Join(err, d.writeParent(ctx, want))
@@ -122,11 +121,31 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 	return result, err
 }
 
-// isFoundation says whether other objects of the same set may live in or be
-// instances of this kind.
-func isFoundation(gk schema.GroupKind) bool {
-	return gk == schema.GroupKind{Kind: "Namespace"} || gk == schema.GroupKind{Group: crds.Group, Kind: "CustomResourceDefinition"}
+// The stages of an apply: what others live in or are instances of; what pods read
+// and are reached by, so that none starts without; what runs pods, and instances
+// of CRDs; what would stand in the way of all these until its pods answer.
+const (
+	foundations = iota
+	surroundings
+	workloads
+	gatekeepers
+	stageCount
+)
+
+func stageOf(gk schema.GroupKind) int {
+	switch {
+	case isFoundation(gk):
+		return foundations
+	case gk.Group == "admissionregistration.k8s.io", gk.Group == "apiregistration.k8s.io":
+		return gatekeepers
+	case podSpecs[gk] != nil, !scheme.Scheme.IsGroupRegistered(gk.Group):
+		return workloads
+	}
+	return surroundings
 }
+
+// isFoundation says whether other objects may live in or be instances of this kind.
+func isFoundation(gk schema.GroupKind) bool { return gk == namespaceKind || gk == crdKind }
 
 // stage applies objects side by side.
 func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied) error {

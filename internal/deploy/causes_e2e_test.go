@@ -40,7 +40,6 @@ type cause struct {
 	spec     string // of the workload's spec besides
 	extra    string // other manifests
 	says     string // a part of the explanation
-	capture  func(s WorkloadStatus) bool
 	waitsFor string // what Waiting says, where there is no problem
 }
 

@@ -104,9 +104,9 @@ func execFormatLine(lines []string) string {
 // killedByProbe explains a run that the kubelet ended because of a probe.
 func (e *evidence) killedByProbe(r containerRun) *finding {
 	for _, p := range []struct {
-		kind  string
-		probe *corev1.Probe
-	}{{"startup", r.spec.StartupProbe}, {"liveness", r.spec.LivenessProbe}} {
+		kind, code string
+		probe      *corev1.Probe
+	}{{"startup", "startup-probe", r.spec.StartupProbe}, {"liveness", "liveness-probe", r.spec.LivenessProbe}} {
 		kind, probe := p.kind, p.probe
 		if probe == nil {
 			continue
@@ -115,7 +115,7 @@ func (e *evidence) killedByProbe(r containerRun) *finding {
 		if kill == nil {
 			continue
 		}
-		f := &finding{code: kind + "-probe", summary: "its " + kind + " probe fails, so it is killed and started again",
+		f := &finding{code: p.code, summary: "its " + kind + " probe fails, so it is killed and started again",
 			chain: []string{describeProbe(kind, probe)}, known: []string{"Unhealthy", "Killing"}, hint: "correct what answers the probe, or the probe in the manifest"}
 		if kind == "startup" {
 			f.hint = "give it more time (failureThreshold × periodSeconds), or correct what answers the probe"
