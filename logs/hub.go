@@ -28,6 +28,14 @@ type Options struct {
 	// FlushEvery is the longest time that a line waits for others to be written with;
 	// a line that comes alone is written at once. 0 is 10 ms.
 	FlushEvery time.Duration
+	// Merge puts lines in the order of their times, within a window of 250 ms.
+	Merge bool
+	// Join makes one line with newlines of the lines of a record.
+	Join bool
+	// Until ends Run behind the first line shown that it matches; see [Hub.Met].
+	Until *filter.Pattern
+	// Save gets what Out gets, without colours; nil saves nothing.
+	Save io.Writer
 	// Notice is told what happens to sources. It is called from several goroutines.
 	Notice func(Notice)
 	// Mask hides values in every line before anything else sees it; nil hides none.
@@ -62,6 +70,7 @@ type Hub struct {
 	trackers sync.WaitGroup
 	follows  bool // a selection never ends by itself
 	failed   []error
+	met      bool
 }
 
 // New makes a hub. Its errors are those of options that do not parse.
@@ -155,8 +164,13 @@ func (h *Hub) Run(ctx context.Context) error {
 		close(readersEnded)
 	})
 	var err error
+	met := false
 	if h.opts.Out != nil {
-		err = h.write(readersEnded, stop)
+		var w *writer
+		if w, err = newWriter(h); err == nil {
+			err = w.write(readersEnded, stop)
+			met = w.met
+		}
 	} else {
 		<-readersEnded
 	}
@@ -168,10 +182,21 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.met = met
+	if met {
+		return nil
+	}
 	if len(h.failed) > 0 {
 		return joinFailures(h.failed)
 	}
 	return nil
+}
+
+// Met says, after Run, that a line matched Until.
+func (h *Hub) Met() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.met
 }
 
 func (h *Hub) notice(src *store.Source, n source.Notice) {

@@ -2,9 +2,11 @@ package logs
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/logs/store"
 )
 
@@ -23,18 +25,27 @@ type Local struct {
 // Source returns the local source of that name, made at the first call: "build/webui".
 // The empty name is kdev's own text, which is shown without a prefix.
 func (h *Hub) Source(name string) *Local {
+	return h.source(store.Source{Kind: store.Local, Name: name})
+}
+
+// Events returns the source of the events about an object of the cluster.
+func (h *Hub) Events(cluster, namespace, object string) *Local {
+	return h.source(store.Source{Kind: store.Event, Cluster: cluster, Namespace: namespace, Pod: object, Container: "event"})
+}
+
+func (h *Hub) source(src store.Source) *Local {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if l := h.local[name]; l != nil {
+	key := src.Cluster + "\x00" + src.Namespace + "\x00" + src.Pod + "\x00" + src.Name
+	if l := h.local[key]; l != nil {
 		return l
 	}
-	color := 0
-	if name != "" {
-		color = h.colors.take(name, name)
+	if key != "\x00\x00\x00" {
+		src.Color = h.colors.take(key, key)
+		src.ContainerColor = src.Color
 	}
-	src := h.store.AddSource(store.Source{Kind: store.Local, Name: name, Color: color, ContainerColor: color})
-	l := &Local{hub: h, app: h.store.Appender(src)}
-	h.local[name] = l
+	l := &Local{hub: h, app: h.store.Appender(h.store.AddSource(src))}
+	h.local[key] = l
 	return l
 }
 
@@ -45,8 +56,15 @@ func (l *Local) WriteLine(line string) {
 	defer l.mu.Unlock()
 	l.flushHalf()
 	for part := range bytes.SplitSeq([]byte(line), []byte("\n")) {
-		l.add(part)
+		l.add(store.Line{Time: time.Now().UnixNano()}, part)
 	}
+}
+
+// WriteAt adds one line with a time and a level of its own.
+func (l *Local) WriteAt(at time.Time, lv level.Level, line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(store.Line{Time: at.UnixNano(), Level: uint8(lv)}, []byte(strings.ReplaceAll(line, "\n", " ")))
 }
 
 // Write adds the lines of p; it makes a Local an [io.Writer] for a command's output.
@@ -67,7 +85,7 @@ func (l *Local) Write(p []byte) (int, error) {
 			line = append(l.half, line...)
 			l.half = nil
 		}
-		l.add(bytes.TrimSuffix(line, []byte("\r")))
+		l.add(store.Line{Time: time.Now().UnixNano()}, bytes.TrimSuffix(line, []byte("\r")))
 		p = rest
 	}
 }
@@ -83,18 +101,18 @@ const maxLocalLine = 1 << 20
 
 func (l *Local) flushHalf() {
 	if len(l.half) > 0 {
-		l.add(l.half)
+		l.add(store.Line{Time: time.Now().UnixNano()}, l.half)
 		l.half = nil
 	}
 }
 
-func (l *Local) add(line []byte) {
+func (l *Local) add(line store.Line, text []byte) {
 	if l.closed {
 		return
 	}
-	n := copy(l.app.Free(len(line)+1), line)
+	n := copy(l.app.Free(len(text)+1), text)
 	l.app.Grow(n)
-	l.app.Add(store.Line{Time: time.Now().UnixNano()}, 0, n)
+	l.app.Add(line, 0, n)
 	l.app.Consume(n)
 	lines, data := l.app.Added()
 	l.hub.prepare(lines, data)

@@ -206,14 +206,12 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 	t.wait.Go(func() {
 		defer stop()
 		defer leave()
-		h.notice(src, source.Notice{Kind: source.Opened})
 		if err := reader.Run(ctx); err != nil {
 			t.mu.Lock()
 			t.errors = append(t.errors, err)
 			t.mu.Unlock()
 		}
 		h.colors.give(workload, string(pod.UID))
-		h.notice(src, source.Notice{Kind: source.Ended})
 	})
 }
 

@@ -5,19 +5,56 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/store"
 )
 
 // flushBytes is how much is written at once under load.
 const flushBytes = 64 << 10
 
-// write formats lines in the order of the store until ended is closed and nothing
-// is left. It is the only one that writes to Out. When Out fails it calls stop, so
-// that readers do not wait for it for ever.
-func (h *Hub) write(ended <-chan struct{}, stop func()) error {
-	cur := h.store.Cursor(true)
+// ErrOutput is a failure to write to Out.
+var ErrOutput = errors.New("write logs")
+
+// A writer takes lines from the store, in its order, through merge, filter and join
+// to the formatter, and is the only one that writes to Out. It belongs to one
+// goroutine.
+type writer struct {
+	hub   *Hub
+	merge *merger // nil without
+	join  *joiner // nil without
+	last  time.Time
+	buf   []byte
+	saved []byte
+	save  *format.Formatter
+	met   bool // a line matched Until
+	err   error
+}
+
+func newWriter(h *Hub) (*writer, error) {
+	w := &writer{hub: h, buf: make([]byte, 0, flushBytes+flushBytes/4)}
+	if h.opts.Join {
+		w.join = &joiner{emit: w.show, now: time.Now}
+	}
+	if h.opts.Merge {
+		w.merge = &merger{emit: w.filter, now: time.Now, start: time.Now().UnixNano(), once: !h.follows}
+	}
+	if h.opts.Save != nil {
+		opts := h.opts.Format
+		opts.Color, opts.Safe, opts.Highlight = false, false, nil
+		var err error
+		if w.save, err = format.New(opts); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// write works until ended is closed and nothing is left. When Out fails, or a line
+// matched Until, it calls stop, so that readers do not wait for it for ever.
+func (w *writer) write(ended <-chan struct{}, stop func()) error {
+	cur := w.hub.store.Cursor(true)
 	defer cur.Close()
-	w := &pacer{hub: h, buf: make([]byte, 0, flushBytes+flushBytes/4)}
+	defer stop()
 	last := false
 	for {
 		segs, lost := cur.Next()
@@ -25,83 +62,157 @@ func (h *Hub) write(ended <-chan struct{}, stop func()) error {
 			w.buf = fmt.Appendf(w.buf, "kdev: %d lines were dropped: the output was too slow for them\n", lost)
 		}
 		for i := range segs {
-			if err := w.segment(&segs[i]); err != nil {
-				return w.failed(err, stop)
+			w.segment(&segs[i])
+			if w.err != nil || w.met {
+				return w.finish()
 			}
 		}
 		if len(segs) > 0 {
 			continue
 		}
 		if last {
-			return w.failed(w.flush(), stop)
+			w.stages(true)
+			return w.finish()
 		}
-		// Nothing more for now. A first line goes out at once; what follows it within
-		// FlushEvery goes out together.
-		if d := w.due(); len(w.buf) > 0 && d <= 0 {
-			if err := w.flush(); err != nil {
-				return w.failed(err, stop)
-			}
-		} else if len(w.buf) > 0 {
-			timer := time.NewTimer(d)
-			select {
-			case <-timer.C:
-			case <-ended:
-				last = true
-			}
-			timer.Stop()
-			continue
+		// Nothing more for now.
+		w.stages(false)
+		if w.err != nil || w.met {
+			return w.finish()
 		}
+		wait := w.hub.store.Changed(cur.Position())
+		timer := time.NewTimer(w.pause())
 		select {
-		case <-cur.Changed():
+		case <-wait:
+			if len(w.buf) > 0 {
+				// More has come, but what is there has its time: it is written in one
+				// piece with what comes until then.
+				select {
+				case <-timer.C:
+				case <-ended:
+					last = true
+				}
+			}
+		case <-timer.C:
 		case <-ended:
 			last = true
+		}
+		timer.Stop()
+		if len(w.buf) > 0 && w.due() <= 0 {
+			w.flush()
+		}
+		if w.err != nil {
+			return w.finish()
 		}
 	}
 }
 
-// A pacer collects formatted lines and writes them in large pieces.
-type pacer struct {
-	hub  *Hub
-	buf  []byte
-	last time.Time
-}
-
-func (w *pacer) segment(g *store.Segment) error {
-	h := w.hub
-	for _, l := range g.Lines {
-		msg := g.Text(l)
-		if !h.filter.Match(g.Source, &l, msg) {
-			continue
-		}
-		w.buf = h.format.Append(w.buf, g.Source, l, msg)
-		if len(w.buf) >= flushBytes {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
+// finish writes what is left.
+func (w *writer) finish() error {
+	if w.err == nil {
+		w.flush()
+	}
+	if w.err != nil {
+		return fmt.Errorf("%w: %w", ErrOutput, w.err)
 	}
 	return nil
 }
 
-func (w *pacer) due() time.Duration { return w.hub.opts.FlushEvery - time.Since(w.last) }
-
-func (w *pacer) flush() error {
-	if len(w.buf) == 0 {
-		return nil
+// segment takes lines from the store.
+func (w *writer) segment(g *store.Segment) {
+	f := w.hub.filter
+	if w.merge == nil && w.join == nil && f.Simple() {
+		for i := range g.Lines {
+			l := &g.Lines[i]
+			if msg := g.Text(*l); f.Match(l, msg) {
+				w.show(g.Source, *l, msg)
+				if w.err != nil || w.met {
+					return
+				}
+			}
+		}
+		return
 	}
-	_, err := w.hub.opts.Out.Write(w.buf)
-	w.buf = w.buf[:0]
-	w.last = time.Now()
-	return err
+	for _, l := range g.Lines {
+		if w.merge != nil {
+			w.merge.push(g.Source, l, g.Text(l))
+		} else {
+			w.filter(g.Source, l, g.Text(l))
+		}
+	}
 }
 
-// ErrOutput is a failure to write to Out.
-var ErrOutput = errors.New("write logs")
-
-func (w *pacer) failed(err error, stop func()) error {
-	if err == nil {
-		return nil
+// filter passes on the lines that are shown.
+func (w *writer) filter(src *store.Source, l store.Line, msg []byte) {
+	f := w.hub.filter
+	emit := w.show
+	if w.join != nil {
+		emit = w.join.push
 	}
-	stop()
-	return fmt.Errorf("%w: %w", ErrOutput, err)
+	if !f.Simple() {
+		f.Push(src, l, msg, emit)
+	} else if f.Match(&l, msg) {
+		emit(src, l, msg)
+	}
+}
+
+// show formats a line.
+func (w *writer) show(src *store.Source, l store.Line, msg []byte) {
+	if w.met {
+		return
+	}
+	w.buf = w.hub.format.Append(w.buf, src, l, msg)
+	if w.save != nil {
+		w.saved = w.save.Append(w.saved, src, l, msg)
+	}
+	if len(w.buf) >= flushBytes {
+		w.flush()
+	}
+	if u := w.hub.opts.Until; u != nil && u.Match(msg) {
+		w.met = true
+	}
+}
+
+// stages moves on what has waited long enough in merge and join, or all.
+func (w *writer) stages(all bool) {
+	if w.merge != nil {
+		w.merge.flush(all)
+	}
+	if w.join != nil {
+		w.join.flush(all)
+	}
+}
+
+// pause is how long to wait for more before there is something else to do. A line
+// that comes alone is written at once; those that follow it within FlushEvery are
+// written together.
+func (w *writer) pause() time.Duration {
+	d := time.Hour
+	if len(w.buf) > 0 {
+		d = max(w.due(), 0)
+	}
+	if w.merge != nil {
+		if m := w.merge.due(); m > 0 {
+			d = min(d, m)
+		}
+	}
+	if w.join != nil {
+		if j := w.join.due(); j > 0 {
+			d = min(d, j)
+		}
+	}
+	return d
+}
+
+func (w *writer) due() time.Duration { return w.hub.opts.FlushEvery - time.Since(w.last) }
+
+func (w *writer) flush() {
+	if len(w.buf) > 0 {
+		_, w.err = w.hub.opts.Out.Write(w.buf)
+		w.buf = w.buf[:0]
+		w.last = time.Now()
+	}
+	if len(w.saved) > 0 && w.err == nil {
+		_, w.err = w.hub.opts.Save.Write(w.saved)
+		w.saved = w.saved[:0]
+	}
 }

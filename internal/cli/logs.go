@@ -38,6 +38,7 @@ type logsOptions struct {
 
 	// From where, how far.
 	since          sinceValue
+	sinceGiven     bool
 	tail           int64
 	noFollow       bool
 	previous       bool
@@ -51,6 +52,16 @@ type logsOptions struct {
 	exclude   []string
 	include   []string
 	highlight []string
+	level     string
+	records   bool
+	before    int
+	after     int
+	around    int
+	events    bool
+	merge     bool
+	past      bool
+	save      string
+	noMask    bool
 
 	// How they look.
 	output          string
@@ -114,6 +125,7 @@ func (o *logsOptions) run(cmd *cobra.Command) error {
 	if err := o.readConfig(cmd.Flags()); err != nil {
 		return err
 	}
+	o.sinceGiven = cmd.Flags().Changed("since")
 	plan, err := o.plan()
 	if err != nil {
 		return err
@@ -125,10 +137,14 @@ func (o *logsOptions) run(cmd *cobra.Command) error {
 		defer cancel()
 	}
 	err = plan.run(ctx)
-	if ctx.Err() != nil && cmd.Context().Err() == nil {
-		return nil // --for is over
+	if ctx.Err() == nil || cmd.Context().Err() != nil {
+		return err
 	}
-	return err
+	if o.until != "" && !plan.reached {
+		return &problem.Problem{Class: problem.Timeout, Code: "logs-until", Summary: fmt.Sprintf("--until %s was not reached within %s", o.until, o.lasting),
+			Hint: "a longer --for waits longer"}
+	}
+	return nil // --for is over
 }
 
 // badLogs is a flag or a combination of flags that cannot be.

@@ -89,6 +89,7 @@ func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.project = project
 	c := &logsCluster{context: found.Context, client: client, namespaces: p.o.wanted(project.Namespace)}
 	if len(p.o.query) == 0 && p.o.selector == "" && p.o.fieldSelector == "" {
 		if c.owned, err = projectLabel(ctx, client, project); err != nil {

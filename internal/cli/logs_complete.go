@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/logs/format"
+	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/logs/pods"
 )
 
@@ -22,6 +23,8 @@ var logsChoices = map[string][]string{
 	"output":          format.Outputs(),
 	"timestamps":      {"default", "short", "ms", "delta"},
 	"palette":         {"default", "okabe-ito", "tol-light"},
+	"level":           level.Names(),
+	"until":           {"ready", "done", "failed"},
 }
 
 // complete registers what a shell may offer.

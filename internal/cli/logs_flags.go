@@ -2,10 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/kdev-io/kdev/logs/level"
 )
 
 // addFlags defines the flags. The wording of stern's own is its.
@@ -57,7 +60,18 @@ func (o *logsOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.containerColors, "container-colors", nil, "Specifies the colors used to highlight container names. Use the same format as --pod-colors. Defaults to the values of --pod-colors if omitted, and must match its length.")
 	f.Lookup("timestamps").NoOptDefVal = "default"
 
-	f.DurationVar(&o.lasting, "for", 0, "Leave after this time.")
+	f.DurationVar(&o.lasting, "for", 0, "Leave after this time: with exit code 0, or 4 where --until was not reached.")
+	f.StringVar(&o.until, "until", "", "Leave when all pods are 'ready', all are 'done', one has 'failed', or a line that is shown matches this regular expression.")
+	f.StringVar(&o.level, "level", "", "Show records of this severity and above: "+strings.Join(level.Names(), ", ")+". A record that does not say counts as info.")
+	f.BoolVar(&o.records, "records", false, "Make --include and --exclude look at whole records: a traceback of which one line matches is shown whole.")
+	f.IntVar(&o.before, "before", 0, "Show so many lines of the same container before each line shown.")
+	f.IntVar(&o.after, "after", 0, "Show so many lines of the same container after each line shown.")
+	f.IntVar(&o.around, "around", 0, "Show so many lines of the same container around each line shown.")
+	f.BoolVar(&o.events, "events", false, "Mix the Kubernetes events about pods and their owners in.")
+	f.BoolVar(&o.merge, "merge", false, "Order the lines of all containers by their time, within a window of 250 ms.")
+	f.StringVar(&o.save, "save", "", "Write what is shown to this file too, without colors.")
+	f.BoolVar(&o.past, "past", false, "Show the lines of this project that were kept on disk, without asking a cluster.")
+	f.BoolVar(&o.noMask, "no-mask", false, "Show the values of the project's Secrets.")
 	f.BoolVar(&o.previous, "previous", false, "Show the run before the current one of each container, and leave.")
 	f.StringVar(&o.palette, "palette", "default", "Colors of pods: default (the terminal's own), okabe-ito or tol-light (for color-blind readers).")
 }

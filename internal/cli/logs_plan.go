@@ -12,10 +12,12 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/term"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/filter"
 	"github.com/kdev-io/kdev/logs/format"
+	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/logs/pods"
 	"github.com/kdev-io/kdev/logs/source"
 )
@@ -29,7 +31,9 @@ type logsPlan struct {
 	condition *pods.Condition
 	from      source.Options
 	hub       logs.Options
-	notices   notices
+	notices   *notices
+	project   *config.Project // of the cluster that is read; nil outside of one
+	reached   bool            // what --until waits for
 }
 
 // plan checks the flags, in stern's order.
@@ -57,6 +61,14 @@ func (p *logsPlan) combinations() error {
 		return errors.New("--tail should be -1 for all lines, or a number of lines")
 	case o.stdin && len(o.query) > 0:
 		return errors.New("--stdin takes no query")
+	case o.past && (o.stdin || o.previous || o.prompt || o.until != "" || o.events):
+		return errors.New("--past cannot be used with --stdin, --previous, --prompt, --until or --events")
+	case o.events && p.once():
+		return errors.New("--events cannot be used with --no-follow or --previous")
+	case untilStates[o.until] != nil && (p.once() || o.stdin):
+		return fmt.Errorf("--until %s cannot be used with --no-follow, --previous or --stdin", o.until)
+	case o.before < 0 || o.after < 0 || o.around < 0:
+		return errors.New("--before, --after and --around take a number of lines")
 	}
 	return nil
 }
@@ -157,6 +169,26 @@ func (p *logsPlan) lines() error {
 	if p.hub.Filter.Include, err = filter.CompileAll("inclusion filter", p.o.include); err != nil {
 		return err
 	}
+	o, f := p.o, &p.hub.Filter
+	if o.level != "" {
+		if f.Level, err = level.Parse(o.level); err != nil {
+			return err
+		}
+	}
+	f.Records = o.records
+	f.Before, f.After = max(o.before, o.around), max(o.after, o.around)
+	if o.template == "" && o.templateFile == "" && (o.output == "jsonl" || o.output == "logfmt") {
+		f.Levels, p.hub.Join = true, true
+	}
+	if strings.Contains(o.template, ".Level") || o.templateFile != "" {
+		f.Levels = true
+	}
+	p.hub.Merge = o.merge
+	if o.until != "" && untilStates[o.until] == nil {
+		if p.hub.Until, err = filter.Compile(o.until); err != nil {
+			return fmt.Errorf("failed to compile regular expression for --until: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -181,7 +213,7 @@ func (p *logsPlan) look() error {
 		f.Highlight = filter.Highlighter(append(slices.Clone(p.hub.Filter.Include), highlight...))
 	}
 	if o.templateFile != "" {
-		text, err := os.ReadFile(o.templateFile)
+		text, err := os.ReadFile(o.path(o.templateFile))
 		if err != nil {
 			return err
 		}
@@ -194,7 +226,7 @@ func (p *logsPlan) look() error {
 	f.Cluster = len(unique(o.contexts)) > 1
 	p.hub.DiffContainer = o.diffContainer
 	p.hub.StoreBytes = 16 << 20
-	p.notices = notices{out: o.env.Err, quiet: o.onlyLogLines, color: errs.Color, namespace: f.Namespace, palette: f.Palette}
+	p.notices = &notices{out: o.env.Err, quiet: o.onlyLogLines, color: errs.Color, namespace: f.Namespace, palette: f.Palette}
 	p.hub.Notice = p.notices.tell
 	f.Failed = p.notices.failed
 	_, err = format.New(*f) // now, so that a bad template is told before a cluster is asked

@@ -2,28 +2,45 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/pods"
 	"github.com/kdev-io/kdev/logs/source"
 )
 
-// run reads until nothing is left, or ctx is done.
-func (p *logsPlan) run(ctx context.Context) error {
+// run reads until nothing is left, what --until says is reached, or ctx is done.
+func (p *logsPlan) run(ctx context.Context) (err error) {
 	p.hub.Out = p.o.env.Out
-	if p.o.stdin {
+	if p.o.save != "" {
+		file, err := os.OpenFile(p.o.path(p.o.save), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return badLogs(err)
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		p.hub.Save = file
+	}
+	if p.o.stdin || p.o.past {
 		hub, err := logs.New(p.hub)
 		if err != nil {
 			return badLogs(err)
 		}
-		hub.Pipe(p.o.env.In)
-		return ended(ctx, hub.Run(ctx))
+		if p.o.stdin {
+			hub.Pipe(p.o.env.In)
+		} else if err := p.readPast(hub); err != nil {
+			return err
+		}
+		return p.ended(ctx, hub, hub.Run(ctx))
 	}
 	clusters, closeAll, err := p.clusters(ctx)
 	if err != nil {
@@ -35,49 +52,106 @@ func (p *logsPlan) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if p.project != nil && !p.o.noMask {
+		p.hub.Mask = &logs.Mask{}
+		if err := hideSecrets(ctx, clusters[0], p.hub.Mask); err != nil {
+			p.notices.say(fmt.Sprintf("values of Secrets are not masked: %v", err))
+		}
+	}
 	hub, err := logs.New(p.hub)
 	if err != nil {
 		return badLogs(err)
 	}
-	watching, stop := context.WithCancel(ctx)
+	return p.follow(ctx, hub, clusters)
+}
+
+// follow reads clusters.
+func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCluster) error {
+	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	var live []*pods.Live
+	beside, stopBeside := context.WithCancel(ctx)
+	var waits []func()
 	defer func() {
-		stop()
-		for _, l := range live {
-			l.Wait()
+		stopBeside()
+		for _, wait := range waits {
+			wait()
 		}
 	}()
+	var of []*chosen
 	for _, c := range clusters {
-		selection, l, err := p.selection(watching, c)
+		sel, one, wait, err := p.selection(beside, c)
+		if wait != nil {
+			waits = append(waits, wait)
+		}
 		if err != nil {
 			return err
 		}
-		if l != nil {
-			live = append(live, l)
+		of = append(of, one)
+		hub.Follow(sel)
+		if p.o.events {
+			waits = append(waits, p.events(beside, hub, one))
 		}
-		hub.Follow(selection)
 	}
-	return ended(ctx, hub.Run(ctx))
+	var work sync.WaitGroup
+	waits = append(waits, work.Wait)
+	var left error
+	if untilStates[p.o.until] != nil {
+		work.Go(func() {
+			p.until(beside, hub, of, func(err error) {
+				p.reached, left = true, err
+				stop()
+			})
+		})
+	}
+	if p.project != nil {
+		work.Go(func() {
+			if err := p.keep(beside, hub, p.project); err != nil {
+				p.notices.say(err.Error())
+			}
+		})
+	}
+	err := hub.Run(reading)
+	stopBeside()
+	work.Wait()
+	if p.reached {
+		return left
+	}
+	return p.ended(ctx, hub, err)
 }
 
 // ended gives an interrupt the error that Main knows.
-func ended(ctx context.Context, err error) error {
-	if err == nil && ctx.Err() != nil {
+func (p *logsPlan) ended(ctx context.Context, hub *logs.Hub, err error) error {
+	p.reached = hub.Met()
+	switch {
+	case err != nil || p.reached:
+		return err
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case p.hub.Until != nil:
+		return &problem.Problem{Code: "logs-until", Summary: fmt.Sprintf("no line matched --until %s", p.o.until),
+			Hint: "without --no-follow it waits for one"}
 	}
-	return err
+	return nil
 }
 
-// selection finds the pods of one cluster.
-func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (logs.Selection, *pods.Live, error) {
+// path is a file that a flag names.
+func (o *logsOptions) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(o.env.Dir, name)
+}
+
+// selection finds the pods of one cluster. wait, where there is one, returns when
+// watching them has ended.
+func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Selection, _ *chosen, wait func(), _ error) {
 	where := p.where
 	where.Namespaces = c.namespaces
 	choice := p.choice
 	choice.OwnedWith = c.owned
 	selector, err := pods.NewSelector(ctx, choice, pods.NewOwners(c.client.Dynamic, c.client.Mapper), c.namespaces)
 	if err != nil {
-		return logs.Selection{}, nil, err
+		return logs.Selection{}, nil, nil, err
 	}
 	sel := logs.Selection{
 		Cluster:  c.name,
@@ -90,23 +164,30 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (logs.Selectio
 	if p.condition != nil {
 		sel.While = p.condition.Match
 	}
-	var live *pods.Live
-	var now []*corev1.Pod
 	if sel.Once {
 		fixed, err := pods.List(ctx, c.client.Core, where)
 		if err != nil {
-			return sel, nil, err
+			return sel, nil, nil, p.unreachable(c, err)
 		}
-		sel.Pods, now = fixed, fixed
+		sel.Pods = fixed
 	} else {
-		live, err = pods.Watch(ctx, c.client.Core, where, p.notices.lost)
+		live, err := pods.Watch(ctx, c.client.Core, where, p.notices.lost)
 		if err != nil {
-			return sel, nil, err
+			return sel, nil, nil, p.unreachable(c, err)
 		}
-		sel.Pods, now = live, live.Pods()
+		sel.Pods, wait = live, live.Wait
 	}
-	p.nothing(c, selector, now)
-	return sel, live, nil
+	p.nothing(c, selector, sel.Pods.Pods())
+	return sel, &chosen{c, selector, sel.Pods}, wait, nil
+}
+
+// unreachable names the cluster where the failure is of the connection.
+func (p *logsPlan) unreachable(c *logsCluster, err error) error {
+	var status apierrors.APIStatus
+	if problem.As(err) != nil || errors.As(err, &status) && !apierrors.IsUnauthorized(err) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return c.client.Unreachable(err)
 }
 
 // nothing says why nothing is shown, when no pod is wanted yet.

@@ -91,8 +91,14 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, res *resource, m matcher, initial bool) {
 	// A watch without a resource version starts with what there is.
-	initial = initial || r.URL.Query().Get("resourceVersion") == "" || r.URL.Query().Get("resourceVersion") == "0"
-	wt, stop := s.objects.watch(res, m, initial)
+	version := r.URL.Query().Get("resourceVersion")
+	initial = initial || version == "" || version == "0"
+	since, err := strconv.ParseInt(version, 10, 64)
+	if err != nil && !initial {
+		fail(w, http.StatusBadRequest, metav1.StatusReasonBadRequest, "invalid resource version")
+		return
+	}
+	wt, stop := s.objects.watch(res, m, initial, since)
 	defer stop()
 	bookmarks := r.URL.Query().Get("allowWatchBookmarks") == "true"
 	w.Header().Set("Content-Type", "application/json")

@@ -70,6 +70,16 @@ type objects struct {
 	version  int64
 	byKey    map[string]*unstructured.Unstructured // plural.group/namespace/name
 	watchers map[*watcher]bool
+	history  []change
+}
+
+// A change is one write, for watches that go on from an older version.
+type change struct {
+	version int64
+	res     *resource
+	key     string
+	object  *unstructured.Unstructured
+	gone    bool
 }
 
 // A watcher gets the changes of one watch request.
@@ -153,9 +163,15 @@ func (s *objects) put(u *unstructured.Unstructured, res *resource) {
 	}
 	u.SetResourceVersion(fmt.Sprint(s.version))
 	s.byKey[k] = u
+	s.tell(change{s.version, res, k, u, false})
+}
+
+// tell gives a change to those who watch, and to those who will.
+func (s *objects) tell(c change) {
+	s.history = append(s.history, c)
 	for w := range s.watchers {
-		if w.res == res {
-			w.send(k, u, false)
+		if w.res == c.res {
+			w.send(c.key, c.object, c.gone)
 		}
 	}
 }
@@ -172,11 +188,7 @@ func (s *objects) remove(res *resource, namespace, name string) bool {
 	delete(s.byKey, k)
 	u = u.DeepCopy()
 	u.SetResourceVersion(fmt.Sprint(s.version))
-	for w := range s.watchers {
-		if w.res == res {
-			w.send(k, u, true)
-		}
-	}
+	s.tell(change{s.version, res, k, u, true})
 	return true
 }
 
@@ -212,26 +224,32 @@ func (s *objects) matching(res *resource, m matcher) []*unstructured.Unstructure
 }
 
 // watch starts a watch. With initial the present objects come first as additions and
-// then a bookmark that says so (KEP-3157); without it they count as known.
-func (s *objects) watch(res *resource, m matcher, initial bool) (*watcher, func()) {
+// then a bookmark that says so (KEP-3157); without it the changes since a version.
+func (s *objects) watch(res *resource, m matcher, initial bool, since int64) (*watcher, func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	items := s.matching(res, m)
 	// Room for every event of a test: a sender must not wait for a client.
 	w := &watcher{res: res, match: m, events: make(chan event, 100_000), shown: map[string]bool{}}
-	for _, u := range items {
-		k := key(res, u.GetNamespace(), u.GetName())
-		w.shown[k] = true
-		if initial {
-			w.events <- event{watch.Added, u}
-		}
-	}
 	if initial {
+		for _, u := range s.matching(res, m) {
+			w.send(key(res, u.GetNamespace(), u.GetName()), u, false)
+		}
 		mark := &unstructured.Unstructured{}
 		mark.SetGroupVersionKind(res.GroupVersionKind)
 		mark.SetResourceVersion(fmt.Sprint(s.version))
 		mark.SetAnnotations(map[string]string{"k8s.io/initial-events-end": "true"})
 		w.events <- event{watch.Bookmark, mark}
+	} else {
+		for _, c := range s.history {
+			if c.res != res {
+				continue
+			}
+			if c.version > since {
+				w.send(c.key, c.object, c.gone)
+			} else {
+				w.shown[c.key] = !c.gone && m.matches(c.object)
+			}
+		}
 	}
 	s.watchers[w] = true
 	return w, func() {

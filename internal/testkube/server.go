@@ -74,9 +74,9 @@ func (s *Server) ca() []byte {
 // Kubeconfig writes a kubeconfig into dir with one context and returns its path.
 func (s *Server) Kubeconfig(dir, context, namespace string) (string, error) {
 	c := clientcmdapi.NewConfig()
-	c.Clusters["fake"] = &clientcmdapi.Cluster{Server: s.http.URL, CertificateAuthorityData: s.ca()}
-	c.AuthInfos["fake"] = &clientcmdapi.AuthInfo{}
-	c.Contexts[context] = &clientcmdapi.Context{Cluster: "fake", AuthInfo: "fake", Namespace: namespace}
+	c.Clusters[context] = &clientcmdapi.Cluster{Server: s.http.URL, CertificateAuthorityData: s.ca()}
+	c.AuthInfos[context] = &clientcmdapi.AuthInfo{}
+	c.Contexts[context] = &clientcmdapi.Context{Cluster: context, AuthInfo: context, Namespace: namespace}
 	c.CurrentContext = context
 	path := filepath.Join(dir, "kubeconfig-"+context)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

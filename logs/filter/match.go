@@ -18,12 +18,18 @@ type Lines struct {
 func (f *Lines) All() bool { return len(f.Exclude) == 0 && len(f.Include) == 0 }
 
 // Match says whether the line is shown.
-func (f *Lines) Match(line []byte) bool {
+func (f *Lines) Match(line []byte) bool { return !f.excludes(line) && f.includes(line) }
+
+func (f *Lines) excludes(line []byte) bool {
 	for _, p := range f.Exclude {
 		if p.Match(line) {
-			return false
+			return true
 		}
 	}
+	return false
+}
+
+func (f *Lines) includes(line []byte) bool {
 	if len(f.Include) == 0 {
 		return true
 	}

@@ -140,7 +140,7 @@ func (f *Formatter) defaultLine(dst []byte, src *store.Source, l store.Line, msg
 
 func (f *Formatter) defaultPrefix(dst []byte, src *store.Source) []byte {
 	pod, container := f.podColor(src), f.containerColor(src)
-	if src.Kind != store.Container {
+	if src.Kind == store.Local {
 		return append(pod.Append(dst, src.Name), ' ')
 	}
 	if f.opts.Cluster {
@@ -166,7 +166,7 @@ func (f *Formatter) prefixLine(dst []byte, src *store.Source, l store.Line, msg 
 
 func (f *Formatter) prefixPrefix(dst []byte, src *store.Source) []byte {
 	pod, container := f.podColor(src), f.containerColor(src)
-	if src.Kind != store.Container {
+	if src.Kind == store.Local {
 		dst = pod.Append(dst, src.Name)
 	} else {
 		if f.opts.Cluster {
@@ -251,7 +251,7 @@ func (f *Formatter) jsonlLine(dst []byte, src *store.Source, l store.Line, msg [
 		dst = append(f.utc(dst, l.Time), `",`...)
 	}
 	dst = append(dst, f.cached(&f.middle, src, func(dst []byte, src *store.Source) []byte {
-		if src.Kind != store.Container {
+		if src.Kind == store.Local {
 			dst = fmt.Appendf(dst, `"source":%s`, marshal(src.Name))
 		} else {
 			if src.Cluster != "" {
@@ -289,7 +289,7 @@ func (f *Formatter) logfmtLine(dst []byte, src *store.Source, l store.Line, msg 
 		dst = append(append(append(dst, "level="...), name...), ' ')
 	}
 	dst = append(dst, f.cached(&f.middle, src, func(dst []byte, src *store.Source) []byte {
-		if src.Kind != store.Container {
+		if src.Kind == store.Local {
 			return append(fmt.Appendf(dst, "source=%s", logfmtValue(src.Name)), ' ')
 		}
 		if src.Cluster != "" {

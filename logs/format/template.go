@@ -71,7 +71,7 @@ func (f *Formatter) log(src *store.Source, l store.Line, msg []byte) Log {
 		Level:          level.Level(l.Level).String(),
 		Context:        src.Cluster,
 	}
-	if src.Kind != store.Container {
+	if src.Kind == store.Local {
 		v.PodName = src.Name
 	}
 	if f.clock.style != "" && l.Flags&store.NoStamp == 0 && l.Time != 0 {

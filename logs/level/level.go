@@ -21,6 +21,9 @@ const (
 
 var names = [...]string{"", "trace", "debug", "info", "warn", "error", "fatal"}
 
+// Names are the levels that a flag takes, from the mildest.
+func Names() []string { return names[1:] }
+
 // String is the level's name; "" for Unknown.
 func (l Level) String() string {
 	if int(l) < len(names) {
@@ -34,12 +37,12 @@ func Parse(s string) (Level, error) {
 	if l := word([]byte(s)); l != Unknown {
 		return l, nil
 	}
-	return Unknown, fmt.Errorf("level should be one of %s, not %q", strings.Join(names[1:], ", "), s)
+	return Unknown, fmt.Errorf("level should be one of '%s', not %q", strings.Join(Names(), "', '"), s)
 }
 
-// word is the level that a single word names, in any case: "WARN", "warning", "E".
+// word is the level that a single word names, in any case.
 func word(s []byte) Level {
-	if len(s) == 0 || len(s) > 9 {
+	if len(s) < 3 || len(s) > 9 {
 		return Unknown
 	}
 	var low [9]byte
@@ -52,15 +55,55 @@ func word(s []byte) Level {
 	switch string(low[:len(s)]) {
 	case "trace", "trc", "finest", "finer", "silly":
 		return Trace
-	case "debug", "dbg", "debu", "fine", "verbose", "config":
+	case "debug", "dbg", "debu", "fine", "verbose":
 		return Debug
-	case "info", "inf", "notice", "note", "log", "success":
+	case "info", "inf", "notice", "note", "log", "http", "success":
 		return Info
-	case "warn", "warning", "wrn", "warni":
+	case "warn", "warning", "wrn":
 		return Warn
-	case "error", "err", "eror", "erro", "severe", "failure":
+	case "error", "err", "erro", "severe":
 		return Error
 	case "fatal", "ftl", "fata", "panic", "pnc", "dpanic", "critical", "crit", "alert", "emerg", "emergency":
+		return Fatal
+	}
+	return Unknown
+}
+
+// letter is the level of klog's, MongoDB's and Ruby's single letters.
+func letter(c byte) Level {
+	switch c {
+	case 'T':
+		return Trace
+	case 'D':
+		return Debug
+	case 'I':
+		return Info
+	case 'W':
+		return Warn
+	case 'E':
+		return Error
+	case 'F':
+		return Fatal
+	}
+	return Unknown
+}
+
+// number is the level of node-bunyan and pino: 10 trace, 20 debug, … 60 fatal.
+func number(n int) Level {
+	switch {
+	case n < 10:
+		return Unknown
+	case n < 20:
+		return Trace
+	case n < 30:
+		return Debug
+	case n < 40:
+		return Info
+	case n < 50:
+		return Warn
+	case n < 60:
+		return Error
+	case n < 100:
 		return Fatal
 	}
 	return Unknown

@@ -50,14 +50,17 @@ func NewOwners(client dynamic.Interface, mapper meta.RESTMapper) *Owners {
 // Chain returns the controllers of a pod, the nearest first. Where one may not be
 // read, the chain ends with it.
 func (o *Owners) Chain(ctx context.Context, pod *corev1.Pod) []Owner {
+	return o.chain(ctx, pod.Namespace, metav1.GetControllerOfNoCopy(pod))
+}
+
+func (o *Owners) chain(ctx context.Context, namespace string, ref *metav1.OwnerReference) []Owner {
 	var chain []Owner
-	ref := metav1.GetControllerOfNoCopy(pod)
 	// Chains are two or three long; the bound guards against references in a circle.
 	for range 8 {
 		if ref == nil {
 			break
 		}
-		n := o.node(ctx, pod.Namespace, ref)
+		n := o.node(ctx, namespace, ref)
 		chain = append(chain, n.owner)
 		ref = n.above
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/store"
 )
 
 // A Choice says which containers are wanted.
@@ -220,4 +222,35 @@ func Names(ctx context.Context, owners *Owners, word string, namespaces []string
 		}
 	}
 	return out, nil
+}
+
+// Kept is Select for a source that was kept on disk, of which the cluster may know
+// nothing any more.
+func (c *Choice) Kept(src *store.Source, namespaces []string) bool {
+	if src.Kind == store.Local {
+		return len(c.Queries) == 0
+	}
+	if len(namespaces) > 0 && !slices.Contains(namespaces, src.Namespace) {
+		return false
+	}
+	if matchAny(c.ExcludePods, src.Pod) || matchAny(c.ExcludeContainers, src.Container) ||
+		c.Container != nil && !c.Container.MatchString(src.Container) {
+		return false
+	}
+	if len(c.Queries) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(c.Queries, func(q Query) bool {
+		if q.Name != nil {
+			return q.Name.MatchString(src.Pod)
+		}
+		if q.Kind.Kind == "Pod" {
+			return src.Pod == q.Object
+		}
+		kind := q.Kind.Kind
+		if kind == "" {
+			kind = q.Kind.Word
+		}
+		return strings.EqualFold(src.Workload, src.Namespace+"/"+kind+"/"+q.Object)
+	})
 }

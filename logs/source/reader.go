@@ -46,6 +46,7 @@ type Reader struct {
 	reading State  // what was known when the last stream was opened, or at the start
 	atOpen  window // lines passed on before the stream was opened
 	read    bool   // a stream was read before
+	told    bool   // that it was opened
 	trust   bool   // the next stream may be of another log than the last one: its run before is read
 	longest time.Duration
 }
@@ -75,6 +76,11 @@ func (r *Reader) Update(s State) { r.state.set(s) }
 // be; a container that is followed has none.
 func (r *Reader) Run(ctx context.Context) error {
 	defer r.in.app.Close()
+	defer func() {
+		if r.told {
+			r.hooks.notice(Notice{Kind: Ended})
+		}
+	}()
 	if !r.opts.Follow {
 		return r.once(ctx)
 	}
@@ -220,6 +226,10 @@ func (r *Reader) consume(ctx context.Context, opts *corev1.PodLogOptions, watch 
 	}
 	defer body.Close()
 	r.read, r.trust = true, false
+	if !r.told && !r.in.marking {
+		r.told = true
+		r.hooks.notice(Notice{Kind: Opened})
+	}
 	if watch != nil {
 		var watching sync.WaitGroup
 		watching.Go(func() { watch(ctx, func() { cancel(errGivenUp) }) })

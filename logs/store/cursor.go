@@ -56,6 +56,13 @@ func (c *Cursor) Changed() <-chan struct{} {
 	return s.Changed(next)
 }
 
+// Position is the number of the line that Next gives next.
+func (c *Cursor) Position() uint64 {
+	c.store.mu.RLock()
+	defer c.store.mu.RUnlock()
+	return max(c.next, c.held)
+}
+
 // Done gives back what Next gave, so that it can be dropped. Next does it too.
 func (c *Cursor) Done() {
 	c.store.mu.Lock()

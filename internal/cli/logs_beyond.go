@@ -1,0 +1,295 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/level"
+	"github.com/kdev-io/kdev/logs/past"
+	"github.com/kdev-io/kdev/logs/pods"
+	"github.com/kdev-io/kdev/logs/store"
+)
+
+// What kdev's logs do beyond stern's: leaving when something is reached, events,
+// hidden secrets, lines that were kept.
+
+// A chosen is one cluster with what is wanted of it.
+type chosen struct {
+	*logsCluster
+	selector *pods.Selector
+	live     logs.Pods
+}
+
+func (c *chosen) wantedPods() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, pod := range c.live.Pods() {
+		if c.selector.Pod(pod) {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// until waits for a state of the wanted pods, then for their lines to have come, and
+// calls reached with what to leave with.
+func (p *logsPlan) until(ctx context.Context, hub *logs.Hub, of []*chosen, reached func(error)) {
+	wake := make(chan struct{}, 1)
+	for _, c := range of {
+		changed, stop := c.live.Subscribe()
+		defer stop()
+		go func() {
+			for {
+				select {
+				case <-changed:
+					select {
+					case wake <- struct{}{}:
+					default:
+					}
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+	}
+	seen := false
+	for {
+		var now []*corev1.Pod
+		for _, c := range of {
+			now = append(now, c.wantedPods()...)
+		}
+		done, err := untilStates[p.o.until](now, seen)
+		seen = seen || len(now) > 0
+		if done {
+			settle(ctx, hub.Store())
+			reached(err)
+			return
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle waits until no line has come for a moment: the last lines of a container
+// arrive after the news of its end.
+func settle(ctx context.Context, st *store.Store) {
+	const quiet, longest = 300 * time.Millisecond, 3 * time.Second
+	end := time.NewTimer(longest)
+	defer end.Stop()
+	for {
+		still := time.NewTimer(quiet)
+		select {
+		case <-st.Changed(st.Stats().Next):
+			still.Stop()
+		case <-still.C:
+			return
+		case <-end.C:
+			still.Stop()
+			return
+		case <-ctx.Done():
+			still.Stop()
+			return
+		}
+	}
+}
+
+// untilStates are the words of --until. Each says whether the pods are there yet, and
+// what to leave with; seen says that there were pods before.
+var untilStates = map[string]func(now []*corev1.Pod, seen bool) (bool, error){
+	"ready": func(now []*corev1.Pod, _ bool) (bool, error) {
+		for _, pod := range now {
+			if pod.Status.Phase != corev1.PodSucceeded && !podReady(pod) {
+				return false, nil
+			}
+		}
+		return len(now) > 0, nil
+	},
+	"done": func(now []*corev1.Pod, seen bool) (bool, error) {
+		var failed []string
+		for _, pod := range now {
+			switch pod.Status.Phase {
+			case corev1.PodSucceeded:
+			case corev1.PodFailed:
+				failed = append(failed, pod.Name)
+			default:
+				return false, nil
+			}
+		}
+		if len(failed) > 0 {
+			return true, &problem.Problem{Code: "logs-pod-failed", Summary: "done, but failed: " + strings.Join(failed, ", "),
+				Hint: "the last lines above are theirs; --previous shows the run before"}
+		}
+		return len(now) > 0 || seen, nil
+	},
+	"failed": func(now []*corev1.Pod, _ bool) (bool, error) {
+		for _, pod := range now {
+			if podFailed(pod) {
+				return true, nil
+			}
+		}
+		return false, nil
+	},
+}
+
+func podReady(pod *corev1.Pod) bool {
+	return pods.Condition{Type: corev1.PodReady, Status: corev1.ConditionTrue}.Match(pod)
+}
+
+func podFailed(pod *corev1.Pod) bool {
+	if pod.Status.Phase == corev1.PodFailed {
+		return true
+	}
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for _, cs := range list {
+			if t := cs.State.Terminated; t != nil && t.ExitCode != 0 {
+				return true
+			}
+			if w := cs.State.Waiting; w != nil && w.Reason == "CrashLoopBackOff" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// events mixes the events about what is wanted into the lines.
+func (p *logsPlan) events(ctx context.Context, hub *logs.Hub, c *chosen) (wait func()) {
+	oldest := time.Now()
+	switch {
+	case !p.from.Since.IsZero():
+		oldest = p.from.Since
+	case p.o.tail == 0:
+	case p.o.since.ago > 0:
+		oldest = oldest.Add(-p.o.since.ago)
+	default:
+		oldest = time.Time{}
+	}
+	return pods.Events(ctx, c.client.Core, c.namespaces, func(e *corev1.Event) {
+		at := pods.EventTime(e)
+		if at.Before(oldest) || !c.selector.Event(e, c.live.Pods()) {
+			return
+		}
+		name := e.InvolvedObject.Name
+		if e.InvolvedObject.Kind != "Pod" {
+			name = strings.ToLower(e.InvolvedObject.Kind) + "/" + name
+		}
+		severity := level.Info
+		if e.Type == corev1.EventTypeWarning {
+			severity = level.Warn
+		}
+		hub.Events(c.name, e.Namespace, name).WriteAt(at, severity, pods.EventText(e))
+	}, func(err error) { p.notices.say(fmt.Sprintf("events are not shown: %v", err)) })
+}
+
+// hideSecrets masks the values of the Secrets beside the project's pods. Who may not
+// read them sees the logs all the same: the values cannot come from here then.
+func hideSecrets(ctx context.Context, c *logsCluster, mask *logs.Mask) error {
+	var values []string
+	for _, namespace := range c.namespaces {
+		list, err := c.client.Core.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, secret := range list.Items {
+			if secret.Type == "helm.sh/release.v1" {
+				continue // the whole release, compressed
+			}
+			for _, v := range secret.Data {
+				values = append(values, string(v))
+			}
+		}
+	}
+	mask.Set(values)
+	return nil
+}
+
+// pastDir is where the lines of a project are kept.
+func (o *logsOptions) pastDir(project *config.Project) (string, error) {
+	sum := sha256.Sum256([]byte(project.Root))
+	return past.Dir(o.env.Getenv, project.Name+"-"+hex.EncodeToString(sum[:4]))
+}
+
+// keep writes the lines of a hub to disk until ctx is done.
+func (p *logsPlan) keep(ctx context.Context, hub *logs.Hub, project *config.Project) error {
+	dir, err := p.o.pastDir(project)
+	if err != nil {
+		return err
+	}
+	w, err := past.Open(dir, past.Limit)
+	if errors.Is(err, past.ErrBusy) {
+		return nil // `kdev up` keeps them
+	}
+	if err != nil {
+		return err
+	}
+	err = w.Run(ctx, hub.Store())
+	return errors.Join(err, w.Close())
+}
+
+// readPast feeds the hub with kept lines.
+func (p *logsPlan) readPast(hub *logs.Hub) error {
+	flags := projectFlags{}
+	project, err := flags.load(p.o.env)
+	if err != nil {
+		return err
+	}
+	dir, err := p.o.pastDir(project)
+	if err != nil {
+		return err
+	}
+	oldest := int64(0)
+	switch {
+	case !p.o.since.at.IsZero():
+		oldest = p.o.since.at.UnixNano()
+	case p.o.since.ago > 0 && p.o.sinceGiven:
+		oldest = time.Now().Add(-p.o.since.ago).UnixNano()
+	}
+	namespaces := unique(p.o.namespaces)
+	want := func(src *store.Source, l store.Line) bool {
+		return l.Time >= oldest && p.choice.Kept(src, namespaces)
+	}
+	count, skip := map[string]int{}, map[string]int{}
+	if p.o.tail >= 0 {
+		if err := past.Read(dir, func(src *store.Source, l store.Line, _ []byte) error {
+			if want(src, l) {
+				count[keptName(src)]++
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for name, n := range count {
+			skip[name] = max(0, n-int(p.o.tail))
+		}
+	}
+	hub.Feed(func(add func(*store.Source, store.Line, []byte) error) error {
+		return past.Read(dir, func(src *store.Source, l store.Line, msg []byte) error {
+			if !want(src, l) {
+				return nil
+			}
+			if name := keptName(src); skip[name] > 0 {
+				skip[name]--
+				return nil
+			}
+			return add(src, l, msg)
+		})
+	})
+	return nil
+}
+
+func keptName(src *store.Source) string {
+	return strings.Join([]string{src.Cluster, src.Namespace, src.Pod, src.Container, src.Name}, "/")
+}

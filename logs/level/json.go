@@ -1,0 +1,121 @@
+package level
+
+// levelKeys are the keys under which loggers write a level, by length.
+func levelKey(key []byte) bool {
+	switch string(key) {
+	case "level", "lvl", "severity", "log.level", "levelname", "@level", "@l", "loglevel", "logLevel", "Level", "s", "L", "level_name", "severity_text", "severityText", "LogLevel":
+		return true
+	}
+	return false
+}
+
+// jsonLevel finds the level of an object by its top-level keys, without parsing more
+// of it than up to there. ok is false where the line does not look like an object.
+func jsonLevel(line []byte) (l Level, ok bool) {
+	s := scanner{b: line, i: 1}
+	depth := 1
+	for s.i < len(s.b) {
+		s.space()
+		if s.i == len(s.b) {
+			return Unknown, true
+		}
+		switch c := s.b[s.i]; c {
+		case '{', '[':
+			depth++
+			s.i++
+		case '}', ']':
+			depth--
+			s.i++
+			if depth == 0 {
+				return Unknown, true
+			}
+		case '"':
+			text, closed := s.text()
+			if !closed {
+				return Unknown, true
+			}
+			s.space()
+			if depth != 1 || s.i == len(s.b) || s.b[s.i] != ':' {
+				continue // a value, or not ours
+			}
+			s.i++
+			s.space()
+			if !levelKey(text) {
+				s.scalar()
+				continue
+			}
+			if found := s.value(len(text) == 1); found != Unknown {
+				return found, true
+			}
+		default:
+			s.i++
+		}
+	}
+	return Unknown, true
+}
+
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t') {
+		s.i++
+	}
+}
+
+// text reads a string; escapes stay as they are.
+func (s *scanner) text() (text []byte, closed bool) {
+	s.i++
+	start := s.i
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case '\\':
+			s.i++
+		case '"':
+			s.i++
+			return s.b[start : s.i-1], true
+		}
+		s.i++
+	}
+	s.i = len(s.b)
+	return nil, false
+}
+
+// scalar skips a string value, so that its text is not taken for a key.
+func (s *scanner) scalar() {
+	if s.i < len(s.b) && s.b[s.i] == '"' {
+		s.text()
+	}
+}
+
+// value reads the value of a level key: a word, a letter where the key is short (as
+// MongoDB's "s":"I"), or a number.
+func (s *scanner) value(short bool) Level {
+	if s.i == len(s.b) {
+		return Unknown
+	}
+	if s.b[s.i] == '"' {
+		text, _ := s.text()
+		if l := word(text); l != Unknown {
+			return l
+		}
+		if short && len(text) > 0 && len(text) <= 2 {
+			return letter(text[0])
+		}
+		if len(text) > 11 && string(text[:11]) == "Information" || string(text) == "Information" {
+			return Info // serilog
+		}
+		return Unknown
+	}
+	n, start := 0, s.i
+	for s.i < len(s.b) && s.i-start < 4 && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
+		n = n*10 + int(s.b[s.i]-'0')
+		s.i++
+	}
+	if s.i == start || short {
+		return Unknown
+	}
+	return number(n)
+}
