@@ -220,7 +220,7 @@ func (e *ensurer) revive(ctx context.Context, c *container.InspectResponse) *End
 // config hashes everything that the container is made from but its port.
 func (e *ensurer) config() string {
 	h := sha256.New()
-	for _, part := range []string{"1", e.image(), e.store.Dir(), e.token, e.user, e.userns, fmt.Sprint(e.shared)} {
+	for _, part := range []string{"2", e.image(), e.store.Dir(), e.token, e.user, e.userns, fmt.Sprint(e.shared)} {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
@@ -317,8 +317,9 @@ func (e *ensurer) spec(port uint16, host string) client.ContainerCreateOptions {
 		PortBindings: network.PortMap{
 			hostPort: {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: fmt.Sprint(port)}},
 		},
-		// Back with the engine, but not when somebody stopped it by hand.
-		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyUnlessStopped},
+		// Not "unless-stopped": an engine that was killed stops what it finds
+		// running when it starts again, and then takes that for somebody's wish.
+		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyAlways},
 		ReadonlyRootfs: true,
 		CapDrop:        []string{"ALL"},
 		// label=disable: SELinux would hide the user's folder from a container.
