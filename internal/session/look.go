@@ -36,7 +36,10 @@ func (l *loop) look() {
 	}
 	st.Ready, st.Deployed = ready, l.deployed
 	if ready && !l.ready {
-		l.s.tell(Notice{Level: Done, Code: "ready", Text: "everything is ready", Took: time.Since(st.Started)})
+		l.s.tell(Notice{Level: Done, Code: "ready", Text: "everything is ready", Took: time.Since(l.since)})
+	}
+	if !ready && l.ready {
+		l.since = time.Now()
 	}
 	l.ready = ready
 	l.s.publish(st)

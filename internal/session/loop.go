@@ -44,6 +44,7 @@ type loop struct {
 
 	generation uint64 // of the last batch of files
 	ready      bool
+	since      time.Time // when it was last not ready, at first the session's start
 	forwarders []*forwarder
 }
 
@@ -87,7 +88,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, since: time.Now()}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {
