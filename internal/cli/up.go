@@ -40,7 +40,7 @@ type upOptions struct {
 func newUp(env Env) *cobra.Command {
 	o := &upOptions{env: env}
 	cmd := &cobra.Command{
-		Use:   "up [SERVICE…]",
+		Use:   "up",
 		Short: "Bring the project up and keep it true while you edit",
 		Long: `Up brings the project up on a local cluster, creating one when there is none:
 it builds what is not built yet, applies the manifests, waits for the rollout,
@@ -48,8 +48,8 @@ forwards ports and shows the logs. Then it watches: a saved file goes into the
 running containers where the Dockerfile says where it belongs, anything else
 that an image depends on builds that service again, and a changed manifest is
 applied. Ctrl-C leaves everything running; "kdev down" removes it.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.session.Services = args
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.until != "" && o.until != "ready" {
 				return usageError(cmd, fmt.Sprintf("--until is ready, not %q", o.until))
 			}
@@ -76,9 +76,6 @@ applied. Ctrl-C leaves everything running; "kdev down" removes it.`,
 func (o *upOptions) run(ctx context.Context) error {
 	p, err := o.flags.load(o.env)
 	if err != nil {
-		return err
-	}
-	if err := pickServices(p, o.session.Services); err != nil {
 		return err
 	}
 	o.session.Project = p
@@ -136,22 +133,6 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 		return faceErr
 	case interrupted:
 		return exitCode(exitInterrupted)
-	}
-	return nil
-}
-
-// pickServices refuses names that the project does not have.
-func pickServices(p *config.Project, names []string) error {
-	for _, name := range names {
-		if _, ok := p.Service(name); ok {
-			continue
-		}
-		var have []string
-		for _, s := range p.Services {
-			have = append(have, s.Name)
-		}
-		return &problem.Problem{Class: problem.Usage, Code: "service-unknown", Summary: fmt.Sprintf("there is no service %q", name),
-			Hint: "there are: " + strings.Join(have, ", ")}
 	}
 	return nil
 }

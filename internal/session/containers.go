@@ -88,7 +88,7 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 	}
 	files := map[string]engine.File{}
 	for _, in := range record.Inputs {
-		v := svc.plan.Explain(in.Path)
+		v := svc.plan.explain(in.Path)
 		if v.Action != dockerfile.Sync {
 			continue
 		}
@@ -97,6 +97,10 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 			continue // the image's content is not known: the container is asked
 		}
 		for _, dest := range v.Dests {
+			if !svc.plan.imageHas(in.Path, dest) {
+				files[dest] = engine.Uncertain()
+				continue
+			}
 			files[dest] = engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
 		}
 	}

@@ -80,7 +80,7 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 	if !ok || svc.plan == nil {
 		return false
 	}
-	switch v := svc.plan.Explain(rel); v.Action {
+	switch v := svc.plan.explain(rel); v.Action {
 	case dockerfile.Rebuild:
 		if !l.unchanged(svc, rel) {
 			l.needBuild(svc, fmt.Sprintf("%s changed: %s", changed, v.Why))
@@ -110,7 +110,7 @@ func (l *loop) explicitSources() []string {
 		if svc.plan == nil {
 			continue
 		}
-		for _, src := range svc.plan.Sources() {
+		for _, src := range svc.plan.sources() {
 			if src != "." && src != "*" && src != "./" {
 				paths = append(paths, l.indexPath(svc, src))
 			}
@@ -260,7 +260,7 @@ type feeder struct {
 	s       *Session
 	cancel  context.CancelFunc
 	service string
-	plan    *dockerfile.Plan
+	plan    *mapping
 	hooks   []mirror.Hook
 	local   func(rel string) string // path in the context → path in the index
 
@@ -328,7 +328,7 @@ func (f *feeder) fail(ctx context.Context, err error) {
 
 // whole reads all that the Dockerfile maps.
 func (f *feeder) whole(ctx context.Context, generation uint64) error {
-	placed, err := f.plan.Placements(ctx, f.s.parts.Index)
+	placed, err := f.plan.placements(ctx, f.s.parts.Index)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type choice struct {
 
 // choose compares the local tree with the image that runs now. live is its
 // reference, empty when nothing runs.
-func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *dockerfile.Plan, spec build.Spec, live string) (choice, error) {
+func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *mapping, spec build.Spec, live string) (choice, error) {
 	if live == "" {
 		return choice{why: "nothing runs yet"}, nil
 	}
@@ -47,7 +47,7 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 	}
 	var ahead []string
 	for _, path := range differing(record.Inputs, inputs) {
-		v := plan.Explain(path)
+		v := plan.explain(path)
 		if v.Action == dockerfile.Rebuild {
 			return choice{why: fmt.Sprintf("%s changed: %s", path, v.Why)}, nil
 		}

@@ -54,7 +54,7 @@ type service struct {
 	config.Service
 	built bool // kdev builds its image
 	spec  build.Spec
-	plan  *dockerfile.Plan
+	plan  *mapping
 
 	ref     string // image that is to run; empty while unknown
 	record  *build.Record
@@ -130,7 +130,7 @@ func (svc *service) loadPlan() {
 		svc.problem = asProblem(err, "dockerfile", svc.Name)
 		return
 	}
-	svc.plan, svc.problem = plan, nil
+	svc.plan, svc.problem = &mapping{plan, svc.Sync, svc.spec.Context}, nil
 }
 
 func loadPlan(spec build.Spec) (*dockerfile.Plan, error) {

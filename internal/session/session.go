@@ -24,11 +24,10 @@ import (
 
 // Options is what a person may choose for one `kdev up`.
 type Options struct {
-	Project  *config.Project
-	Services []string // only these and what they need; empty means all
-	NoSync   bool
-	NoBuild  bool
-	NoPorts  bool
+	Project *config.Project
+	NoSync  bool
+	NoBuild bool
+	NoPorts bool
 	// NoWatch brings the project up and changes nothing afterwards: `--until ready`.
 	NoWatch bool
 }
