@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/kdev-io/kdev/sync/patch"
 	"github.com/kdev-io/kdev/sync/protocol"
 )
 
@@ -188,7 +189,9 @@ func startDecoding(e protocol.Encoding, old io.ReaderAt, closeOld func() error, 
 			z := flate.NewReader(encoded)
 			_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{z}, make([]byte, 32<<10))
 		default:
-			err = errCorrupt
+			if err = patch.Apply(to, old, encoded); errors.Is(err, patch.ErrCorrupt) {
+				err = errCorrupt
+			}
 		}
 		if closeOld != nil {
 			closeOld()

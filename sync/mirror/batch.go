@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"time"
 
-	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/protocol"
 )
@@ -115,6 +113,9 @@ func (c *conversation) put(op engine.Op, target protocol.Target) (local, err err
 		Target: target, Perm: permOf(op.File.Mode), SetPerm: op.SetPerm,
 		MTime: op.File.MTime, Size: op.File.Size, Digest: op.File.Digest,
 	}
+	if done, local, err := c.patched(op, m); done || local != nil || err != nil {
+		return local, err
+	}
 	if op.File.Size <= inlineLimit {
 		content, local := io.ReadAll(io.LimitReader(f, inlineLimit+1))
 		if local == nil && sha256.Sum256(content) != op.File.Digest {
@@ -124,41 +125,12 @@ func (c *conversation) put(op engine.Op, target protocol.Target) (local, err err
 			return local, nil
 		}
 		m.Size, m.Inline = int64(len(content)), content
+		if small := c.deflate(content); small != nil {
+			m.Encoding, m.Inline = protocol.Deflated, small
+		}
 		return nil, c.out.Send(m)
 	}
 	return c.stream(f, m)
-}
-
-// stream sends a big file in pieces, with bounded memory.
-func (c *conversation) stream(f *os.File, m *protocol.Put) (local, err error) {
-	m.Stream = true
-	if err := c.out.Send(m); err != nil {
-		return nil, err
-	}
-	h := sha256.New()
-	buf := make([]byte, chunkSize)
-	var size int64
-	for local == nil {
-		n, rerr := f.Read(buf)
-		if n > 0 {
-			h.Write(buf[:n])
-			size += int64(n)
-			if err := c.out.Write(protocol.KindData, buf[:n]); err != nil {
-				return nil, err
-			}
-		}
-		if rerr == io.EOF {
-			break
-		}
-		local = rerr
-		if size > m.Size {
-			local = errChanged
-		}
-	}
-	if local == nil && (size != m.Size || tree.Digest(h.Sum(nil)) != m.Digest) {
-		local = errChanged
-	}
-	return local, c.out.Send(&protocol.PutEnd{Abort: local != nil})
 }
 
 // acknowledged waits for the answer to a batch.

@@ -37,6 +37,7 @@ type conversation struct {
 	err  error // of the reader; set before in is closed
 
 	welcome *protocol.Welcome
+	far     bool // the network is slower than compression
 	pings   uint64
 	sign    time.Time // the last sign of life
 	waiting bool      // for something from the agent
@@ -96,6 +97,7 @@ func (c *conversation) read(ctx context.Context) {
 // begin learns who is there and what it holds.
 func (c *conversation) begin(ctx context.Context) error {
 	w := c.w
+	asked := time.Now()
 	hello := &protocol.Hello{Protocol: protocol.Version, Client: w.m.client, Boot: w.boot, Version: w.version}
 	if err := c.send(hello); err != nil {
 		return err
@@ -109,6 +111,7 @@ func (c *conversation) begin(ctx context.Context) error {
 		return &refusedError{m.Code, m.Text}
 	case *protocol.Welcome:
 		c.welcome = m
+		c.far = time.Since(asked) > farAway
 	default:
 		return protocol.ErrFrame
 	}

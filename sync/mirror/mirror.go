@@ -93,6 +93,9 @@ type Mirror struct {
 	ended   bool
 	work    sync.WaitGroup
 	service map[string]*service
+	bases   *bases
+	patches patches
+	keep    chan struct{} // big files may have become known
 	changed chan struct{} // closed and replaced when a container got further
 }
 
@@ -121,7 +124,7 @@ func New(opts Options) *Mirror {
 	if opts.Events == nil {
 		opts.Events = func(Event) {}
 	}
-	m := &Mirror{opts: opts, service: map[string]*service{}, changed: make(chan struct{})}
+	m := &Mirror{opts: opts, service: map[string]*service{}, changed: make(chan struct{}), bases: newBases(), keep: make(chan struct{}, 1)}
 	rand.Read(m.client[:]) // never fails: crypto/rand
 	return m
 }
@@ -137,11 +140,13 @@ func (m *Mirror) Run(ctx context.Context) error {
 		}
 	}
 	m.mu.Unlock()
+	m.work.Go(func() { m.keepBases(ctx) })
 	<-ctx.Done()
 	m.mu.Lock()
 	m.ended = true
 	m.mu.Unlock()
 	m.work.Wait()
+	m.bases.close()
 	return nil
 }
 
@@ -172,6 +177,10 @@ func (m *Mirror) SetDesired(name string, generation uint64, files map[string]eng
 		generation = s.generation // a tree that was read before a batch, handed over after it
 	}
 	s.desired, s.roots, s.hooks, s.generation, s.known = tree, roots, hooks, generation, true
+	select {
+	case m.keep <- struct{}{}:
+	default:
+	}
 	for _, w := range s.workers {
 		w.all = true
 		w.poke()

@@ -1,14 +1,17 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -662,4 +665,96 @@ func TestNetworkThatSwallows(t *testing.T) {
 	close(down)
 	b.synced(g)
 	want(t, root+"/x", "2", 0o644)
+}
+
+// A small edit of a big file costs little, from the first one on; what makes a
+// patch impossible costs a whole file, never a wrong one.
+func TestBigFiles(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	content := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{5}).Read(content)
+	image := b.write("big", string(content), 0o755)
+	if err := os.WriteFile(root+"/big", content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/big": image}, nil)
+	b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/big": image}}})
+	b.synced(g)
+	for !b.m.bases.has(image.Digest) {
+		runtime.Gosched() // a copy is made beside everything else
+	}
+	save := func(most int64) {
+		t.Helper()
+		g = b.next()
+		f := b.write("big", string(content), 0o755)
+		f.MTime += int64(g)
+		b.m.Update("web", g, map[string]*engine.File{root + "/big": &f}, nil)
+		b.synced(g)
+		e := b.await("synced", func(e Event) bool { return e.Kind == Synced && e.Generation == g })
+		if e.Bytes > most {
+			t.Errorf("%d bytes were sent, want at most %d", e.Bytes, most)
+		}
+		got, err := os.ReadFile(root + "/big")
+		if err != nil || !bytes.Equal(got, content) {
+			t.Errorf("the file differs (%v)", err)
+		}
+	}
+	content[1<<20]++
+	save(1000)
+	content = append(content[:100:100], content[50:]...)
+	save(1000)
+	// Somebody changed it in the container: no version at hand is there.
+	if err := os.WriteFile(root+"/big", []byte("by hand"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	content[2<<20]++
+	save(4 << 20)
+	content[5]++
+	save(1000)
+	rand.NewChaCha8([32]byte{6}).Read(content) // nothing in common
+	save(4 << 20)
+	content[6]++
+	save(1000)
+}
+
+// A distant cluster's network is slower than deflate.
+func TestFarAway(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.m.opts.Dial = slow{b.cluster}
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	text := strings.Repeat("all work and no play makes jack a dull boy\n", 5000)
+	b.m.SetDesired("web", g, map[string]engine.File{
+		root + "/small": b.write("small", text[:20000], 0o644), root + "/big": b.write("big", text, 0o644), root + "/tiny": b.write("tiny", "x", 0o644),
+	}, nil)
+	b.containers("a")
+	b.synced(g)
+	e := b.await("synced", func(e Event) bool { return e.Kind == Synced })
+	if e.Bytes > 20000 {
+		t.Errorf("%d bytes were sent", e.Bytes)
+	}
+	want(t, root+"/big", text, 0o644)
+	want(t, root+"/small", text[:20000], 0o644)
+}
+
+// slow delays the first answer.
+type slow struct{ *agenttest.Cluster }
+
+func (s slow) Dial(ctx context.Context, ns, pod, container string) (io.ReadWriteCloser, error) {
+	conn, err := s.Cluster.Dial(ctx, ns, pod, container)
+	return &late{ReadWriteCloser: conn}, err
+}
+
+type late struct {
+	io.ReadWriteCloser
+	once sync.Once
+}
+
+func (l *late) Read(b []byte) (int, error) {
+	l.once.Do(func() { <-time.After(2 * farAway) })
+	return l.ReadWriteCloser.Read(b)
 }
