@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -148,6 +149,8 @@ func (s *session) message(m protocol.Message) error {
 		return s.send(&protocol.Pong{N: m.N})
 	case *protocol.Ask:
 		return s.ask(m)
+	case *protocol.Fetch:
+		return s.fetch(m)
 	case *protocol.Begin:
 		if s.batch != nil {
 			return errors.New("a batch inside a batch")
@@ -262,6 +265,44 @@ func (s *session) ask(m *protocol.Ask) error {
 		}
 	}
 	return flush(true)
+}
+
+// fetch answers with a file's content.
+func (s *session) fetch(m *protocol.Fetch) error {
+	if !protocol.ValidPath(m.Path) {
+		return errBadPath
+	}
+	f, err := os.Open(m.Path)
+	if err != nil {
+		return s.send(&protocol.Fetched{Text: textOf(err)})
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return s.send(&protocol.Fetched{File: protocol.File{Type: protocol.Other}, Text: "not a regular file"})
+	}
+	head := &protocol.Fetched{File: protocol.File{Type: protocol.Regular, Perm: permOf(info), Size: info.Size()}, MTime: info.ModTime().UnixNano()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.w.Send(head); err != nil {
+		return err
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, rerr := f.Read(buf)
+		if n > 0 {
+			_ = s.out.SetWriteDeadline(time.Now().Add(writeLimit))
+			if err := s.w.Write(protocol.KindData, buf[:n]); err != nil {
+				return err
+			}
+		}
+		if rerr != nil {
+			if err := s.w.Send(&protocol.PutEnd{Abort: rerr != io.EOF}); err != nil {
+				return err
+			}
+			return s.flush()
+		}
+	}
 }
 
 func (s *session) send(m protocol.Message) error {

@@ -280,6 +280,8 @@ func (c *conversation) idle(ctx context.Context, beat <-chan time.Time) error {
 	case <-c.retry.C:
 		c.w.itIsTime()
 		return nil
+	case a := <-c.w.asks:
+		return a.answer(a.do(ctx, c))
 	case m, ok := <-c.in:
 		return c.other(m, ok)
 	case <-beat:

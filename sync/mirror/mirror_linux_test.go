@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/sync/agent/agenttest"
 	"github.com/kdev-io/kdev/sync/engine"
 )
@@ -757,4 +759,46 @@ type late struct {
 func (l *late) Read(b []byte) (int, error) {
 	l.once.Do(func() { <-time.After(2 * farAway) })
 	return l.ReadWriteCloser.Read(b)
+}
+
+func TestVerifyAndPull(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	files := map[string]engine.File{root + "/d": {Mode: fs.ModeDir | 0o755, Local: "d"}}
+	for _, name := range []string{"same", "edited", "gone", "d/inside"} {
+		files[root+"/"+name] = b.write(name, name, 0o644)
+	}
+	b.m.SetDesired("web", g, files, nil)
+	b.containers("a")
+	b.synced(g)
+	if found, err := b.m.Verify(b.ctx, "web", false); err != nil || len(found) != 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+	os.WriteFile(root+"/edited", []byte("by hand"), 0o644)
+	os.Remove(root + "/gone")
+	want := []Drift{{"a", "web", root + "/edited", "another content"}, {"a", "web", root + "/gone", "missing"}}
+	found, err := b.m.Verify(b.ctx, "web", true)
+	if err != nil || !slices.Equal(found, want) {
+		t.Errorf("%v, %v", found, err)
+	}
+	for len(found) > 0 { // the repair is a batch of its own
+		if found, err = b.m.Verify(b.ctx, "web", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var got bytes.Buffer
+	if mode, err := b.m.Pull(b.ctx, "web", "", root+"/edited", &got); err != nil || got.String() != "edited" || mode != 0o644 {
+		t.Errorf("%q, %v, %v", got.String(), mode, err)
+	}
+	for path, code := range map[string]string{root + "/nothing": "sync-pull", root + "/d": "sync-pull", "../x": "sync-path"} {
+		if _, err := b.m.Pull(b.ctx, "web", "", path, &got); problem.As(err) == nil || problem.As(err).Code != code {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := b.m.Pull(b.ctx, "web", "other", "/x", &got); problem.As(err) == nil {
+		t.Errorf("a pod that is not there: %v", err)
+	}
 }

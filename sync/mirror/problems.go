@@ -10,6 +10,7 @@ import (
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/protocol"
+	"github.com/kdev-io/kdev/sync/transport"
 )
 
 // refusedError is what an agent says before it ends a connection.
@@ -43,8 +44,10 @@ func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
 		return p, true
 	}
 	text := err.Error()
-	if strings.Contains(text, "no such file or directory") || strings.Contains(text, "executable file not found") {
-		return noAgent(c), true
+	if transport.Missing(err) {
+		p := noAgent(c)
+		p.Err = err
+		return p, true
 	}
 	if strings.Contains(text, "forbidden") {
 		return &problem.Problem{Code: "sync-forbidden", Summary: "the cluster does not allow exec into the container", Where: where(c), Err: err,

@@ -32,6 +32,7 @@ type worker struct {
 
 	wake chan struct{} // something above changed
 	redo chan struct{} // the container was started: dial now
+	asks chan ask      // questions from outside, answered between batches
 
 	// The rest belongs to the worker's goroutine.
 	boot    [16]byte
@@ -54,7 +55,7 @@ type refusal struct {
 func newWorker(m *Mirror, s *service, c Container) *worker {
 	return &worker{
 		m: m, s: s, container: c, all: true,
-		dirty: map[string]bool{}, later: map[string]bool{}, wake: make(chan struct{}, 1), redo: make(chan struct{}, 1),
+		dirty: map[string]bool{}, later: map[string]bool{}, wake: make(chan struct{}, 1), redo: make(chan struct{}, 1), asks: make(chan ask),
 	}
 }
 

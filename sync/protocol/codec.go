@@ -56,6 +56,10 @@ func newMessage(k Kind) Message {
 		return new(Refuse)
 	case kindCommand:
 		return new(Command)
+	case kindFetch:
+		return new(Fetch)
+	case kindFetched:
+		return new(Fetched)
 	}
 	return nil
 }
@@ -80,6 +84,8 @@ func (*Ping) Kind() Kind    { return kindPing }
 func (*Pong) Kind() Kind    { return kindPong }
 func (*Refuse) Kind() Kind  { return kindRefuse }
 func (*Command) Kind() Kind { return kindCommand }
+func (*Fetch) Kind() Kind   { return kindFetch }
+func (*Fetched) Kind() Kind { return kindFetched }
 
 func (m *Hello) encode(e *encoder) {
 	e.uint(m.Protocol)
@@ -359,6 +365,12 @@ func (m *Notice) decode(d *decoder) {
 
 func (m *Command) encode(e *encoder) { e.bool(m.Restart); e.bool(m.Hold); e.uint(m.Signal) }
 func (m *Command) decode(d *decoder) { m.Restart = d.bool(); m.Hold = d.bool(); m.Signal = d.uint() }
+
+func (m *Fetch) encode(e *encoder) { e.string(m.Path) }
+func (m *Fetch) decode(d *decoder) { m.Path = d.string() }
+
+func (m *Fetched) encode(e *encoder) { m.File.encode(e); e.int(m.MTime); e.string(m.Text) }
+func (m *Fetched) decode(d *decoder) { m.File.decode(d); m.MTime = d.int(); m.Text = d.string() }
 
 func (m *Ping) encode(e *encoder) { e.uint(m.N) }
 func (m *Ping) decode(d *decoder) { m.N = d.uint() }

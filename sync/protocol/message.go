@@ -28,6 +28,8 @@ const (
 	kindPong
 	kindRefuse
 	kindCommand
+	kindFetch
+	kindFetched
 )
 
 // KindData is the kind of Data, for a reader that does not want a copy.
@@ -325,6 +327,19 @@ type Command struct {
 	Restart bool
 	Hold    bool
 	Signal  uint64
+}
+
+// Fetch asks for the content of a file. The answer is Fetched, and if that holds a
+// regular file then Data up to PutEnd, whose Abort says that reading failed.
+type Fetch struct {
+	Path string // absolute
+}
+
+// Fetched describes what is at the path; Text says why it cannot be read.
+type Fetched struct {
+	File  File
+	MTime int64
+	Text  string
 }
 
 // Ping asks for a Pong with the same number.

@@ -31,6 +31,8 @@ var messages = []Message{
 	&Answer{1, []Entry{{"/a", File{}}}, true},
 	&Notice{What: NoticeCommand, Generation: 2, Process: Process{PhaseRunning, 1, 0}, Command: []string{"x"}, Code: -1, Took: 99, Text: "t"},
 	&Command{Restart: true, Hold: true, Signal: 15},
+	&Fetch{"/app/package-lock.json"},
+	&Fetched{File{Type: Regular, Perm: 0o644, Size: 3}, 17, "why not"},
 	&Ping{5}, &Pong{6},
 	&Refuse{"busy", "another"},
 }

@@ -45,6 +45,11 @@ const openLimit = 10 * time.Second
 const closeLimit = 300 * time.Millisecond
 
 func (d *execDialer) Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error) {
+	return d.exec(ctx, namespace, pod, container, command)
+}
+
+// exec runs a command and returns its stdin and stdout.
+func (d *execDialer) exec(ctx context.Context, namespace, pod, container string, command []string) (io.ReadWriteCloser, error) {
 	client, err := d.client()
 	if err != nil {
 		return nil, err
@@ -148,6 +153,9 @@ type stream struct {
 
 func (s *stream) Read(b []byte) (int, error)  { return s.out.Read(b) }
 func (s *stream) Write(b []byte) (int, error) { return s.in.Write(b) }
+
+// CloseWrite ends the command's stdin.
+func (s *stream) CloseWrite() error { return s.in.Close() }
 
 // Close ends the exec and waits for it: first by ending its stdin, so that the
 // command can leave by itself.
