@@ -102,6 +102,31 @@ func (e provided) apply(l *loop) {
 	}
 }
 
+// awaited names a service that svc needs and that is not ready, for its first
+// start only: what runs is never held back.
+func (l *loop) awaited(svc *service) string {
+	if svc.admitted {
+		return ""
+	}
+	for _, name := range svc.Needs {
+		for _, v := range l.s.State().Services {
+			if v.Name == name && v.Phase != Ready && v.Phase != Syncing {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// admit asks for another apply when a service that was held back may start.
+func (l *loop) admit() {
+	for _, svc := range l.services {
+		if !svc.admitted && (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
+			l.applyAgain = true
+		}
+	}
+}
+
 // applyDone is the end of one Apply.
 type applyDone struct {
 	applied *deploy.Applied
@@ -116,7 +141,8 @@ func (l *loop) apply() {
 	l.applyAgain = false
 	unknown := map[deploy.Ref]bool{}
 	for _, svc := range l.services {
-		if !svc.built || svc.ref != "" {
+		if (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
+			svc.admitted = true
 			continue
 		}
 		for _, ref := range svc.workloads {

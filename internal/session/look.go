@@ -91,6 +91,8 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus) Service {
 		v.Phase = FailedPhase
 	case svc.built && svc.ref == "":
 		v.Phase, v.Waiting = Pending, "its image"
+	case l.objects != nil && l.awaited(svc) != "":
+		v.Phase, v.Waiting = Pending, l.awaited(svc)+", which it needs"
 	case l.blocked() != nil:
 		v.Phase, v.Waiting = Pending, "the manifests"
 	case l.applying || l.applyAgain:

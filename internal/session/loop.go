@@ -68,6 +68,7 @@ type service struct {
 	builds   int // started so far: names a build
 
 	workloads []deploy.Ref // of the manifests
+	admitted  bool         // its objects may be applied: what it needs was ready once
 	held      map[string]heldFiles
 	told      string // the last rollout problem that was told
 	wasReady  bool
@@ -161,10 +162,14 @@ func (l *loop) settle() {
 			l.startBuild(svc)
 		}
 	}
+	l.look()
+	if l.objects != nil {
+		l.admit()
+	}
 	if l.applyAgain && !l.applying && !l.providing && l.objects != nil {
 		l.apply()
+		l.look()
 	}
-	l.look()
 	if l.ready && !l.pruned && !l.applying {
 		l.prune()
 	}
@@ -256,7 +261,7 @@ func (e decided) apply(l *loop) {
 		return
 	}
 	if e.choice.keep != "" {
-		svc.ref, svc.record = e.choice.keep, e.choice.record
+		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
 		for _, path := range e.choice.ahead {
 			svc.ahead[path] = true
 		}
