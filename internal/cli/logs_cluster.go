@@ -49,7 +49,7 @@ func (p *logsPlan) clusters(ctx context.Context) (_ []*logsCluster, closeAll fun
 		}
 	}
 	if len(o.query) == 0 && o.selector == "" && o.fieldSelector == "" && !o.prompt {
-		return nil, nil, badLogs(errors.New("One of pod-query, --selector, --field-selector, --prompt or --stdin is required"))
+		return nil, nil, badLogs(errors.New("one of pod-query, --selector, --field-selector, --prompt or --stdin is required"))
 	}
 	if len(contexts) == 0 {
 		contexts = []string{""}

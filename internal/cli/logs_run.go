@@ -221,7 +221,6 @@ type notices struct {
 
 	mu        sync.Mutex
 	explained map[string]bool
-	failures  int
 }
 
 func (n *notices) tell(e logs.Notice) {

@@ -19,7 +19,7 @@ var conformance = []row{
 	{name: "query anchored", args: one("^db-0$")},
 	{name: "query that matches nothing", args: one("nothing")},
 	{name: "query bad regexp", args: one("("), want: usage("failed to compile regular expression from query"), why: 1},
-	{name: "no query", args: one(), want: usage("One of pod-query, --selector, --field-selector, --prompt or --stdin is required"), why: 1},
+	{name: "no query", args: one(), want: usage("one of pod-query, --selector, --field-selector, --prompt or --stdin is required"), why: 1},
 	{name: "empty query with selector", args: one("-l", "app=db")},
 	{name: "pod/NAME", args: one("pod/db-0")},
 	{name: "po/NAME", args: one("po/db-0")},

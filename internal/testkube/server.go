@@ -75,7 +75,7 @@ func (s *Server) ca() []byte {
 func (s *Server) Kubeconfig(dir, context, namespace string) (string, error) {
 	c := clientcmdapi.NewConfig()
 	c.Clusters[context] = &clientcmdapi.Cluster{Server: s.http.URL, CertificateAuthorityData: s.ca()}
-	c.AuthInfos[context] = &clientcmdapi.AuthInfo{}
+	c.AuthInfos[context] = &clientcmdapi.AuthInfo{Token: "fake"} // kubectl asks for a name without one
 	c.Contexts[context] = &clientcmdapi.Context{Cluster: context, AuthInfo: context, Namespace: namespace}
 	c.CurrentContext = context
 	path := filepath.Join(dir, "kubeconfig-"+context)

@@ -24,9 +24,6 @@ type clock struct {
 	last   int64  // of the line before, for delta
 }
 
-// TimestampStyles are the values of --timestamps.
-var timestampStyles = []string{"default", "short", "ms", "delta"}
-
 func newClock(style string, loc *time.Location) (clock, error) {
 	if loc == nil {
 		loc = time.Local

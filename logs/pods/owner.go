@@ -39,7 +39,6 @@ type Owners struct {
 type node struct {
 	owner Owner
 	above *metav1.OwnerReference
-	read  bool
 }
 
 // NewOwners makes a finder.

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	runs     = flag.Int("runs", 1000, "how many scripted containers TestNothingLostNothingDoubled reads")
+	runs     = flag.Int("runs", 250, "how many scripted containers TestNothingLostNothingDoubled reads")
 	firstRun = flag.Int("first-run", 0, "the first of them: its number is the seed")
 )
 
