@@ -96,17 +96,23 @@ func (in *Injection) workload(o *Object, images []Image) {
 	})
 }
 
-// values replaces references in objects of kinds that kdev knows nothing of.
-// Only a string that is a reference with our explicit repository, or with a
-// tag or digest behind it, counts: a bare word may be anything.
+// values replaces references in objects of kinds that kdev knows nothing of, by
+// their value: our explicit repository, whatever field it is in. Where a service
+// is known by its name alone, "charts/web" may as well be a path: then it takes a
+// tag or digest, or a field that is called image.
 func (in *Injection) values(o *Object, images []Image) {
 	switch o.GetKind() {
-	case "ConfigMap", "Secret", "Service", "Namespace", "Ingress", "ServiceAccount":
+	case "ConfigMap", "Secret", "Service", "Namespace", "Ingress", "ServiceAccount", "CustomResourceDefinition":
 		return // their strings are data, not images that something runs
 	}
 	walkStrings(o.Object, "", func(value, field string) (string, bool) {
+		if strings.Contains(value, "://") {
+			return "", false
+		}
+		tagged := repository(value) != value
+		called := strings.HasSuffix(strings.ToLower(field), "image")
 		for _, im := range images {
-			if im.Repository == "" && !strings.Contains(value, "/") || !im.Matches(value) {
+			if !im.Matches(value) || im.Repository == "" && !(called || tagged && strings.Contains(value, "/")) {
 				continue
 			}
 			if _, err := name.ParseReference(value); err != nil {

@@ -135,7 +135,7 @@ func (r *recorder) remoteEntry(path string, data []byte) *problem.Problem {
 			continue
 		}
 		return &problem.Problem{Class: problem.Usage, Code: "render-remote", Where: r.at(path, e.Line), Summary: e.Value + " is not in the project",
-			Hint: "copy it into the project, so that the same manifests come out tomorrow; `remote: true` beside kustomize in kdev.yaml allows it"}
+			Hint: "copy it into the project, so that the same manifests come out tomorrow"}
 	}
 	return nil
 }
