@@ -59,7 +59,7 @@ given. The namespace goes when kdev created it and nothing is left in it.`,
 
 // writeDown says what went and what stays.
 func writeDown(env Env, namespace string, r *deploy.DownReport, elapsed time.Duration) {
-	if len(r.Removed) == 0 && !r.Namespace {
+	if len(r.Removed) == 0 {
 		fmt.Fprintf(env.Out, "nothing of this project is deployed in namespace %s\n", namespace)
 	} else {
 		fmt.Fprintf(env.Out, "removed %d objects (%s): %s\n", len(r.Removed), took(elapsed), strings.Join(r.Removed, " "))

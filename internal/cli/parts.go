@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/tree"
@@ -98,6 +101,11 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
+	unlock, err := onlyOne(ctx, store, c.Context, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, unlock)
 	endpoint, err := registry.Ensure(ctx, docker, store, progress)
 	if err != nil {
 		return nil, nil, err
@@ -138,6 +146,22 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 		Provide:  upstream.New(docker, store, endpoint).Provide,
 	}
 	return parts, closeAll, nil
+}
+
+// onlyOne refuses a second session for the same namespace: two that sync into
+// the same containers would undo each other's work.
+func onlyOne(ctx context.Context, store *registry.Store, contextName string, p *config.Project) (func(), error) {
+	const patience = 200 * time.Millisecond // a session that is just leaving
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	sum := sha256.Sum256([]byte(contextName + "\x00" + p.Namespace))
+	unlock, err := store.Lock(ctx, "up-"+hex.EncodeToString(sum[:8]))
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &problem.Problem{Code: "already-up", Where: "context " + contextName + ", namespace " + p.Namespace,
+			Summary: "another `kdev up` is at work there",
+			Hint:    "use the one that runs, end it with Ctrl-C, or bring this project up in a namespace of its own: `kdev up -n NAME`"}
+	}
+	return unlock, err
 }
 
 // cluster says which cluster the project wants.

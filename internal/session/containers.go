@@ -33,7 +33,7 @@ func (clusterChanged) apply(l *loop) {
 // of ours made from the Dockerfile as it is now. Others are about to be
 // replaced: their files belong to another mapping.
 func (l *loop) containersChanged(svc *service) {
-	if !svc.built || svc.plan == nil || l.s.opts.NoSync {
+	if !svc.built || svc.plan == nil || l.s.opts.NoSync || !l.deployed || l.taken {
 		return
 	}
 	var list []mirror.Container
@@ -227,11 +227,14 @@ func (l *loop) tellSynced(svc *service) {
 	if n := len(b.paths); n > 1 {
 		what = fmt.Sprintf("%d files", n)
 	}
-	where := "1 container"
+	verb, to, where := "synced", "to", "1 container"
+	if b.removed {
+		verb, to = "removed", "from"
+	}
 	if n := len(svc.sync); n > 1 {
 		where = fmt.Sprintf("%d containers", n)
 	}
-	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("synced %s to %s", what, where), Took: svc.took})
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("%s %s %s %s", verb, what, to, where), Took: svc.took})
 }
 
 // pods lists the pods that the workloads of svc own.

@@ -172,6 +172,10 @@ func (l *loop) apply() {
 func (e applyDone) apply(l *loop) {
 	l.applying = false
 	l.deployed = true
+	l.taken = hasCode(e.err, "object-taken")
+	for _, svc := range l.services {
+		l.containersChanged(svc)
+	}
 	if e.err != nil {
 		l.applyErr = asProblem(e.err, "apply-failed", "")
 		l.s.tell(Notice{Level: Fail, Code: "apply-failed", Text: "applying the manifests failed", Took: e.took, Problem: l.applyErr})
@@ -217,6 +221,15 @@ func (e pruneDone) apply(l *loop) {
 	for _, what := range e.removed {
 		l.s.tell(Notice{Level: Done, Code: "pruned", Text: "removed " + what + ": it left the manifests"})
 	}
+}
+
+// hasCode says whether one of the errors that err joins is a problem with this code.
+func hasCode(err error, code string) bool {
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(list.Unwrap(), func(e error) bool { return hasCode(e, code) })
+	}
+	p := problem.As(err)
+	return p != nil && p.Code == code
 }
 
 // blocked returns what keeps the whole project from being applied.

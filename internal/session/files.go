@@ -235,6 +235,7 @@ type batchTimes struct {
 	generation uint64
 	saved      time.Time
 	paths      []string
+	removed    bool // nothing is left of any of them
 }
 
 // savedAt is when the newest file of a batch was written, as far as its own
@@ -354,17 +355,19 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 // update reads what changed.
 func (f *feeder) update(ctx context.Context, pending map[string][]string, batch watch.Batch) error {
 	changed := map[string]*engine.File{}
+	removed := true
 	for _, rel := range slices.Sorted(maps.Keys(pending)) {
 		file, err := f.file(ctx, f.local(rel))
 		if err != nil {
 			return err
 		}
+		removed = removed && file == nil
 		for _, dest := range pending[rel] {
 			changed[dest] = f.with(file, dest)
 		}
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks)
-	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), slices.Sorted(maps.Keys(pending))}})
+	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), slices.Sorted(maps.Keys(pending)), removed}})
 	return nil
 }
 

@@ -39,6 +39,7 @@ type loop struct {
 	applyAgain bool // something that Apply writes changed since it was started
 	applied    bool // everything was applied once
 	deployed   bool // something was
+	taken      bool // objects of ours belong to another project: its pods are not ours to touch
 	applyErr   *problem.Problem
 	pruned     bool // nothing is left to prune since the last apply
 
@@ -195,6 +196,9 @@ func (l *loop) render() {
 		start := time.Now()
 		e := renderDone{}
 		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, sources(l.s.opts.Project.Manifests))
+		if e.err == nil {
+			deploy.MoveNamespace(e.manifests.Objects, l.s.opts.Project.Namespace)
+		}
 		if e.err == nil && first {
 			e.live, e.err = l.s.parts.Deployer.Live(l.ctx, e.manifests.Objects, images)
 		}

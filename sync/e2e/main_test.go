@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
 	"github.com/kdev-io/kdev/internal/embedded"
 	"github.com/kdev-io/kdev/internal/kube"
@@ -35,7 +36,7 @@ var bases = map[string]string{
 func image(base string) string { return "kdev.dev/sync-e2e:" + base }
 
 func TestMain(m *testing.M) {
-	os.Exit(clustertest.Run(m, func(c *kube.Client) {
+	os.Exit(clustertest.Run(m, func(c *kube.Client, _ *cluster.Cluster) {
 		client = c
 		ctx := context.Background()
 		if err := prepare(ctx); err != nil {

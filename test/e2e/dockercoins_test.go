@@ -105,7 +105,7 @@ func TestDockerCoins(t *testing.T) {
 		if err := os.Remove(file("webui", "extra.txt")); err != nil {
 			t.Fatal(err)
 		}
-		up.expect("synced extra.txt to 1 container")
+		up.expect("removed extra.txt from 1 container")
 		if b, err := inContainer(pods(t, ns)["webui"][0], "/app/extra.txt"); err == nil {
 			t.Errorf("the deleted file is still there: %q", b)
 		}
