@@ -97,8 +97,6 @@ type load struct {
 	first, last time.Time
 }
 
-func (l load) empty() bool { return len(l.dirty) == 0 && l.doubt == "" }
-
 // peek returns what is waiting; of the paths at most few, for questions about
 // single files.
 func (in *intake) peek() (n int, few []string, l load) {

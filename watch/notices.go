@@ -38,13 +38,6 @@ func (n *notices) again(code, text string) {
 	n.send(Notice{code, text})
 }
 
-// forget lets key be told again, since its cause had gone in between.
-func (n *notices) forget(key string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.said, key)
-}
-
 func (n *notices) send(notice Notice) {
 	if n.closed {
 		return

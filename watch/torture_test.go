@@ -267,6 +267,18 @@ func gitIn(t *testing.T, dir string, args ...string) {
 	}
 }
 
+// gitFails runs a command that has to fail and returns what it prints.
+func gitFails(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatalf("git %v did not fail", args)
+	}
+	return string(out)
+}
+
 // isolateGit keeps the settings of whoever runs the tests out of them.
 func isolateGit(t *testing.T) {
 	t.Helper()

@@ -1,0 +1,177 @@
+package watch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+func TestSum(t *testing.T) {
+	for _, c := range []struct {
+		ops  string // first letters: create, write, remove, modes
+		want Op
+	}{
+		{"c", Create}, {"cw", Create}, {"cm", Create}, {"cr", ""}, {"crc", Create},
+		{"w", Write}, {"ww", Write}, {"wm", Write}, {"mw", Write}, {"wr", Remove},
+		{"m", Chmod}, {"mm", Chmod}, {"mr", Remove},
+		{"rc", Write}, {"rcr", Remove}, {"rcm", Write},
+	} {
+		p := newPending()
+		for _, op := range c.ops {
+			p.add("f", map[rune]Op{'c': Create, 'w': Write, 'r': Remove, 'm': Chmod}[op], tree.Entry{})
+		}
+		if got := p.changes["f"].Op; got != c.want {
+			t.Errorf("%s: %q, want %q", c.ops, got, c.want)
+		}
+	}
+}
+
+func TestFlushTime(t *testing.T) {
+	begin := time.Now()
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	for _, c := range []struct {
+		name           string
+		first, last    int
+		released, want int
+		many           bool
+	}{
+		{"one save", 0, 0, -1, 5, false},
+		{"its second write", 0, 3, -1, 8, false},
+		{"many files", 0, 40, -1, 60, true},
+		{"events that do not end", 0, 249, -1, 250, true},
+		{"late", 0, 400, -1, 250, true},
+		{"git has ended", 0, 1000, 1001, 1021, true},
+		{"and its events still come", 0, 1015, 1001, 1035, true},
+		{"for long", 0, 1300, 1001, 1251, true},
+	} {
+		l := load{first: at(c.first), last: at(c.last)}
+		var released time.Time
+		if c.released >= 0 {
+			released = at(c.released)
+		}
+		if got := flushTime(l, released, c.many); !got.Equal(at(c.want)) {
+			t.Errorf("%s: %v after the first event, want %d ms", c.name, got.Sub(begin), c.want)
+		}
+	}
+}
+
+func TestLater(t *testing.T) {
+	begin := time.Now()
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	l := newLater()
+	l.add("a", at(0))
+	l.add("b", at(10))
+	l.add("a", at(30)) // the delays begin anew
+	var got []string
+	for ms := 0; ms <= 600; ms++ {
+		for p, due := l.pop(at(ms)); due; p, due = l.pop(at(ms)) {
+			got = append(got, p+"@"+at(ms).Sub(begin).String())
+		}
+	}
+	want := "b@60ms a@80ms b@510ms a@530ms"
+	if strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+	if len(l.last) != 0 {
+		t.Errorf("%v is kept", l.last)
+	}
+}
+
+// A slow consumer gets the sum.
+func TestUntakenBatchesBecomeOne(t *testing.T) {
+	p := newPending()
+	p.add("a", Create, tree.Entry{})
+	p.stamp(time.Now())
+	p.add("b", Write, tree.Entry{})
+	p.stamp(time.Now())
+	p.stamp(time.Now())
+	b := p.batch()
+	if b.Generation != 2 || len(b.Changes) != 2 || b.Changes[0].Path != "a" {
+		t.Errorf("%+v", b)
+	}
+}
+
+func TestWhatEditorsDo(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"touch", "chmods", "vim", "emacs", "code", "idea"} {
+		put(t, root, name+"/f", "old text")
+	}
+	// Long past, and hashed: as a file is that somebody opens to edit it.
+	old := time.Now().Add(-time.Hour)
+	s := watch(t, Options{Root: root})
+	steps := map[string]struct {
+		do   func(dir string) error
+		want Op
+	}{
+		"touch":  {func(dir string) error { return os.Chtimes(dir+"/f", old, time.Now()) }, ""},
+		"chmods": {func(dir string) error { return first(os.Chmod(dir+"/f", 0o600), os.Chmod(dir+"/f", 0o644)) }, ""},
+		"vim": {func(dir string) error {
+			return first(
+				os.WriteFile(dir+"/4913", nil, 0o644), os.Remove(dir+"/4913"),
+				os.WriteFile(dir+"/.f.swp", []byte("swap"), 0o644),
+				os.Rename(dir+"/f", dir+"/f~"),
+				os.WriteFile(dir+"/f", []byte("new text"), 0o644), os.Chmod(dir+"/f", 0o644),
+				os.Remove(dir+"/f~"), os.Remove(dir+"/.f.swp"))
+		}, Write},
+		"emacs": {func(dir string) error {
+			return first(
+				os.Symlink("me@host.1", dir+"/.#f"), os.WriteFile(dir+"/#f#", []byte("auto"), 0o644),
+				os.Rename(dir+"/f", dir+"/f~"), os.WriteFile(dir+"/f", []byte("new text"), 0o644),
+				os.Remove(dir+"/#f#"), os.Remove(dir+"/.#f"))
+		}, Write},
+		"code": {func(dir string) error {
+			return first(os.Truncate(dir+"/f", 0), os.WriteFile(dir+"/f", []byte("new text"), 0o644))
+		}, Write},
+		"idea": {func(dir string) error {
+			return first(
+				os.WriteFile(dir+"/f___jb_tmp___", []byte("new text"), 0o644),
+				os.Rename(dir+"/f", dir+"/f___jb_old___"), os.Rename(dir+"/f___jb_tmp___", dir+"/f"),
+				os.Remove(dir+"/f___jb_old___"))
+		}, Write},
+	}
+	for name := range steps {
+		if err := os.Chtimes(s.abs(name+"/f"), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range steps {
+		s.eventually("the times are settled", func() bool {
+			e, ok := s.x.Lookup(name + "/f")
+			return ok && e.MTime == old.UnixNano()
+		})
+		if _, err := s.x.Hash(t.Context(), name+"/f"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write("between", "")
+	s.ops("prepared")
+	for name, step := range steps {
+		if err := step.do(filepath.Join(root, name)); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s.write("marker-"+name, "") // whatever the save was, it is seen before this
+		got := s.ops("%s", name)
+		delete(got, "marker-"+name)
+		for p, op := range got {
+			if p != name+"/f" || op != step.want {
+				t.Errorf("%s: %s %s, want only %q", name, op, p, step.want)
+			}
+		}
+		if len(got) == 0 && step.want != "" {
+			t.Errorf("%s: nothing was reported", name)
+		}
+	}
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// While git holds its index, what changes is held back: longer than the cap
+// of a batch, and delivered as one.
+func TestGitAtWorkIsOneBatch(t *testing.T) {
+	isolateGit(t)
+	main := filepath.Join(t.TempDir(), "main")
+	branches(t, mkdir(t, main), 20)
+	tree := filepath.Join(filepath.Dir(main), "tree")
+	gitIn(t, main, "worktree", "add", "-q", tree, "one")
+	inside := filepath.Join(main, "vendored")
+	gitIn(t, mkdir(t, inside), "init", "-q")
+
+	for name, c := range map[string]struct{ root, lock string }{
+		"repository":        {main, filepath.Join(main, ".git/index.lock")},
+		"worktree":          {tree, filepath.Join(main, ".git/worktrees/tree/index.lock")},
+		"sub-folder":        {filepath.Join(main, "files"), filepath.Join(main, ".git/index.lock")},
+		"repository inside": {main, filepath.Join(inside, ".git/index.lock")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := watch(t, Options{Root: c.root})
+			s.do(os.WriteFile(c.lock, nil, 0o644))
+			for i := range 3 {
+				s.write(fmt.Sprintf("while-git-works/%d", i), name)
+				time.Sleep(quietCap / 2) // git is slow
+			}
+			s.do(os.Remove(c.lock))
+			s.equal("git has ended")
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(s.batches) != 1 {
+				t.Errorf("%d batches: %+v", len(s.batches), s.batches)
+			}
+		})
+	}
+}
+
+// git checkout, stash and a rebase that stops at a conflict.
+func TestGitCommands(t *testing.T) {
+	isolateGit(t)
+	root := t.TempDir()
+	branches(t, root, 500)
+	s := watch(t, Options{Root: root})
+	count := func(what string, most int) {
+		t.Helper()
+		s.equal("%s", what)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.batches) > most {
+			t.Errorf("%s came as %d batches", what, len(s.batches))
+		}
+		s.batches = nil
+	}
+	gitIn(t, root, "checkout", "-q", "one")
+	count("checkout", 1)
+	for i := range 50 {
+		s.write(fmt.Sprintf("files/0/0/%d.txt", i*100), "mine")
+	}
+	s.equal("edits")
+	s.batches = nil
+	gitIn(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "stash", "-q")
+	count("stash", 1)
+
+	s.write("files/0/0/0.txt", "conflict")
+	gitIn(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "conflict")
+	rebase := gitFails(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "rebase", "two")
+	if !strings.Contains(rebase, "CONFLICT") {
+		t.Fatalf("the rebase did not stop: %s", rebase)
+	}
+	s.equal("a rebase that has stopped")
+	began := len(s.notices)
+	s.write("files/0/0/0.txt", "resolved")
+	s.equal("nothing is held then")
+	for _, n := range s.notices[began:] {
+		if n.Code == "watch-git-lock" {
+			t.Errorf("it waited for a lock: %v", n)
+		}
+	}
+}
+
+// The lock of a git that has crashed is waited for once.
+func TestStaleLock(t *testing.T) {
+	isolateGit(t)
+	root := t.TempDir()
+	gitIn(t, root, "init", "-q")
+	s := watch(t, Options{Root: root})
+	s.do(os.WriteFile(s.abs(".git/index.lock"), nil, 0o644))
+	s.write("a", "1")
+	s.equal("after the wait")
+	if text := s.notice("watch-git-lock"); !strings.Contains(text, "index.lock") {
+		t.Error(text)
+	}
+	s.write("a", "2")
+	s.equal("no second wait")
+	n := 0
+	for _, notice := range s.notices {
+		if notice.Code == "watch-git-lock" {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
+func mkdir(t *testing.T, dir string) string {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
