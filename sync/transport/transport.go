@@ -104,7 +104,7 @@ func open(dialing context.Context, executor remotecommand.Executor) (io.ReadWrit
 	stdin := &firstRead{Reader: inR, first: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: outW, Stderr: &s.stderr})
+		err := executor.StreamWithContext(&bounded{ctx, time.Now().Add(openLimit)}, remotecommand.StreamOptions{Stdin: stdin, Stdout: outW, Stderr: &s.stderr})
 		s.err = s.explain(err)
 		outW.CloseWithError(s.err)
 		inR.CloseWithError(s.err)
@@ -122,12 +122,26 @@ func open(dialing context.Context, executor remotecommand.Executor) (io.ReadWrit
 	case <-limit.C:
 		err = fmt.Errorf("no stream within %s", openLimit)
 	}
-	s.Close()
+	// Not Close: a handshake cannot be interrupted. It ends at its deadline, and
+	// what comes of it after that with the context.
+	cancel()
+	inW.Close()
+	outR.CloseWithError(io.ErrClosedPipe)
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
 	return nil, err
 }
+
+// bounded is a context with a deadline that never comes: the WebSocket dialler
+// takes it for the connection's deadline until the handshake is over, and a real
+// one would end the stream as well.
+type bounded struct {
+	context.Context
+	deadline time.Time
+}
+
+func (b *bounded) Deadline() (time.Time, bool) { return b.deadline, true }
 
 // A firstRead closes first when it is read.
 type firstRead struct {
