@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -25,19 +24,6 @@ var glyphs = map[session.Level]string{
 // colours of the glyphs, as SGR parameters.
 var colours = map[session.Level]string{
 	session.Info: "2", session.Done: "32", session.Warn: "33", session.Fail: "31",
-}
-
-// lines is a writer that several goroutines share: what is handed to one Write
-// comes out in one piece.
-type lines struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }
 
 // plain renders notices as lines of text.

@@ -52,7 +52,6 @@ type client struct {
 	state   []protocol.Entry
 	notices []*protocol.Notice
 	gen     uint64
-	roots   []string
 }
 
 var anybody = [16]byte{1}

@@ -37,7 +37,7 @@ func main() {
 	// Eats memory until the kernel ends it.
 	http.HandleFunc("/-/eat", func(http.ResponseWriter, *http.Request) {
 		var all [][]byte
-		for {
+		for len(all) < 1<<20 { // a tebibyte: the limit comes first
 			b := make([]byte, 1<<20)
 			for i := range b {
 				b[i] = 1
