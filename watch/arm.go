@@ -94,10 +94,20 @@ func (w *Watcher) add(dir tree.Entry) {
 	err := w.source.Add(dir.Path)
 	switch {
 	case err == nil:
-		w.covers.covered(dir.Path, dir.Inode)
-		// Another directory may have taken the name before the watch was added.
+		// Another directory may have taken the name before the watch was added;
+		// it may even be one that is watched under another name.
+		inode := dir.Inode
 		if e, exists, err := w.index.Peek(dir.Path); err == nil && (!exists || e.Inode != dir.Inode) {
 			w.intake.mark(dir.Path, moved)
+			if exists {
+				inode = e.Inode
+			}
+		}
+		if other, aliased := w.covers.covered(dir.Path, inode); aliased {
+			for _, p := range []string{other, dir.Path} {
+				w.source.Remove(p)
+				w.intake.mark(p, moved)
+			}
 		}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		// Gone; the event of its removal is on the way.

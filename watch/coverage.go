@@ -25,11 +25,15 @@ func (c *coverage) holder(inode uint64, dir string) (string, bool) {
 	return p, ok && p != dir && inode != 0
 }
 
-func (c *coverage) covered(dir string, inode uint64) {
+// covered notes that dir has a watch. It returns the path that is known to have
+// the same directory's, which then is not dir's at all.
+func (c *coverage) covered(dir string, inode uint64) (other string, aliased bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	other, aliased = c.inodes[inode]
 	c.inodes[inode] = dir
 	delete(c.polled, dir)
+	return other, aliased && other != dir && inode != 0
 }
 
 func (c *coverage) uncovered(dir, why string) {

@@ -50,7 +50,10 @@ func TestGitCommands(t *testing.T) {
 	root := t.TempDir()
 	branches(t, root, 500)
 	s := watch(t, Options{Root: root})
-	count := func(what string, most int) {
+	// One batch; the tail may come as a second one where this process is kept
+	// from reading its events for 50 ms.
+	const most = 2
+	count := func(what string) {
 		t.Helper()
 		s.equal("%s", what)
 		s.mu.Lock()
@@ -61,14 +64,14 @@ func TestGitCommands(t *testing.T) {
 		s.batches = nil
 	}
 	gitIn(t, root, "checkout", "-q", "one")
-	count("checkout", 1)
+	count("checkout")
 	for i := range 50 {
 		s.write(fmt.Sprintf("files/0/0/%d.txt", i*100), "mine")
 	}
 	s.equal("edits")
 	s.batches = nil
 	gitIn(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "stash", "-q")
-	count("stash", 1)
+	count("stash")
 
 	s.write("files/0/0/0.txt", "conflict")
 	gitIn(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qam", "conflict")

@@ -11,6 +11,7 @@ const (
 	quietFew  = 5 * time.Millisecond  // few paths: somebody has saved a file
 	quietMany = 20 * time.Millisecond // more, or a save that is half done
 	fewPaths  = 4
+	quietGit  = 50 * time.Millisecond // after git has ended: the tail of its many events
 	// quietCap bounds a batch whose events do not end.
 	quietCap = 250 * time.Millisecond
 
@@ -119,7 +120,7 @@ func (w *Watcher) flushAt(now time.Time) (at time.Time, due bool) {
 	case w.gitBusy(now):
 		return now.Add(lockEvery), true
 	case w.holding.released.Equal(now): // git has just ended: its last events may be on the way
-		return now.Add(quietMany), true
+		return now.Add(quietGit), true
 	}
 	return at, true
 }
@@ -158,8 +159,8 @@ func flushTime(l load, released time.Time, many bool) time.Time {
 		begun = released
 	}
 	at := l.last.Add(quiet)
-	if released.Add(quietMany).After(at) {
-		at = released.Add(quietMany)
+	if released.Add(quietGit).After(at) {
+		at = released.Add(quietGit)
 	}
 	if limit := begun.Add(quietCap); at.After(limit) {
 		at = limit

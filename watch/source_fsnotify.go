@@ -46,7 +46,16 @@ func (n *notify) Add(dir string) error {
 }
 
 // Remove ignores the error: the kernel drops the watch of a directory that goes.
-func (n *notify) Remove(dir string) { _ = n.watcher.Remove(n.abs(dir)) }
+//
+// It also survives a fault of fsnotify 1.10.1: when a directory takes the name
+// of another one between two system calls, Add leaves a path that points to a
+// descriptor which is no longer known, and Remove of that path dereferences nil.
+// By then it has deleted the path, which is what was wanted, and its lock is
+// released by a defer.
+func (n *notify) Remove(dir string) {
+	defer func() { _ = recover() }()
+	_ = n.watcher.Remove(n.abs(dir))
+}
 
 func (n *notify) Recursive() bool { return false }
 
