@@ -152,7 +152,13 @@ func (l *loop) recipeChanged(svc *service, changed string) {
 	if svc.options == was && had == nil {
 		return // saved, but the same to the build
 	}
-	l.needBuild(svc, changed+" changed")
+	l.supersede(svc)
+	if svc.ref == "" {
+		svc.dirty = changed + " changed"
+		return
+	}
+	// Broken and put back, it asks for nothing: what counts is the image that runs.
+	l.decide(svc, svc.ref)
 }
 
 // inContext turns a path of the project into one of svc's build context.

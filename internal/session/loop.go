@@ -352,7 +352,13 @@ func (l *loop) needBuild(svc *service, why string) {
 	if l.s.opts.NoBuild {
 		return
 	}
+	l.supersede(svc)
 	svc.dirty = why
+}
+
+// supersede ends a build whose result nobody wants any more.
+func (l *loop) supersede(svc *service) {
+	svc.dirty = ""
 	if svc.build != nil {
 		svc.build.cancel()
 		svc.build = nil

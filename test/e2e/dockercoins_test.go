@@ -181,6 +181,17 @@ func TestDockerCoins(t *testing.T) {
 		up.expect("worker ✓ ready")
 	})
 
+	t.Run("a Dockerfile that was broken and put back builds nothing", func(t *testing.T) {
+		ready(t, ns)
+		before := identities(t, ns)
+		up.mark()
+		edit(t, file("rng", "Dockerfile"), "WORKDIR", "WORKDIRR")
+		up.expect("rng    ✗ rng/Dockerfile cannot be used")
+		edit(t, file("rng", "Dockerfile"), "WORKDIRR", "WORKDIR")
+		up.expect("rng    ✓ image kept")
+		same(t, before, identities(t, ns))
+	})
+
 	t.Run("Ctrl-C leaves everything running and says so", func(t *testing.T) {
 		ready(t, ns)
 		before := identities(t, ns)
