@@ -135,6 +135,7 @@ COPY a.txt /`)},
 	{name: "escape directive", dockerfile: "# escape=`\nFROM busybox:1\nCOPY a.txt `\n  /x"},
 	{name: "syntax line", dockerfile: "# syntax=docker/dockerfile:1.7\n" + onto("COPY a.txt /")},
 
+	{name: "base that nobody has", dockerfile: "FROM kdev.invalid/none:1\nCOPY a.txt /", want: "fails"},
 	{name: "scratch", dockerfile: "FROM scratch\nCOPY dir /\nCMD [\"/x\"]"},
 	{name: "scratch alone", dockerfile: "FROM scratch\nENV A=1", want: "any"},
 	{name: "from a stage", dockerfile: "FROM busybox:1 AS a\nWORKDIR /w\nCOPY dir /w/dir\nENV A=1\nFROM a\nCOPY a.txt .\nENV B=$A"},
@@ -239,8 +240,8 @@ func TestParity(t *testing.T) {
 				if theirErr == nil || ourErr == nil {
 					t.Fatalf("the engine says %v, kdev %v: want both to fail", theirErr, ourErr)
 				}
-				if p := problem.As(ourErr); p == nil || !strings.HasPrefix(p.Where, "Dockerfile:") {
-					t.Errorf("%v has no place", ourErr)
+				if p := problem.As(ourErr); p == nil || !strings.HasPrefix(p.Where, "Dockerfile:") || p.Hint == "" {
+					t.Errorf("%v has no place or no hint", ourErr)
 				}
 				return
 			}

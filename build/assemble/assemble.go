@@ -228,7 +228,8 @@ func (a *assembly) failed(v *vertex, err error) error {
 	}
 	var f failedCopy
 	if errors.As(err, &f) {
-		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: v.name + " failed", Err: f.error}
+		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: v.name + " failed", Err: f.error,
+			Hint: "paths are relative to the build context; what .dockerignore leaves out is not there"}
 	}
 	return err
 }

@@ -348,8 +348,13 @@ func TestProblemsHaveALine(t *testing.T) {
 	} {
 		p := newProject(t, store, "Dockerfile", dockerfile, "a.txt", "1")
 		_, err := p.make(e)
-		if pr := problem.As(err); pr == nil || pr.Code != "build-failed" || pr.Where != where {
+		pr := problem.As(err)
+		if pr == nil || pr.Code != "build-failed" || pr.Where != where {
 			t.Errorf("%q: %v, want %s", dockerfile, err, where)
+			continue
+		}
+		if strings.Contains(dockerfile, "nosuch") && (!strings.Contains(pr.Summary, "docker.io/library/nosuch:latest") || pr.Hint == "") {
+			t.Errorf("%q: %+v", dockerfile, pr)
 		}
 	}
 }

@@ -99,6 +99,11 @@ func (a *assembly) located(err error) error {
 		return err
 	}
 	p := &problem.Problem{Code: "build-failed", Summary: "the image could not be built", Where: a.req.Name, Err: errors.New(strings.TrimSpace(err.Error()))}
+	var missing *noBase
+	if errors.As(err, &missing) {
+		p.Summary, p.Err = "the image "+missing.ref+" cannot be had", missing.cause
+		p.Hint = "is its name right? `docker pull " + missing.ref + "` says what the engine can do; `docker login` helps with a private one"
+	}
 	var l *parser.LocationError
 	if errors.As(err, &l) && len(l.Locations) > 0 && len(l.Locations[0]) > 0 {
 		p.Where = fmt.Sprintf("%s:%d", a.req.Name, l.Locations[0][0].Start.Line)
@@ -125,9 +130,19 @@ var caps = func() apicaps.CapSet {
 func (b *bases) ResolveImageConfig(ctx context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
 	base, err := b.get(ctx, ref)
 	if err != nil {
-		return "", "", nil, err
+		return "", "", nil, &noBase{ref, err}
 	}
 	// No digest: it would be pinned into the step, and the engine would look
 	// for an image of that digest, which one that was loaded or built has not.
 	return ref, "", bytes.Clone(base.Config), nil
 }
+
+// A noBase is an image of FROM or COPY --from that neither the engine nor this
+// process can get.
+type noBase struct {
+	ref   string
+	cause error
+}
+
+func (e *noBase) Error() string { return e.ref + ": " + e.cause.Error() }
+func (e *noBase) Unwrap() error { return e.cause }
