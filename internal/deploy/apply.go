@@ -53,6 +53,16 @@ func (a *Applied) add(label string, out outcome) {
 	}
 }
 
+// merge adds a later attempt: its last word counts, but for what it found done.
+func (a *Applied) merge(later *Applied) {
+	done := slices.Concat(a.Created, a.Changed, a.Recreated)
+	a.Created = append(a.Created, later.Created...)
+	a.Changed = append(a.Changed, later.Changed...)
+	a.Recreated = append(a.Recreated, later.Recreated...)
+	a.Unchanged = slices.DeleteFunc(later.Unchanged, func(label string) bool { return slices.Contains(done, label) })
+	a.Notes = later.Notes
+}
+
 // appliedSet remembers, for Status, what Apply made: informers may for a moment
 // still hold what was there before.
 type appliedSet struct {
@@ -84,6 +94,22 @@ type target struct {
 // applied all the same. Problems: object-refused, object-conflict,
 // kind-unknown, rbac-denied, cluster-unreachable.
 func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, error) {
+	total := &Applied{}
+	err := d.through(ctx, func() error {
+		// What an attempt before an outage has done is unchanged in the next one.
+		applied, err := d.applyOnce(ctx, objects)
+		if applied != nil {
+			total.merge(applied)
+		}
+		return err
+	})
+	for _, list := range [][]string{total.Created, total.Changed, total.Unchanged, total.Recreated, total.Notes} {
+		slices.Sort(list)
+	}
+	return total, err
+}
+
+func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, error) {
 	if err := d.makeNamespace(ctx, d.options.Namespace); err != nil {
 		return nil, err
 	}
@@ -114,9 +140,6 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 	}
 	if d.jobs.changed() {
 		err = errors.Join(err, d.writeParent(ctx, want))
-	}
-	for _, list := range [][]string{result.Created, result.Changed, result.Unchanged, result.Recreated, result.Notes} {
-		slices.Sort(list)
 	}
 	return result, err
 }

@@ -43,6 +43,7 @@ type Options struct {
 	Namespace string
 	Root      string           // absolute; recorded, so that a second checkout is noticed
 	Now       func() time.Time // nil is time.Now
+	Progress  func(string)     // hears what an Apply or Down waits for; may be nil
 }
 
 // A Deployer applies, prunes and removes the objects of one project in one

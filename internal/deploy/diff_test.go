@@ -7,11 +7,19 @@ import (
 
 func parse(t *testing.T, text string) []*Object {
 	t.Helper()
-	m, err := Render(t.Context(), project(t, map[string]string{"all.yaml": text}), []Source{{YAML: []string{"all.yaml"}}})
+	objects, _ := parseIn(t, text)
+	return objects
+}
+
+// parseIn is parse with the root of the project that the manifests are in.
+func parseIn(t *testing.T, text string) ([]*Object, string) {
+	t.Helper()
+	root := project(t, map[string]string{"all.yaml": text})
+	m, err := Render(t.Context(), root, []Source{{YAML: []string{"all.yaml"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Objects
+	return m.Objects, root
 }
 
 func TestCompare(t *testing.T) {

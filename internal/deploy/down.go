@@ -38,36 +38,43 @@ type DownReport struct {
 // after one that was cut short goes on.
 func (d *Deployer) Down(ctx context.Context, o DownOptions) (*DownReport, error) {
 	report := &DownReport{}
+	return report, d.through(ctx, func() error {
+		report.KeptVolumes, report.Kept = nil, nil // the last attempt knows them all
+		return d.downOnce(ctx, o, report)
+	})
+}
+
+func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownReport) error {
 	cm, err := d.parent(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if cm != nil {
 		if err := d.removeMembers(ctx, parseMembers(cm.Annotations), o, report); err != nil {
-			return report, err
+			return err
 		}
 		err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return report, d.apiProblem(err, "ConfigMap/"+cm.Name, "")
+			return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
 		}
 	} else if o.Volumes {
 		if err := d.removeClaims(ctx, o, report); err != nil {
-			return report, err
+			return err
 		}
 	}
 	if report.Namespace {
-		return report, nil
+		return nil
 	}
 	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil)
 	switch {
 	case err != nil:
-		return report, err
+		return err
 	case why == "":
 		report.Namespace = true
 	case why != notOurs:
 		report.KeptNamespace = why
 	}
-	return report, nil
+	return nil
 }
 
 func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, report *DownReport) error {

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 type requests struct {
 	mu   sync.Mutex
 	list []string
-	hook func(*http.Request)
+	hook func(*http.Request) error
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -61,13 +61,15 @@ func (s *requests) wrap(next http.RoundTripper) http.RoundTripper {
 		hook := s.hook
 		s.mu.Unlock()
 		if hook != nil {
-			hook(r)
+			if err := hook(r); err != nil {
+				return nil, err
+			}
 		}
 		return next.RoundTrip(r)
 	})
 }
 
-func (s *requests) reset(hook func(*http.Request)) {
+func (s *requests) reset(hook func(*http.Request) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list, s.hook = nil, hook

@@ -5,10 +5,12 @@ package deploy
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -96,10 +98,11 @@ func TestDownAfterAnInterruptedApply(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var writes atomic.Int32
-	spy.reset(func(r *http.Request) {
+	spy.reset(func(r *http.Request) error {
 		if r.Method == http.MethodPatch && writes.Add(1) == 14 {
 			cancel()
 		}
+		return nil
 	})
 	_, err := d.Apply(ctx, Copy(all))
 	spy.reset(nil)
@@ -115,6 +118,42 @@ func TestDownAfterAnInterruptedApply(t *testing.T) {
 	// The next up converges.
 	if applied := apply(t, d, all); len(applied.Created) != len(all) {
 		t.Errorf("%+v", applied)
+	}
+}
+
+// The API server goes away in the middle of an apply and of a down, and comes back.
+func TestOutage(t *testing.T) {
+	d := deployer(t)
+	var told []string
+	d.options.Progress = func(text string) { told = append(told, text) }
+	var all []*Object
+	for _, name := range []string{"a", "b", "c"} {
+		all = append(all, objects(t, strings.ReplaceAll(smallService, "NAME", name))...)
+	}
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	outage := func(method string, after, pings int32) {
+		var requests, seen atomic.Int32
+		spy.reset(func(r *http.Request) error {
+			switch {
+			case r.Method == method && requests.Add(1) < after, requests.Load() < after, seen.Load() >= pings:
+				return nil
+			case r.URL.Path == "/version":
+				seen.Add(1)
+			}
+			return refused
+		})
+	}
+	outage(http.MethodPatch, 6, 3)
+	defer spy.reset(nil)
+	if applied := apply(t, d, all); len(applied.Created) != len(all) || len(applied.Unchanged) > 0 {
+		t.Errorf("%+v", applied)
+	}
+	outage(http.MethodDelete, 1, 2)
+	if report := down(t, d, DownOptions{}); !report.Namespace || len(report.Removed) != len(all) {
+		t.Errorf("%+v", report)
+	}
+	if len(told) != 4 {
+		t.Errorf("told %q", told)
 	}
 }
 
@@ -397,10 +436,11 @@ func TestApplyOverTerminating(t *testing.T) {
 	}
 	watching := make(chan struct{})
 	var once atomic.Bool
-	spy.reset(func(r *http.Request) {
+	spy.reset(func(r *http.Request) error {
 		if r.URL.Query().Get("watch") != "" && strings.HasSuffix(r.URL.Path, "/configmaps") && once.CompareAndSwap(false, true) {
 			close(watching)
 		}
+		return nil
 	})
 	defer spy.reset(nil)
 	released := make(chan error, 1)

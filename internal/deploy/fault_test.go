@@ -1,0 +1,106 @@
+package deploy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+func TestFaults(t *testing.T) {
+	const head = `failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): `
+	for _, tc := range []struct {
+		message string
+		want    []fault
+	}{
+		{head + `.spec.template.spec.containers[name="web"].imagePolicy: field not declared in schema`, []fault{{path: `spec.template.spec.containers[name="web"].imagePolicy`, text: "there is no such field"}}},
+		{head + `.data.PORT: expected string, got &value.valueUnstructured{Value:80}`, []fault{{path: "data.PORT", text: "a string belongs here, not 80: put it in quotes"}}},
+		{head + `.spec.replicas: expected numeric (int or float), got string`, []fault{{path: "spec.replicas", text: "a number belongs here, not string"}}},
+		{head + "errors:\n  .spec.env: duplicate entries for key [name=\"A\"]\n  .spec.env[name=\"A\"].value: expected string, got &value.valueUnstructured{Value:true}",
+			[]fault{{path: "spec.env", text: `there are two items with name="A", of which only one can count`, key: `name="A"`}, {path: `spec.env[name="A"].value`, text: "a string belongs here, not true: put it in quotes"}}},
+		{`something else`, nil},
+	} {
+		got := faults(apierrors.NewInternalError(errors.New("x")))
+		if len(got) > 0 {
+			t.Errorf("faults in an internal error: %v", got)
+		}
+		got = faults(apierrors.NewBadRequest(tc.message))
+		if len(got) != len(tc.want) {
+			t.Fatalf("%s: %+v", tc.message, got)
+		}
+		for i := range got {
+			if got[i] != tc.want[i] {
+				t.Errorf("got %+v, want %+v", got[i], tc.want[i])
+			}
+		}
+	}
+}
+
+func TestFaultLine(t *testing.T) {
+	root := t.TempDir()
+	const text = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: other}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  annotations:
+    example.com/a.b: x
+spec:
+  template:
+    spec:
+      containers:
+      - name: web
+        image: web
+        env:
+        - {name: A, value: "1"}
+        - name: B
+          value: "2"
+        - {name: A, value: "3"}
+        ports:
+        - {containerPort: 80}
+`
+	if err := os.WriteFile(filepath.Join(root, "all.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		fault fault
+		line  int
+	}{
+		{fault{path: "metadata.name"}, 8},
+		{fault{path: "metadata.annotations[example.com/a.b]"}, 10},
+		{fault{path: `spec.template.spec.containers[name="web"].image`}, 16},
+		{fault{path: "spec.template.spec.containers[0].image"}, 16},
+		{fault{path: `spec.template.spec.containers[name="web"].env[name="B"].value`}, 20},
+		{fault{path: `spec.template.spec.containers[name="web"].env`, key: `name="A"`}, 21},
+		{fault{path: `spec.template.spec.containers[name="web"].ports[containerPort=80,protocol="TCP"].hostPort`}, 23},
+		{fault{path: "spec.selector"}, 11}, // as far as it goes
+		{fault{path: "spec.template.spec.containers[7].image"}, 14},
+		{fault{path: "status"}, 0},
+	} {
+		file, line := tc.fault.line(root, "all.yaml:5")
+		if file != "all.yaml" || line != tc.line {
+			t.Errorf("%s: %s:%d, want %d", tc.fault.path, file, line, tc.line)
+		}
+	}
+	for _, origin := range []string{"", "all.yaml", "absent.yaml:1"} {
+		if _, line := (fault{path: "metadata.name"}).line(root, origin); line != 0 {
+			t.Errorf("origin %q: line %d", origin, line)
+		}
+	}
+}
+
+func FuzzFaultLine(f *testing.F) {
+	f.Add(`spec.containers[name="web"].env[0]`, `name="A"`, "spec: {containers: [{name: web}]}")
+	f.Fuzz(func(t *testing.T, path, key, text string) {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "a.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fault{path: path, key: key}.line(root, "a.yaml:1")
+	})
+}
