@@ -92,7 +92,7 @@ func watchOptions(env Env) (watch.Options, error) {
 		}
 	}
 	for _, svc := range p.Services {
-		if svc.Build.Context == "" {
+		if svc.Build == nil {
 			continue
 		}
 		o.Contexts = append(o.Contexts, watch.Context{Dir: svc.Build.Context, Dockerfile: svc.Build.Dockerfile})

@@ -103,9 +103,17 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 
 // explicitSources lists what COPY lines name, relative to the project: watched
 // even where git ignores it (`COPY dist /app`). A line that takes the whole
-// context names nothing.
+// context names nothing. The manifests are named too: a .dockerignore commonly
+// leaves them out.
 func (l *loop) explicitSources() []string {
 	var paths []string
+	for _, m := range l.s.opts.Project.Manifests {
+		paths = append(paths, m.YAML...)
+		// An overlay stands beside its base: what is above both is watched.
+		if top, _, _ := strings.Cut(path.Clean(m.Kustomize), "/"); m.Kustomize != "" && top != "." {
+			paths = append(paths, top)
+		}
+	}
 	for _, svc := range l.services {
 		if svc.plan == nil {
 			continue

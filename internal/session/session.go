@@ -231,12 +231,21 @@ func (s *Session) watch(ctx context.Context, work *sync.WaitGroup, l *loop, fata
 	case <-ctx.Done():
 		return nil
 	}
+	batches, notices := w.Batches(), w.Notices()
 	work.Go(func() {
 		for {
 			select {
-			case b := <-w.Batches():
+			case b, ok := <-batches:
+				if !ok {
+					batches = nil // the watcher ended; failed says why
+					continue
+				}
 				s.post(ctx, filesChanged{b})
-			case n := <-w.Notices():
+			case n, ok := <-notices:
+				if !ok {
+					notices = nil
+					continue
+				}
 				s.post(ctx, notice{Notice{Level: Warn, Code: n.Code, Text: n.Text}})
 			case err := <-failed:
 				fatal <- err
