@@ -15,13 +15,14 @@
 // needs no writable directory of its own, no shell and no capability.
 //
 // How run knows that kdev will come: it cannot, since kdev changes nothing in a
-// pod but the image. So a start waits callWindow for a connection (kdev tries
-// every 50 ms from PodScheduled on, and needs some 65 ms to open a stream), and
-// only when one came up to gateLimit for the first batch. A pod that starts while
-// no session is up (after Ctrl-C, or rescheduled) is late by callWindow, once per
-// container start; it runs the image's content and is marked unsynced, so that a
-// session which comes later restarts what a sync rule says. Restarts in place
-// never wait.
+// pod but the image. So a start waits callWindow, a second, for a connection (kdev
+// tries every 50 ms from PodScheduled on and needs some 65 ms to open a stream; on
+// two busy cores with thirty containers starting at once 500 ms were too short for
+// most), and only when one came up to gateLimit, two seconds in all, for the first
+// batch. A pod that starts while no session is up (after Ctrl-C, or rescheduled) is
+// late by that second, once per container start; it runs the image's content and
+// is marked unsynced, so that a session which comes later restarts what a sync rule
+// says. Restarts in place never wait.
 //
 // Invariant: a path is acknowledged only after the file system holds it.
 package agent

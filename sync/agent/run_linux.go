@@ -85,7 +85,7 @@ type Limits struct {
 
 // Defaults of Limits.
 const (
-	callWindow = 500 * time.Millisecond
+	callWindow = time.Second
 	gateLimit  = 2 * time.Second
 	holdLimit  = 30 * time.Second
 	stopGrace  = 5 * time.Second

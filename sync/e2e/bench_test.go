@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -105,14 +106,16 @@ func (b *bench) tellPods() {
 		if pod.Spec.NodeName == "" || pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
 		}
-		id := ""
+		ids := map[string]string{}
 		for _, st := range pod.Status.ContainerStatuses {
-			id = st.ContainerID
+			ids[st.Name] = st.ContainerID
 		}
-		list = append(list, mirror.Container{
-			Service: "web", Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID), Name: "c", ID: id, HasAgent: true,
-			Image: b.image, MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
-		})
+		for _, c := range pod.Spec.Containers {
+			list = append(list, mirror.Container{
+				Service: "web", Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID), Name: c.Name, ID: ids[c.Name], HasAgent: true,
+				Image: b.image, MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
+			})
+		}
 	}
 	b.m.SetContainers("web", list)
 }
@@ -225,9 +228,11 @@ func (b *bench) synced() {
 }
 
 // get reads a file of a pod over HTTP.
-func (b *bench) get(pod, path string) string {
+func (b *bench) get(pod, path string) string { return b.getFrom(pod, 8080, path) }
+
+func (b *bench) getFrom(pod string, port int, path string) string {
 	b.t.Helper()
-	conn, err := client.DialPod(b.ctx, namespace, pod, 8080)
+	conn, err := client.DialPod(b.ctx, namespace, pod, port)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -240,9 +245,17 @@ func (b *bench) get(pod, path string) string {
 	if err := req.Write(conn); err != nil {
 		b.t.Fatal(err)
 	}
-	all, err := io.ReadAll(conn)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	all, err := io.ReadAll(answer.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return answer.Status
 	}
 	return string(all)
 }

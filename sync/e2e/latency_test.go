@@ -28,7 +28,7 @@ func TestSaveLatency(t *testing.T) {
 		b.synced()
 		took = append(took, time.Since(began))
 	}
-	if got := b.get(pod.Name, "/app/f"); !strings.HasSuffix(got, string(content)) {
+	if got := b.get(pod.Name, "/app/f"); got != string(content) {
 		t.Error("the file in the container is not the last one")
 	}
 	slices.Sort(took)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"archive/tar"
 	"context"
 	"fmt"
 	"os"
@@ -77,15 +78,18 @@ func makeImages(ctx context.Context, dir string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("compile testapp: %w\n%s", err, out)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "app"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "app"), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "app", "data.txt"), []byte("image\n"), 0o644); err != nil {
 		return err
 	}
+	if err := writeOpen(filepath.Join(dir, "open.tar")); err != nil {
+		return err
+	}
 	var names []string
 	for name, from := range bases {
-		dockerfile := "FROM " + from + "\nCOPY agent /.kdev/agent\nCOPY testapp /testapp\nCOPY app /app\n" +
+		dockerfile := "FROM " + from + "\nCOPY agent /.kdev/agent\nCOPY testapp /testapp\nCOPY app /app\nADD open.tar /\n" +
 			"ENTRYPOINT [\"/.kdev/agent\", \"run\", \"--\", \"/testapp\"]\n"
 		file := filepath.Join(dir, "Dockerfile."+name)
 		if err := os.WriteFile(file, []byte(dockerfile), 0o644); err != nil {
@@ -114,4 +118,30 @@ func makeImages(ctx context.Context, dir string) error {
 		return fmt.Errorf("load images: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// writeOpen makes /open as the directory entries of a dev image make it: anybody
+// may write to it. COPY cannot do that on a scratch image.
+func writeOpen(file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(f)
+	const text = "image\n"
+	for _, h := range []*tar.Header{
+		{Typeflag: tar.TypeDir, Name: "open/", Mode: 0o777},
+		{Typeflag: tar.TypeReg, Name: "open/data.txt", Mode: 0o644, Size: int64(len(text))},
+	} {
+		if err := w.WriteHeader(h); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Write([]byte(text)); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return f.Close()
 }

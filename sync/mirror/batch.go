@@ -240,9 +240,9 @@ func (w *worker) wanted(op engine.Op) (engine.File, bool) {
 
 func andOthers(n int) string {
 	if n == 1 {
-		return ", and 1 other path"
+		return " (and one more path)"
 	}
-	return fmt.Sprintf(", and %d other paths", n)
+	return fmt.Sprintf(" (and %d more paths)", n)
 }
 
 // describeMount names a mount for people.

@@ -14,9 +14,9 @@ import (
 )
 
 func main() {
-	dir := "/app"
+	dir, address := "/app", ":8080"
 	if len(os.Args) > 1 {
-		dir = os.Args[1]
+		address = os.Args[1]
 	}
 	data, _ := os.ReadFile(dir + "/data.txt")
 	fmt.Printf("started with %q\n", strings.TrimSpace(string(data)))
@@ -48,7 +48,7 @@ func main() {
 	http.HandleFunc("/-/exit", func(http.ResponseWriter, *http.Request) { os.Exit(9) })
 	http.HandleFunc("/-/started", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.TrimSpace(string(data))) })
 	http.Handle("/", http.FileServer(http.Dir("/")))
-	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: time.Second}
+	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Second}
 	fmt.Println(server.ListenAndServe())
 	os.Exit(1)
 }
