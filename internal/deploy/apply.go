@@ -9,9 +9,7 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -267,70 +265,6 @@ func readable(o *Object) {
 	}
 	o.Object["data"] = data
 	delete(o.Object, "stringData")
-}
-
-// live reads the objects that targets will meet: one list of members for each
-// kind and namespace, and a get for what is not a member yet.
-func (d *Deployer) live(ctx context.Context, targets []target) (map[objectKey]*unstructured.Unstructured, error) {
-	type where struct {
-		resource  schema.GroupVersionResource
-		namespace string
-	}
-	groups := map[where][]target{}
-	for _, t := range targets {
-		w := where{t.mapping.Resource, t.key.namespace}
-		groups[w] = append(groups[w], t)
-	}
-	var mu sync.Mutex
-	found := map[objectKey]*unstructured.Unstructured{}
-	var failed []error
-	var lists sync.WaitGroup
-	for w, group := range groups {
-		lists.Go(func() {
-			var client dynamic.ResourceInterface = d.client.Dynamic.Resource(w.resource)
-			if w.namespace != "" {
-				client = d.client.Dynamic.Resource(w.resource).Namespace(w.namespace)
-			}
-			list, err := client.List(ctx, metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				if apierrors.IsForbidden(err) {
-					return // then each object is applied without a look first
-				}
-				failed = append(failed, d.apiProblem(err, group[0].mapping.GroupVersionKind.Kind, ""))
-				return
-			}
-			for i := range list.Items {
-				o := &list.Items[i]
-				found[objectKey{group[0].key.GroupKind, o.GetNamespace(), o.GetName()}] = o
-			}
-		})
-	}
-	lists.Wait()
-	if len(failed) > 0 {
-		return nil, errors.Join(failed...)
-	}
-	var missing []target
-	for _, t := range targets {
-		if found[t.key] == nil {
-			missing = append(missing, t)
-		}
-	}
-	err := each(missing, func(t target) error {
-		o, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
-		if err != nil {
-			return nil //nolint:nilerr // absent, or not ours to read: the apply will say
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		found[t.key] = o
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return found, nil
 }
 
 // note remembers what was applied, nil for a Job that ran and is gone.

@@ -13,7 +13,7 @@ import (
 )
 
 // project writes files below a new root.
-func project(t *testing.T, files map[string]string) string {
+func project(t testing.TB, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range files {
