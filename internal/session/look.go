@@ -25,6 +25,7 @@ func (l *loop) look() {
 	if l.objects != nil {
 		statuses = l.s.parts.Deployer.Status(l.s.parts.Live, l.objects)
 	}
+	l.restore(statuses)
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && st.Problem == nil
 	for _, svc := range l.services {
 		view := l.view(svc, statuses)
@@ -43,6 +44,24 @@ func (l *loop) look() {
 	}
 	l.ready = ready
 	l.s.publish(st)
+}
+
+// restore asks for another apply when a workload that was there is gone: somebody
+// deleted it. Jobs and Pods may go because they are done, and stay gone.
+func (l *loop) restore(statuses []deploy.WorkloadStatus) {
+	for _, st := range statuses {
+		switch st.Kind {
+		case "Deployment", "StatefulSet", "DaemonSet":
+		default:
+			continue
+		}
+		_, there := l.s.parts.Live.Get(st.Kind, l.s.opts.Project.Namespace+"/"+st.Name)
+		if l.present[st.Ref] && !there {
+			l.s.tell(Notice{Level: Warn, Code: "workload-gone", Text: st.Ref.String() + " was deleted: applying it again"})
+			l.applyAgain = true
+		}
+		l.present[st.Ref] = there
+	}
 }
 
 // view is the snapshot of one service.

@@ -36,10 +36,11 @@ type loop struct {
 
 	providing  bool // images of others are on their way to the registry
 	applying   bool
-	applyAgain bool // something that Apply writes changed since it was started
-	applied    bool // everything was applied once
-	deployed   bool // something was
-	taken      bool // objects of ours belong to another project: its pods are not ours to touch
+	applyAgain bool                // something that Apply writes changed since it was started
+	applied    bool                // everything was applied once
+	deployed   bool                // something was
+	present    map[deploy.Ref]bool // workloads that the informers held at the last look
+	taken      bool                // objects of ours belong to another project: its pods are not ours to touch
 	applyErr   *problem.Problem
 	pruned     bool // nothing is left to prune since the last apply
 
@@ -90,7 +91,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, since: time.Now()}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, since: time.Now()}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {

@@ -147,9 +147,11 @@ func TestBusyPortIsToldAndTheNextOneServes(t *testing.T) {
 	up := start(t, dir, "up")
 	up.expect("port 18080 is in use")
 	up.expect("everything is ready")
-	if page, err := get("http://localhost:18081/"); err != nil || page != "hello\n" {
-		t.Errorf("%q %v", page, err)
-	}
+	// Without a readiness probe the pod is ready before its server listens.
+	eventually(t, "the page answers", func() (bool, string) {
+		page, err := get("http://localhost:18081/")
+		return err == nil && page == "hello\n", fmt.Sprintf("%q %v", page, err)
+	})
 	if code := up.interrupt(); code != 130 {
 		t.Errorf("exit code %d, want 130", code)
 	}

@@ -192,6 +192,15 @@ func TestDockerCoins(t *testing.T) {
 		same(t, before, identities(t, ns))
 	})
 
+	t.Run("a deleted workload comes back", func(t *testing.T) {
+		up.mark()
+		if err := api.AppsV1().Deployments(ns).Delete(t.Context(), "hasher", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		up.expect("Deployment/hasher was deleted")
+		up.expect("1 created")
+	})
+
 	t.Run("Ctrl-C leaves everything running and says so", func(t *testing.T) {
 		ready(t, ns)
 		before := identities(t, ns)
