@@ -173,14 +173,21 @@ func (c *conversation) acknowledged(ctx context.Context, generation uint64, beat
 func (c *conversation) results(p plan, ack *protocol.Ack, unread map[string]error) bool {
 	w := c.w
 	failed := make(map[string]*protocol.Result, len(ack.Results))
+	order := make(map[string]int, len(ack.Results))
 	for i := range ack.Results {
 		r := &ack.Results[i]
 		if failed[r.Path] == nil {
-			failed[r.Path] = r
+			failed[r.Path], order[r.Path] = r, i
 		}
 	}
 	var retry, later []string
 	var problem error
+	first := len(ack.Results) // of the results: the cause; others follow from it
+	blame := func(op engine.Op, r *protocol.Result) {
+		if order[op.Path] < first {
+			first, problem = order[op.Path], w.pathProblem(c, op, r)
+		}
+	}
 	for _, op := range p.ops {
 		if err := unread[op.Path]; err != nil {
 			later = append(later, op.Path)
@@ -202,9 +209,11 @@ func (c *conversation) results(p plan, ack *protocol.Ack, unread map[string]erro
 				retry = append(retry, op.Path)
 				continue
 			}
-			later, problem = append(later, op.Path), w.pathProblem(c, op, r)
+			later = append(later, op.Path)
+			blame(op, r)
 		case protocol.Full, protocol.Failed, protocol.Corrupt, protocol.Aborted:
-			later, problem = append(later, op.Path), w.pathProblem(c, op, r)
+			later = append(later, op.Path)
+			blame(op, r)
 		default:
 			want, exists := w.wanted(op)
 			w.refused[op.Path] = refusal{want, exists, w.pathProblem(c, op, r)}

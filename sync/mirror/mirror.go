@@ -298,7 +298,7 @@ func (m *Mirror) WaitSynced(ctx context.Context, name string, generation uint64)
 		for _, w := range m.get(name).workers {
 			if w.acked < generation || !w.ackedAny {
 				ready = false
-				if w.problem != nil {
+				if w.problem != nil && w.failed >= generation {
 					failed = w.problem
 				}
 			}

@@ -1,0 +1,262 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/mirror"
+)
+
+func (b *bench) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = nil
+}
+
+// last is the newest event of a kind.
+func (b *bench) awaitKind(k mirror.Kind, pod string) mirror.Event {
+	b.t.Helper()
+	return b.awaitEvent(k.String(), func(e mirror.Event) bool { return e.Kind == k && (pod == "" || e.Pod == pod) })
+}
+
+// A container whose application ends is started again by the kubelet, with the
+// root of its image. The application never sees what the image holds.
+func TestContainerThatRestarts(t *testing.T) {
+	for name, how := range map[string]string{"exit": "/-/exit", "out of memory": "/-/eat"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			pod := b.pod("restart", "scratch", func(p *corev1.Pod) {
+				p.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("48Mi")}
+			})
+			b.start(map[string]engine.File{"/app/data.txt": *b.write("data.txt", "edited", 0o644), "/app/more.txt": *b.write("more.txt", "more", 0o644)})
+			b.awaitKind(mirror.Started, "")
+			b.forget()
+			b.poke(pod.Name, how)
+			e := b.awaitKind(mirror.Synced, "")
+			if e.Files != 2 {
+				t.Errorf("%d files were sent again, want 2", e.Files)
+			}
+			c := b.awaitKind(mirror.Connected, "")
+			if !c.Unsynced {
+				b.awaitKind(mirror.Started, "")
+				if got := b.get(pod.Name, "/-/started"); got != "edited" {
+					t.Errorf("started with %q", got)
+				}
+			}
+			if got := b.get(pod.Name, "/app/more.txt"); got != "more" {
+				t.Errorf("more.txt holds %q", got)
+			}
+		})
+	}
+}
+
+// poke asks for something that gets no answer.
+func (b *bench) poke(pod, path string) {
+	b.t.Helper()
+	conn, err := client.DialPod(b.ctx, namespace, pod, 8080)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
+	conn.Read(make([]byte, 1)) // until it is done
+	conn.Close()
+}
+
+// Replicas come and go; each is current soon after it runs, and gets later saves.
+func TestReplicas(t *testing.T) {
+	b := newBench(t, nil)
+	sets := client.Core.AppsV1().ReplicaSets(namespace)
+	labels := map[string]string{"bench": b.label()}
+	set := &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "replicas-", Namespace: namespace},
+		Spec: appsv1.ReplicaSetSpec{
+			Replicas: ptr.To(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				TerminationGracePeriodSeconds: ptr.To(int64(0)),
+				Containers:                    []corev1.Container{{Name: "c", Image: image("busybox"), ImagePullPolicy: corev1.PullNever}},
+			}},
+		},
+	}
+	set, err := sets.Create(b.ctx, set, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		policy := metav1.DeletePropagationForeground
+		if err := sets.Delete(context.Background(), set.Name, metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
+			t.Error(err)
+		}
+	})
+	b.start(map[string]engine.File{"/app/data.txt": *b.write("data.txt", "one", 0o644)})
+	for round, replicas := range []int32{4, 2, 3} {
+		scale, err := sets.GetScale(b.ctx, set.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		scale.Spec.Replicas = replicas
+		if _, err := sets.UpdateScale(b.ctx, set.Name, scale, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprint("round ", round)
+		b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", text, 0o644)})
+		var pods []string
+		b.await("the replicas", func() bool {
+			pods = nil
+			for name, pod := range b.pods {
+				if pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning {
+					pods = append(pods, name)
+				}
+			}
+			return len(pods) == int(replicas)
+		})
+		b.synced()
+		for _, pod := range pods {
+			if got := b.get(pod, "/app/data.txt"); got != text {
+				t.Errorf("%s holds %q, want %q", pod, got, text)
+			}
+		}
+		if replicas == 4 { // the one that is replaced must not be missed either
+			if err := client.Core.CoreV1().Pods(namespace).Delete(b.ctx, pods[0], metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A restart that a sync asks for keeps the pod; one that fails is held until the
+// next save, and counts as failed.
+func TestRestartAndHold(t *testing.T) {
+	b := newBench(t, nil)
+	pod := b.pod("hold", "distroless", nil)
+	rule := mirror.Hook{Paths: []string{"data.txt"}, Restart: true}
+	b.start(nil, rule)
+	b.awaitKind(mirror.Started, "")
+	for i := range 3 {
+		b.forget()
+		text := fmt.Sprint("version ", i)
+		b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", text, 0o644)}, rule)
+		b.awaitKind(mirror.Started, "")
+		b.awaitPort(pod.Name)
+		if got := b.get(pod.Name, "/-/started"); got != text {
+			t.Errorf("started with %q, want %q", got, text)
+		}
+	}
+	b.forget()
+	b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", "fail now", 0o644)}, rule)
+	held := b.awaitKind(mirror.Held, "")
+	if held.Problem == nil || held.Problem.Code != "sync-held" || !strings.Contains(held.Problem.Summary, "exit code 3") {
+		t.Errorf("problem %+v", held.Problem)
+	}
+	b.forget()
+	b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", "cured", 0o644)}, rule)
+	b.awaitKind(mirror.Started, "")
+	b.awaitPort(pod.Name)
+	if got := b.get(pod.Name, "/-/started"); got != "cured" {
+		t.Errorf("started with %q", got)
+	}
+	now, err := client.Core.CoreV1().Pods(namespace).Get(b.ctx, pod.Name, metav1.GetOptions{})
+	if err != nil || now.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("the container was restarted: %+v, %v", now.Status.ContainerStatuses, err)
+	}
+}
+
+// awaitPort waits until the application listens.
+func (b *bench) awaitPort(pod string) {
+	b.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := client.DialPod(b.ctx, namespace, pod, 8080)
+		if err == nil {
+			fmt.Fprint(conn, "GET /-/started HTTP/1.0\r\n\r\n")
+			_, err = conn.Read(make([]byte, 1))
+			conn.Close()
+			if err == nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-b.ctx.Done():
+			b.t.Fatal(b.ctx.Err())
+		}
+	}
+}
+
+// A full disk changes nothing, is named, and is over when there is room.
+func TestFullDisk(t *testing.T) {
+	b := newBench(t, nil)
+	pod := b.pod("full", "busybox", func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "small", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: ptr.To(resource.MustParse("1Mi"))}}}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "small", MountPath: "/app"}}
+	})
+	b.start(nil)
+	b.forget()
+	b.update(map[string]*engine.File{
+		"/app/big":      b.write("big", strings.Repeat("x", 3<<20), 0o644),
+		"/app/data.txt": b.write("data.txt", "with big", 0o644),
+	})
+	failed := b.awaitKind(mirror.Failed, "")
+	if failed.Problem.Code != "sync-no-space" {
+		t.Errorf("problem %+v", failed.Problem)
+	}
+	if got := b.get(pod.Name, "/app/data.txt"); got != "image\n" {
+		t.Errorf("half of the batch is there: data.txt holds %q", got)
+	}
+	b.update(map[string]*engine.File{"/app/big": b.write("big", "small now", 0o644)})
+	b.synced()
+	for path, want := range map[string]string{"/app/data.txt": "with big", "/app/big": "small now"} {
+		if got := b.get(pod.Name, path); got != want {
+			t.Errorf("%s holds %q", path, got)
+		}
+	}
+}
+
+// After a cut, or a network that swallowed everything for a while, the next
+// difference goes out soon and is no more than what changed.
+func TestCutNetwork(t *testing.T) {
+	p, dialer := newProxy(t)
+	b := newBench(t, dialer)
+	pod := b.pod("cut", "scratch", nil)
+	files := map[string]engine.File{}
+	for i := range 100 {
+		files[fmt.Sprintf("/app/f%d", i)] = *b.write(fmt.Sprint("f", i), strings.Repeat("x", 4000)+fmt.Sprint(i), 0o644)
+	}
+	b.start(files)
+	for round, fault := range []struct {
+		name        string
+		begin, back func()
+	}{
+		{"cut", p.cut, func() {}},
+		{"swallowed", p.sink, p.rise},
+	} {
+		b.forget()
+		fault.begin()
+		b.awaitKind(mirror.Lost, "")
+		text := fmt.Sprint("after ", round)
+		b.update(map[string]*engine.File{"/app/f7": b.write("f7", text, 0o644)})
+		fault.back()
+		back := time.Now()
+		b.synced()
+		t.Logf("%s: current %s after the way back", fault.name, time.Since(back).Round(time.Millisecond))
+		e := b.awaitKind(mirror.Synced, "")
+		if e.Files != 1 || e.Bytes > 1000 {
+			t.Errorf("%s: %d files, %d bytes, want the changed file alone", fault.name, e.Files, e.Bytes)
+		}
+		if got := b.get(pod.Name, "/app/f7"); got != text {
+			t.Errorf("%s: f7 holds %q", fault.name, got)
+		}
+	}
+}
