@@ -39,6 +39,16 @@ given. The namespace goes when kdev created it and nothing is left in it.`,
 			if err != nil {
 				return err
 			}
+			store, err := openStore()
+			if err != nil {
+				return err
+			}
+			// A session that runs would put back what goes.
+			unlock, err := onlyOne(ctx, store, c.Context, p)
+			if err != nil {
+				return err
+			}
+			defer unlock()
 			kc, err := kube.New(c.Kubeconfig, c.Context)
 			if err != nil {
 				return err
