@@ -156,9 +156,3 @@ func (p *proxy) cut() {
 		c.Close()
 	}
 }
-
-func (p *proxy) slow(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.delay = d
-}
