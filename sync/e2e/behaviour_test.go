@@ -106,6 +106,7 @@ func TestReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 		scale.Spec.Replicas = replicas
+		scale.ResourceVersion = "" // the controller writes its status all the time
 		if _, err := sets.UpdateScale(b.ctx, set.Name, scale, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -233,6 +234,11 @@ func (b *bench) get(pod, path string) string { return b.getFrom(pod, 8080, path)
 func (b *bench) getFrom(pod string, port int, path string) string {
 	b.t.Helper()
 	conn, err := client.DialPod(b.ctx, namespace, pod, port)
+	// A process that has started does not listen yet; b.ctx bounds the wait.
+	for err != nil && b.ctx.Err() == nil && strings.Contains(err.Error(), "connection refused") {
+		time.Sleep(100 * time.Millisecond)
+		conn, err = client.DialPod(b.ctx, namespace, pod, port)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
