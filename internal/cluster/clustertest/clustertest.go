@@ -6,6 +6,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,8 +17,9 @@ import (
 	"github.com/kdev-io/kdev/internal/kube"
 )
 
-// Name is the cluster that the packages' own end-to-end tests share.
-const Name = "kdev-e2e-packages"
+// Name is the cluster that the packages' own end-to-end tests share, one after the
+// other. KDEV_E2E_CLUSTER names another one, for runs side by side.
+var Name = cmp.Or(os.Getenv("KDEV_E2E_CLUSTER"), "kdev-e2e-packages")
 
 // Run makes the cluster, or uses the one that is there, hands a client of it to
 // use and runs the tests. It returns the exit code of TestMain.
