@@ -89,7 +89,9 @@ func (s *server) serveWebSocket(w http.ResponseWriter, r *http.Request, command 
 	}
 	defer ws.Close()
 	in, stdin := io.Pipe()
+	gone := make(chan struct{})
 	go func() {
+		defer close(gone)
 		for {
 			_, m, err := ws.ReadMessage()
 			switch {
@@ -108,8 +110,11 @@ func (s *server) serveWebSocket(w http.ResponseWriter, r *http.Request, command 
 	in.Close()
 	channel{ws, &mu, 3}.Write([]byte(status(code)))
 	mu.Lock()
-	defer mu.Unlock()
 	ws.WriteMessage(gwebsocket.CloseMessage, gwebsocket.FormatCloseMessage(gwebsocket.CloseNormalClosure, ""))
+	mu.Unlock()
+	// Closing a socket whose input was not read resets it, and the client may lose
+	// the status that is on its way.
+	<-gone
 }
 
 func (s *server) serveSPDY(w http.ResponseWriter, r *http.Request, command []string) {

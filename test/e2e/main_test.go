@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -18,7 +19,8 @@ import (
 )
 
 // clusterName is the suite's own cluster; a person's cluster kdev is not touched.
-const clusterName = "kdev-e2e"
+// KDEV_E2E_CLUSTER names another one, for runs side by side.
+var clusterName = cmp.Or(os.Getenv("KDEV_E2E_CLUSTER"), "kdev-e2e")
 
 // The suite's surroundings, made once by TestMain.
 var (
