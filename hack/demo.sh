@@ -3,7 +3,8 @@
 # the background: a forwarded port lives as long as the process that forwards
 # it. `hack/demo.sh down` stops it and removes what it deployed.
 #
-# It waits until the page has answered, or until kdev has given up.
+# It waits until everything is ready and the page has answered, or until kdev
+# has given up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,7 @@ kdev=$PWD/bin/kdev
 state=$PWD/bin/demo
 pidfile=$state/pid
 log=$state/log
-patience=600 # seconds; the first start pulls every image
+patience=30 # seconds from ready to an answer
 
 # Whether the process of the pid file is still the kdev that we started.
 running() {
@@ -59,6 +60,9 @@ up() {
     fi
     stop
     mkdir -p "$state"
+    # To the end first, for the exit code: a build that fails, or a pod that does
+    # not get ready, ends here with its cause.
+    (cd examples/dockercoins && "$kdev" up --plain --until ready --no-ports)
     : >"$log"
     (cd examples/dockercoins && exec setsid "$kdev" up --plain) >"$log" 2>&1 </dev/null &
     local kdevpid=$! started=$SECONDS
@@ -76,7 +80,7 @@ up() {
             return "$((code == 0 ? 1 : code))"
         fi
         if ((SECONDS - started > patience)); then
-            echo "no answer after $patience s; see bin/demo/log; make demo-down stops it" >&2
+            echo "everything is ready, but the page has not answered for $patience s; see bin/demo/log; make demo-down stops it" >&2
             return 4
         fi
         sleep 0.2

@@ -131,8 +131,10 @@ func (m *Maker) compile(ctx context.Context, dir string) error {
 	for _, plugin := range plugins {
 		args = append(args, pluginModule+"/"+plugin)
 	}
-	if err := step.Run(ctx, step.Command{
-		Args: args, Dir: work, Env: goEnv, Nice: 5, Hint: "see that this machine's Go reaches its module proxy (go env GOPROXY)",
+	if err := withHugePages(m.Log, hugePages, func() error {
+		return step.Run(ctx, step.Command{
+			Args: args, Dir: work, Env: append(slices.Clone(goEnv), collector), Nice: 5, Hint: "see that this machine's Go reaches its module proxy (go env GOPROXY)",
+		})
 	}); err != nil {
 		return err
 	}
@@ -149,6 +151,9 @@ func (m *Maker) compile(ctx context.Context, dir string) error {
 
 // kubePrograms are the names that the one program of Kubernetes is called by.
 var kubePrograms = []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubeadm", "kubectl", "kubelet"}
+
+// collector lets each compiler's heap grow: a tenth less time for some hundred megabytes more.
+const collector = "GOGC=400"
 
 var goEnv = []string{"CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=linux"}
 
