@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A Spec says what one image is made from. Paths are absolute.
+// A Spec says what one image is made from. Paths are absolute. It is a
+// Dockerfile, unless one of Go, Command and Image is set.
 type Spec struct {
 	Project, Service string
 	Root             string // the project's folder; problems name files relative to it
@@ -17,6 +18,9 @@ type Spec struct {
 	Dockerfile       string
 	Target           string
 	Args             map[string]string
+	Go               *Go
+	Command          *Command
+	Image            string // of others, as it is: nothing to build
 	Platform         string // "linux/amd64", that of the nodes; empty: this machine's architecture
 	Dev              bool   // with the agent in the bottom layer; only for up, sync, run and --debug
 }
@@ -52,6 +56,19 @@ type Result struct {
 	Record *Record
 }
 
+// An Output is a file that a build on this machine made, and its place in the
+// image.
+type Output struct {
+	// Local is the file, absolute. It holds what the newest build of the
+	// service made: Digest tells whether that is this one.
+	Local  string      `json:"local"`
+	Path   string      `json:"path"` // in the image, absolute
+	Mode   fs.FileMode `json:"mode"`
+	Size   int64       `json:"size,omitempty"`
+	Digest string      `json:"digest,omitempty"` // SHA-256 in hex
+	Link   string      `json:"link,omitempty"`   // target of a symbolic link
+}
+
 // A Record is what an image was made from. It is saved beside the image, so
 // that a later process knows how the files of a running pod differ from the
 // local ones.
@@ -61,11 +78,14 @@ type Record struct {
 	Options string  `json:"options"` // OptionsHash
 	Inputs  []Input `json:"inputs"`  // sorted by path
 	Config  Config  `json:"config"`  // of the production image
+	// Outputs are what go and command put into the image, sorted by path: what
+	// a newer build can replace in a running container.
+	Outputs []Output `json:"outputs,omitempty"`
 }
 
 // An Input is a file, folder or symbolic link that the build read.
 type Input struct {
-	Path   string      `json:"path"` // relative to the context, with slashes
+	Path   string      `json:"path"` // relative to the context, with slashes; a Go program's may begin with ../
 	Mode   fs.FileMode `json:"mode"`
 	Size   int64       `json:"size,omitempty"`
 	Digest string      `json:"digest,omitempty"` // SHA-256 in hex; of a file that changed during the build empty: unknown

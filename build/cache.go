@@ -37,6 +37,8 @@ type cacheEntry struct {
 	Rung   string            `json:"rung"`
 	Why    string            `json:"why"`
 	Bases  map[string]string `json:"bases,omitempty"` // engine's IDs by reference
+
+	Outputs []Output `json:"outputs,omitempty"`
 }
 
 func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
@@ -50,7 +52,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	}
 	k := key(options, before)
 	if r := c.lookup(ctx, spec, k); r != nil {
-		r.Record = &Record{Inputs: before}
+		r.Record.Inputs = before
 		return r, nil
 	}
 	r, err := c.inner.Build(ctx, spec, progress)
@@ -64,7 +66,10 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 		return nil, err
 	}
 	inputs, steady := settle(before, after)
-	r.Record = &Record{Inputs: inputs}
+	if r.Record == nil {
+		r.Record = &Record{}
+	}
+	r.Record.Inputs = inputs
 	if !steady {
 		return r, nil
 	}
@@ -72,7 +77,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(cacheEntry{Digest: r.Digest, Rung: r.Rung, Why: r.Why, Bases: bases})
+	raw, err := json.Marshal(cacheEntry{Digest: r.Digest, Rung: r.Rung, Why: r.Why, Bases: bases, Outputs: r.Record.Outputs})
 	if err != nil {
 		return nil, err
 	}
@@ -105,17 +110,17 @@ func (c *cache) lookup(ctx context.Context, spec Spec, k string) *Result {
 	if err := tagged(ctx, c.store, c.ep, spec.Repository(), e.Digest); err != nil {
 		return nil
 	}
-	return &Result{Digest: e.Digest, Cached: true, Rung: e.Rung, Why: e.Why}
+	return &Result{Digest: e.Digest, Cached: true, Rung: e.Rung, Why: e.Why, Record: &Record{Outputs: e.Outputs}}
 }
 
 // bases are the engine's IDs of the images that the build began with.
 func (c *cache) bases(ctx context.Context, spec Spec) (map[string]string, error) {
-	plan, err := load(spec)
+	recipe, err := Load(spec)
 	if err != nil {
 		return nil, err
 	}
 	ids := map[string]string{}
-	for _, ref := range plan.Bases() {
+	for _, ref := range recipe.Bases() {
 		ids[ref] = c.imageID(ctx, ref)
 	}
 	return ids, nil

@@ -63,7 +63,7 @@ func (b *devBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*
 	if !spec.Dev {
 		return r, nil
 	}
-	top, err := b.writable(ctx, spec, d, r.Digest)
+	top, err := b.writable(ctx, spec, d, r.Digest, r.Record.Outputs)
 	if err != nil {
 		return nil, fmt.Errorf("make the folders of %s writable: %w", spec.Service, err)
 	}

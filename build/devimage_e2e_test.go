@@ -22,7 +22,7 @@ func TestDevImageRuns(t *testing.T) {
 		"Dockerfile", "FROM debian:bookworm-slim\nWORKDIR /app\nCOPY . .\nUSER www-data\nENTRYPOINT [\"sh\", \"-c\"]\nCMD [\"id -un; touch /app/new /app/src/new && mv /app/new /app/main.sh && echo written; exit 3\"]\n",
 		"main.sh", "x", "src/a.txt", "a")
 	spec := Spec{Project: "dev", Service: "web", Root: root, Context: root, Dockerfile: filepath.Join(root, "Dockerfile"), Platform: "linux/amd64", Dev: true}
-	r, err := NewDocker(b.docker, b.store, b.ep, idx).Build(t.Context(), spec, nil)
+	r, err := New(b.docker, b.store, b.ep, idx).Build(t.Context(), spec, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

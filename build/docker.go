@@ -5,34 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
-
-	"github.com/moby/moby/client"
 
 	"github.com/kdev-io/kdev/build/engine"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
-	"github.com/kdev-io/kdev/internal/tree"
 )
-
-// NewDocker builds Dockerfiles: from the cache where nothing changed, in this
-// process where nothing has to be run, else in the engine. idx holds the
-// project's files.
-func NewDocker(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
-	lease := store.NewLease()
-	store = store.WithLease(lease)
-	e := engine.New(docker)
-	var b Builder = &ladder{docker: &dockerBuilder{e, store, ep}, store: store, ep: ep, idx: idx}
-	b = limited(b, max(2, runtime.NumCPU()))
-	b = warned(b, idx)
-	b = cached(b, store, ep, idx, e.ImageID)
-	b = dev(b, store, ep, idx)
-	b = recorded(b, store, ep)
-	b = explained(b)
-	return leased(b, lease)
-}
 
 // dockerBuilder lets the engine build, and takes the result over by a push
 // of the engine into the store.

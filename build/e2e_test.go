@@ -52,7 +52,7 @@ func TestDocker(t *testing.T) {
 		"web/src/main.txt", "one",
 		"web/src/ignored", "x")
 	spec := Spec{Project: "Shop", Service: "web", Root: root, Context: root + "/web", Dockerfile: root + "/web/Dockerfile", Platform: "linux/amd64"}
-	builder := NewDocker(b.docker, b.store, b.ep, idx)
+	builder := New(b.docker, b.store, b.ep, idx)
 	build := func() *Result {
 		t.Helper()
 		r, err := builder.Build(t.Context(), spec, func(e Event) { t.Logf("%+v", e) })
@@ -108,7 +108,7 @@ func TestDockerFailure(t *testing.T) {
 	b := newBench(t)
 	root, idx := project(t, "web/Dockerfile", "FROM debian:bookworm-slim\n\nRUN echo before; \\\n    echo the reason >&2; exit 3\n")
 	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root + "/web", Dockerfile: root + "/web/Dockerfile", Platform: "linux/amd64"}
-	_, err := NewDocker(b.docker, b.store, b.ep, idx).Build(t.Context(), spec, nil)
+	_, err := New(b.docker, b.store, b.ep, idx).Build(t.Context(), spec, nil)
 	p := problem.As(err)
 	if p == nil || p.Code != "build-failed" || p.Where != "web/Dockerfile:3" || !strings.Contains(p.Output, "the reason") {
 		t.Errorf("%+v", p)
@@ -121,7 +121,7 @@ func TestDockerCancel(t *testing.T) {
 	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Dockerfile: root + "/Dockerfile", Platform: "linux/amd64"}
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled time.Time
-	_, err := NewDocker(b.docker, b.store, b.ep, idx).Build(ctx, spec, func(e Event) {
+	_, err := New(b.docker, b.store, b.ep, idx).Build(ctx, spec, func(e Event) {
 		if e.Line == "started" {
 			cancelled = time.Now()
 			cancel()

@@ -23,7 +23,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer idx.Close()
-	builder := NewDocker(b.docker, b.store, b.ep, idx)
+	builder := New(b.docker, b.store, b.ep, idx)
 	for _, c := range []struct{ service, file, rung string }{
 		{"webui", "index.html", layered},
 		{"rng", "rng.py", "assembled"},

@@ -3,6 +3,7 @@ package build
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
@@ -69,6 +70,25 @@ func openImage(store *registry.Store, digest string) (*imageDoc, error) {
 	}
 	if len(d.rootfs.DiffIDs) != len(m.Layers) {
 		return nil, fmt.Errorf("image %s has %d layers and %d diff IDs", digest, len(m.Layers), len(d.rootfs.DiffIDs))
+	}
+	return d, nil
+}
+
+// emptyImage is an image for a platform that holds nothing.
+func emptyImage(platform string) (*imageDoc, error) {
+	goos, arch, _ := strings.Cut(platform, "/")
+	arch, variant, _ := strings.Cut(arch, "/")
+	d := &imageDoc{manifest: &layout.Manifest{}, top: map[string]json.RawMessage{}, config: map[string]json.RawMessage{}}
+	d.rootfs.Type, d.rootfs.DiffIDs = "layers", []layout.Digest{}
+	for field, v := range map[string]string{"os": goos, "architecture": arch, "variant": variant, "created": epoch} {
+		if v == "" {
+			continue
+		}
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		d.top[field] = raw
 	}
 	return d, nil
 }

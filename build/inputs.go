@@ -36,6 +36,18 @@ func OptionsHash(spec Spec) (string, error) {
 
 // productionOptions is OptionsHash without the dev layers.
 func productionOptions(spec Spec) (string, error) {
+	switch {
+	case spec.Go != nil:
+		return spec.Go.options(spec), nil
+	case spec.Command != nil:
+		return spec.Command.options(spec), nil
+	case spec.Image != "":
+		return digestOf("image", spec.platform(), spec.Image), nil
+	}
+	return dockerfileOptions(spec)
+}
+
+func dockerfileOptions(spec Spec) (string, error) {
 	plan, err := load(spec)
 	if err != nil {
 		return "", err
@@ -52,16 +64,28 @@ func productionOptions(spec Spec) (string, error) {
 		}
 		parts = append(parts, string(rules))
 	}
-	for _, k := range sortedKeys(spec.Args) {
-		parts = append(parts, k, spec.Args[k])
-	}
-	return digestOf(parts...), nil
+	return digestOf(append(parts, pairs(spec.Args)...)...), nil
 }
 
-// Inputs are the files of the context that an instruction of the target reads,
-// with their content hashes as idx knows them: a file that no COPY, ADD or RUN
-// --mount takes in is not among them, so an edit of it builds nothing.
+// Inputs are the files that a build of spec reads, sorted by path, with their
+// content hashes as idx knows them. Nothing else can change the image, but its
+// options and its base.
 func Inputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
+	switch {
+	case spec.Go != nil:
+		return spec.Go.inputs(ctx, spec, idx)
+	case spec.Command != nil:
+		return spec.Command.inputs(ctx, spec, idx)
+	case spec.Image != "":
+		return nil, nil
+	}
+	return dockerfileInputs(ctx, spec, idx)
+}
+
+// dockerfileInputs are the files of the context that an instruction of the
+// target reads: a file that no COPY, ADD or RUN --mount takes in is not among
+// them, so an edit of it builds nothing.
+func dockerfileInputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
 	plan, err := load(spec)
 	if err != nil {
 		return nil, err
@@ -156,6 +180,15 @@ func digestOf(parts ...string) string {
 
 // field writes s so that no two lists of fields give the same bytes.
 func field(h hash.Hash, s string) { fmt.Fprintf(h, "%d:%s", len(s), s) }
+
+// pairs is a map as a list of fields.
+func pairs(m map[string]string) []string {
+	var out []string
+	for _, k := range sortedKeys(m) {
+		out = append(out, k, m[k])
+	}
+	return out
+}
 
 func sortedKeys(m map[string]string) []string {
 	keys := make([]string, 0, len(m))

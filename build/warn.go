@@ -19,6 +19,9 @@ type warner struct {
 }
 
 func (w *warner) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
+	if spec.Dockerfile == "" {
+		return w.inner.Build(ctx, spec, progress) // only a COPY takes in what nobody named
+	}
 	plan, err := load(spec)
 	if err != nil {
 		return nil, err

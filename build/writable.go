@@ -18,12 +18,12 @@ import (
 // into which files are synced to the container's user: COPY leaves them to
 // root. nil where the image runs as root, or nothing has to change. Files need
 // no entry: they are replaced by a rename, which is the folder's affair.
-func (b *devBuilder) writable(ctx context.Context, spec Spec, d *imageDoc, digest string) (*layout.Descriptor, error) {
+func (b *devBuilder) writable(ctx context.Context, spec Spec, d *imageDoc, digest string, outputs []Output) (*layout.Descriptor, error) {
 	user := d.text("User")
 	if user == "" || user == "0" || user == "root" || strings.HasPrefix(user, "0:") || strings.HasPrefix(user, "root:") {
 		return nil, nil
 	}
-	synced, err := b.syncedFolders(ctx, spec)
+	synced, err := b.syncedFolders(ctx, spec, outputs)
 	if err != nil || len(synced) == 0 {
 		return nil, err
 	}
@@ -63,12 +63,15 @@ func (b *devBuilder) writable(ctx context.Context, spec Spec, d *imageDoc, diges
 }
 
 // syncedFolders are the folders of the image into which a COPY of the context
-// puts something that can be synced.
-func (b *devBuilder) syncedFolders(ctx context.Context, spec Spec) ([]string, error) {
-	plan, err := dockerfile.Load(dockerfile.Options{
-		Context: spec.Context, Dockerfile: spec.Dockerfile, Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
-		Base: func(image string) (dockerfile.Base, bool) { return assemble.Base(b.store, spec.platform(), image) },
-	})
+// puts something that can be synced, or a build on this machine its outputs.
+func (b *devBuilder) syncedFolders(ctx context.Context, spec Spec, outputs []Output) ([]string, error) {
+	recipe, err := Load(spec)
+	if spec.Dockerfile != "" {
+		recipe, err = dockerfile.Load(dockerfile.Options{
+			Context: spec.Context, Dockerfile: spec.Dockerfile, Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
+			Base: func(image string) (dockerfile.Base, bool) { return assemble.Base(b.store, spec.platform(), image) },
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ func (b *devBuilder) syncedFolders(ctx context.Context, spec Spec) ([]string, er
 		return nil, err
 	}
 	defer done()
-	places, err := plan.Placements(ctx, x)
+	places, err := recipe.Placements(ctx, x)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +90,9 @@ func (b *devBuilder) syncedFolders(ctx context.Context, spec Spec) ([]string, er
 			folders[p] = true
 		}
 		folders[path.Dir(p)] = true
+	}
+	for _, o := range outputs {
+		folders[path.Dir(o.Path)] = true
 	}
 	var out []string
 	for p := range folders {

@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 )
@@ -81,7 +83,8 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 	var err error
 	if b.engine != nil {
 		fresh.Config, err = b.engine.ImageConfig(ctx, ref, b.platform)
-	} else {
+	}
+	if p := problem.As(err); b.engine == nil || p != nil && p.Code == "engine-missing" {
 		fresh.Config, err = b.pullConfig(ctx, ref)
 	}
 	if err != nil {
@@ -205,6 +208,17 @@ func (b *bases) pull(ctx context.Context, n name.Reference, repo, tag string) (s
 	}
 	d, err := b.store.PutImage(ctx, repo, tag, img)
 	return d.String(), err
+}
+
+// Image is the manifest of an image of others in the store, put there if it is
+// not yet: by the engine that holds it, else from its registry.
+func Image(ctx context.Context, store *registry.Store, engine Engine, platform, ref string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", fmt.Errorf("image %q: %w", ref, err)
+	}
+	b := &bases{store: store, engine: engine, platform: platform, seen: map[string]*base{}}
+	return b.manifest(ctx, reference.TagNameOnly(named).String())
 }
 
 // layers are those of an image of the store, bottom first.

@@ -175,7 +175,7 @@ func (a *assembly) writeEntry(tw *tar.Writer, c change, spool *spool) error {
 		return unsupported("a step removes files")
 	}
 	h := &tar.Header{
-		Name: c.path, Mode: int64(n.Mode.Perm()), Uid: n.UID, Gid: n.GID, ModTime: timeOf(c.digest),
+		Name: c.path, Mode: int64(n.Mode.Perm()), Uid: n.UID, Gid: n.GID, ModTime: TimeOf(c.digest),
 	}
 	for mode, bit := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
 		if n.Mode&mode != 0 {
@@ -242,10 +242,10 @@ func (e *changedError) Error() string {
 
 func (e *changedError) Unwrap() error { return e.cause }
 
-// timeOf is the modification time of a file of that content. It follows from
+// TimeOf is the modification time of a file of the content with that digest, in hex. It follows from
 // the content, so that equal inputs give equal layers and a web server does
 // not answer "not modified" after an edit, as it would with a constant one.
-func timeOf(digest string) time.Time {
+func TimeOf(digest string) time.Time {
 	const begin, span = 1_000_000_000, 600_000_000 // 2001-09 to 2020-09
 	b, err := hex.DecodeString(digest)
 	if err != nil || len(b) < 8 {

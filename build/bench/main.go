@@ -159,7 +159,7 @@ func setUp(ctx context.Context) (_ *bench, closeAll func() error, err error) {
 		return nil, closeAll, err
 	}
 	closers = append(closers, b.index.Close)
-	b.builder = build.NewDocker(b.docker, b.store, b.ep, b.index)
+	b.builder = build.New(b.docker, b.store, b.ep, b.index)
 	return b, closeAll, nil
 }
 

@@ -138,7 +138,7 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 		Kube:     kc,
 		Live:     live,
 		Deployer: deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}),
-		Builder:  build.NewDocker(docker, store, endpoint, index),
+		Builder:  build.New(docker, store, endpoint, index),
 		Store:    store,
 		Index:    index,
 		Dial:     transport.Exec(kc.Config),

@@ -61,10 +61,13 @@ type serviceFile struct {
 }
 
 type buildFile struct {
-	Context    string          `yaml:"context" check:"inside" default:"the folder of the service's name, else the project's" doc:"folder that the build reads, relative to kdev.yaml"`
-	Dockerfile string          `yaml:"dockerfile" default:"Dockerfile" doc:"the Dockerfile, relative to the context"`
-	Target     string          `yaml:"target" default:"the last stage" doc:"stage of the Dockerfile"`
-	Args       map[string]text `yaml:"args" keys:"variable" doc:"build arguments"`
+	Context    string           `yaml:"context" check:"inside" default:"the folder of the service's name, else the project's" doc:"folder that the build reads, relative to kdev.yaml"`
+	Dockerfile string           `yaml:"dockerfile" default:"Dockerfile" doc:"the Dockerfile, relative to the context"`
+	Target     string           `yaml:"target" default:"the last stage" doc:"stage of the Dockerfile"`
+	Args       map[string]text  `yaml:"args" keys:"variable" doc:"build arguments"`
+	Go         goFile           `yaml:"go" doc:"compile a Go program on this machine instead of a Dockerfile"`
+	Command    buildCommandFile `yaml:"command" doc:"run a command that makes the image, or what goes into it, instead of a Dockerfile"`
+	Image      string           `yaml:"image" doc:"take an image of others as it is instead of building one"`
 
 	Secrets    later `yaml:"secrets"`
 	SSH        later `yaml:"ssh"`
@@ -72,9 +75,24 @@ type buildFile struct {
 	CacheTo    later `yaml:"cacheTo"`
 	Network    later `yaml:"network"`
 	ExtraHosts later `yaml:"extraHosts"`
-	Go         later `yaml:"go"`
-	Command    later `yaml:"command"`
-	Image      later `yaml:"image"`
+}
+
+type goFile struct {
+	Main  string          `yaml:"main" check:"inside" default:"the context" doc:"folder of the main package, relative to the context"`
+	Flags []string        `yaml:"flags" doc:"flags of go build, for example -tags=netgo"`
+	Env   map[string]text `yaml:"env" keys:"variable" default:"CGO_ENABLED: 0" doc:"variables for go build"`
+	Base  string          `yaml:"base" default:"gcr.io/distroless/static-debian12:nonroot" doc:"image that the program is laid over, or scratch"`
+}
+
+type buildCommandFile struct {
+	Run        commandFile     `yaml:"run" required:"true" doc:"command that runs on this machine, in the context; a string is given to sh -c"`
+	Inputs     []string        `yaml:"inputs" default:"all that git and .dockerignore do not ignore" doc:"patterns of the files that the command reads, relative to the context"`
+	Env        map[string]text `yaml:"env" keys:"variable" doc:"variables for the command"`
+	Output     string          `yaml:"output" check:"inside" default:"the command leaves an image on the engine" doc:"what the command makes, relative to the context: an OCI layout or a tar file of docker save; with to, any file or folder"`
+	To         string          `yaml:"to" check:"absolute" doc:"where the output lies in the image"`
+	Base       string          `yaml:"base" doc:"image that the output is laid over, or scratch; wanted with to"`
+	Entrypoint commandFile     `yaml:"entrypoint" default:"the base's" doc:"what the image runs; with to"`
+	Image      string          `yaml:"image" default:"$KDEV_IMAGE" doc:"what the command calls the image that it leaves on the engine"`
 }
 
 type syncRuleFile struct {

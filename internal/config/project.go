@@ -43,13 +43,38 @@ type Service struct {
 	Needs  []string // services, or workloads of the manifests
 }
 
-// A Build says what an image is made from.
+// A Build says what an image is made from: a Dockerfile, unless one of Go,
+// Command and Image is set.
 type Build struct {
 	Context    string // absolute
 	Dockerfile string // absolute; may lie outside Context, never outside the root
 	Target     string
 	Args       map[string]string
+	Go         *GoBuild
+	Command    *CommandBuild
+	Image      string // of others, as it is
 	Where      string // line that a problem of the build's configuration names
+}
+
+// A GoBuild is a program that is compiled on this machine.
+type GoBuild struct {
+	Main  string // relative to the context, slashes; "." is the context
+	Flags []string
+	Env   map[string]string
+	Base  string // empty: build's default
+}
+
+// A CommandBuild is a command that makes the image, or what goes into it: see
+// build.Command.
+type CommandBuild struct {
+	Run        []string
+	Inputs     []string
+	Env        map[string]string
+	Output     string // relative to the context, slashes
+	To         string // absolute in the image, slashes
+	Base       string
+	Entrypoint []string
+	Image      string
 }
 
 // Sync says which files go into running containers. Without rules and not off

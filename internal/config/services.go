@@ -29,7 +29,7 @@ func (r *resolver) services() {
 		if pos, ok := r.d.at[at]; ok {
 			s.Where = pos.String()
 		} else {
-			s.Where = r.name(s.Build.Dockerfile)
+			s.Where = r.name(s.Build.Dockerfile) // only a Dockerfile is detected
 		}
 		s.Sync = r.sync(at, f.Sync)
 		s.OnSync = r.onSync(at, f.OnSync)
@@ -66,11 +66,16 @@ func (r *resolver) build(name string, f buildFile, found map[string]string) *Bui
 	if !written && found[name] != "" && r.d.at[join("services", name)].line == 0 {
 		b.Where = path.Join(context, "Dockerfile")
 	}
-	if len(f.Args) > 0 {
-		b.Args = map[string]string{}
-		for k, v := range f.Args {
-			b.Args[k] = string(v)
-		}
+	b.Args = texts(f.Args)
+	if !inside(f.Context) && f.Context != "" {
+		return b // the decoder has said so
+	}
+	if !isFolder(r.root, context) {
+		r.add(usage("config-path", r.where("%s.context", at), "check the path: it is relative to "+FileName, "no folder %s", context))
+		return b
+	}
+	if r.otherKind(at, f, b) {
+		return b
 	}
 	dockerfile := path.Join(context, "Dockerfile")
 	if f.Dockerfile != "" {
@@ -79,9 +84,6 @@ func (r *resolver) build(name string, f buildFile, found map[string]string) *Bui
 	}
 	b.Dockerfile = filepath.Join(r.root, filepath.FromSlash(dockerfile))
 	switch {
-	case f.Context != "" && !inside(f.Context): // the decoder has said so
-	case !isFolder(r.root, context):
-		r.add(usage("config-path", r.where("%s.context", at), "check the path: it is relative to "+FileName, "no folder %s", context))
 	case !inside(dockerfile) || path.IsAbs(f.Dockerfile):
 		r.add(usage("config-path", where, "keep the Dockerfile below "+FileName, "%s is outside the project", f.Dockerfile))
 	case !isFile(r.root, dockerfile):

@@ -131,7 +131,8 @@ func (l *loop) explicitSources() []string {
 func (l *loop) contexts() []watch.Context {
 	var all []watch.Context
 	for _, svc := range l.services {
-		if svc.built {
+		// A Go program and an image of others read no .dockerignore.
+		if svc.built && (svc.spec.Dockerfile != "" || svc.spec.Command != nil) {
 			all = append(all, watch.Context{Dir: svc.spec.Context, Dockerfile: svc.spec.Dockerfile})
 		}
 	}
@@ -141,6 +142,9 @@ func (l *loop) contexts() []watch.Context {
 // isRecipe says whether changed decides how svc is built: its Dockerfile or
 // the file that says what the build does not see.
 func (l *loop) isRecipe(svc *service, changed string) bool {
+	if svc.spec.Dockerfile == "" {
+		return false
+	}
 	abs := filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed))
 	switch abs {
 	case svc.spec.Dockerfile, svc.spec.Dockerfile + ".dockerignore", filepath.Join(svc.spec.Context, ".dockerignore"):
@@ -179,7 +183,13 @@ func (l *loop) inContext(svc *service, changed string) (string, bool) {
 	if dir == "." {
 		return changed, true
 	}
-	return strings.CutPrefix(changed, dir+"/")
+	rel, ok := strings.CutPrefix(changed, dir+"/")
+	if !ok && svc.spec.Go != nil {
+		// Of the same module or workspace, beside the program.
+		beside, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(changed))
+		return filepath.ToSlash(beside), err == nil
+	}
+	return rel, ok
 }
 
 // unchanged says whether the image that is to run already holds rel as it is

@@ -9,7 +9,6 @@ import (
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
-	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -97,12 +96,8 @@ func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, erro
 		if !svc.built {
 			continue
 		}
-		svc.spec = build.Spec{
-			Project: s.opts.Project.Name, Service: svc.Name, Root: s.opts.Project.Root,
-			Context: cs.Build.Context, Dockerfile: cs.Build.Dockerfile,
-			Target: cs.Build.Target, Args: cs.Build.Args,
-			Platform: s.parts.Platform, Dev: true,
-		}
+		svc.spec = SpecOf(s.opts.Project, cs)
+		svc.spec.Platform, svc.spec.Dev = s.parts.Platform, true
 		svc.loadPlan()
 	}
 	return l, nil
@@ -123,9 +118,27 @@ func (l *loop) newService(cs config.Service) *service {
 	return svc
 }
 
-// loadPlan reads the Dockerfile anew; a failure becomes the service's problem.
+// SpecOf is the build of a service that has one, for the platform of this machine.
+func SpecOf(p *config.Project, cs config.Service) build.Spec {
+	b := cs.Build
+	spec := build.Spec{
+		Project: p.Name, Service: cs.Name, Root: p.Root, Context: b.Context,
+		Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args, Image: b.Image,
+	}
+	if g := b.Go; g != nil {
+		spec.Go = &build.Go{Main: g.Main, Flags: g.Flags, Env: g.Env, Base: g.Base}
+	}
+	if c := b.Command; c != nil {
+		spec.Command = &build.Command{
+			Run: c.Run, Inputs: c.Inputs, Env: c.Env, Output: c.Output, To: c.To, Base: c.Base, Entrypoint: c.Entrypoint, Name: c.Image,
+		}
+	}
+	return spec
+}
+
+// loadPlan reads the recipe anew; a failure becomes the service's problem.
 func (svc *service) loadPlan() {
-	plan, err := loadPlan(svc.spec)
+	plan, err := build.Load(svc.spec)
 	if err == nil {
 		svc.options, err = build.OptionsHash(svc.spec)
 	}
@@ -134,13 +147,6 @@ func (svc *service) loadPlan() {
 		return
 	}
 	svc.plan, svc.problem = &mapping{plan, svc.Sync, svc.spec.Context}, nil
-}
-
-func loadPlan(spec build.Spec) (*dockerfile.Plan, error) {
-	return dockerfile.Load(dockerfile.Options{
-		Context: spec.Context, Dockerfile: spec.Dockerfile,
-		Target: spec.Target, Args: spec.Args, Platform: spec.Platform,
-	})
 }
 
 // begin starts the first work.

@@ -6,15 +6,16 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/tree"
 )
 
-// A mapping says what a saved file of a build context means: what the
-// Dockerfile says, unless `sync:` in kdev.yaml says otherwise. It does not change.
+// A mapping says what a saved file of a build context means: what the build's
+// recipe says, unless `sync:` in kdev.yaml says otherwise. It does not change.
 type mapping struct {
-	plan *dockerfile.Plan
+	plan build.Recipe
 	sync config.Sync
 	dir  string // the context, absolute
 }

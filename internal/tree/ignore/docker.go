@@ -60,8 +60,11 @@ func Docker(contextDir, dockerfile string) (*DockerMatcher, error) {
 		}
 		return parseDocker(data, file)
 	}
-	return &DockerMatcher{dirs: map[string]*dockerDir{}}, nil
+	return Nothing(), nil
 }
+
+// Nothing is the matcher that ignores nothing.
+func Nothing() *DockerMatcher { return &DockerMatcher{dirs: map[string]*dockerDir{}} }
 
 // File is the file that the rules come from, or "".
 func (m *DockerMatcher) File() string { return m.file }

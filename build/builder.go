@@ -1,0 +1,50 @@
+package build
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/moby/moby/client"
+
+	"github.com/kdev-io/kdev/build/engine"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// New makes images of every kind of Spec: from the cache where nothing changed,
+// on this machine where no engine is needed, else in the engine. idx holds the
+// project's files.
+func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
+	lease := store.NewLease()
+	store = store.WithLease(lease)
+	e := engine.New(docker)
+	d := &dockerBuilder{e, store, ep}
+	var b Builder = &kinds{
+		dockerfile: &ladder{docker: d, store: store, ep: ep, idx: idx},
+		golang:     &goBuilder{docker: d, store: store, ep: ep, idx: idx},
+		command:    &commandBuilder{docker: d, store: store, ep: ep},
+		image:      &imageBuilder{docker: d, store: store, ep: ep},
+	}
+	b = limited(b, max(2, runtime.NumCPU()))
+	b = warned(b, idx)
+	b = cached(b, store, ep, idx, e.ImageID)
+	b = dev(b, store, ep, idx)
+	b = recorded(b, store, ep)
+	b = explained(b)
+	return leased(b, lease)
+}
+
+// kinds hands a Spec to the builder of its kind.
+type kinds struct{ dockerfile, golang, command, image Builder }
+
+func (k *kinds) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
+	switch {
+	case spec.Go != nil:
+		return k.golang.Build(ctx, spec, progress)
+	case spec.Command != nil:
+		return k.command.Build(ctx, spec, progress)
+	case spec.Image != "":
+		return k.image.Build(ctx, spec, progress)
+	}
+	return k.dockerfile.Build(ctx, spec, progress)
+}

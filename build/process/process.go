@@ -1,0 +1,131 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Command is one program to run.
+type Command struct {
+	Args []string
+	Dir  string   // absolute
+	Env  []string // in addition to this process's own; the last of a name counts
+}
+
+// tailLines is how much of a failing program's output is shown.
+const tailLines = 40
+
+// A Failure is a program that ran and did not succeed.
+type Failure struct {
+	Name string
+	Code int      // exit code; -1 where a signal ended it
+	Tail []string // the last lines of its output
+	Err  error
+}
+
+func (e *Failure) Error() string { return fmt.Sprintf("%s: %v", e.Name, e.Err) }
+func (e *Failure) Unwrap() error { return e.Err }
+
+// Run runs the command to its end. line hears of each line of its output, one
+// at a time. Cancelling ctx kills the program and its children.
+func Run(ctx context.Context, c Command, line func(string)) error {
+	cmd := prepare(ctx, c)
+	out := &lines{tell: line}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	out.flush()
+	return c.failure(ctx, err, out.tail)
+}
+
+// Output runs the command and returns what it wrote to its standard output.
+func Output(ctx context.Context, c Command) ([]byte, error) {
+	cmd := prepare(ctx, c)
+	var stdout bytes.Buffer
+	stderr := &lines{}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	err := cmd.Run()
+	stderr.flush()
+	return stdout.Bytes(), c.failure(ctx, err, stderr.tail)
+}
+
+func prepare(ctx context.Context, c Command) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
+	cmd.Dir = c.Dir
+	cmd.Env = append(os.Environ(), c.Env...)
+	// A group of its own, so that a cancelled build ends with its compilers,
+	// and Ctrl-C in the terminal reaches kdev alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	// A child that left the group may keep the pipe open.
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+func (c Command) failure(ctx context.Context, err error, tail []string) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	f := &Failure{Name: c.Args[0], Code: -1, Tail: tail, Err: err}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		f.Code = exit.ExitCode()
+	case errors.Is(err, exec.ErrNotFound):
+		f.Code = 127
+	}
+	return f
+}
+
+// lines cuts what a program writes into lines and keeps the last of them.
+type lines struct {
+	tell func(string)
+
+	mu   sync.Mutex
+	rest []byte
+	tail []string
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rest = append(l.rest, p...)
+	for {
+		i := bytes.IndexByte(l.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		l.add(string(l.rest[:i]))
+		l.rest = l.rest[i+1:]
+	}
+}
+
+func (l *lines) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.rest) > 0 {
+		l.add(string(l.rest))
+		l.rest = nil
+	}
+}
+
+func (l *lines) add(s string) {
+	s = strings.TrimSuffix(s, "\r")
+	l.tail = append(l.tail, s)
+	if len(l.tail) > 2*tailLines {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailLines:]...)
+	}
+	if l.tell != nil {
+		l.tell(s)
+	}
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// kinds are the keys of a build that stand for a Dockerfile.
+var kinds = []string{"go", "command", "image"}
+
+// otherKind reads a build that has no Dockerfile, and says whether it is one.
+func (r *resolver) otherKind(at string, f buildFile, b *Build) bool {
+	var given []string
+	for _, kind := range kinds {
+		if _, ok := r.d.at[join(at, kind)]; ok {
+			given = append(given, kind)
+		}
+	}
+	if len(given) == 0 {
+		return false
+	}
+	for _, more := range append(given[1:], "dockerfile", "target", "args") {
+		if _, ok := r.d.at[join(at, more)]; ok {
+			r.add(usage("config-value", r.where("%s", join(at, more)), "keep one of the two", "a build has %s and %s", given[0], more))
+		}
+	}
+	switch given[0] {
+	case "go":
+		b.Go = r.goBuild(at+".go", f.Go, b)
+	case "command":
+		b.Command = r.commandBuild(at+".command", f.Command)
+	case "image":
+		b.Image = f.Image
+	}
+	return true
+}
+
+func (r *resolver) goBuild(at string, f goFile, b *Build) *GoBuild {
+	g := &GoBuild{Main: path.Clean("./" + f.Main), Flags: f.Flags, Env: texts(f.Env), Base: f.Base}
+	dir, err := filepath.Rel(r.root, filepath.Join(b.Context, filepath.FromSlash(g.Main)))
+	if err == nil && filepath.IsLocal(dir) && !isFolder(r.root, filepath.ToSlash(dir)) {
+		r.add(usage("config-path", r.where("%s.main", at), "check the path: it is relative to the context", "no folder %s", filepath.ToSlash(dir)))
+	}
+	return g
+}
+
+func (r *resolver) commandBuild(at string, f buildCommandFile) *CommandBuild {
+	c := &CommandBuild{
+		Run: f.Run, Inputs: f.Inputs, Env: texts(f.Env), To: f.To,
+		Base: f.Base, Entrypoint: f.Entrypoint, Image: f.Image,
+	}
+	if f.Output != "" {
+		c.Output = path.Clean(f.Output)
+	}
+	if _, err := onSyncMatcher(f.Inputs); err != nil {
+		r.add(usage("config-value", r.where("%s.inputs", at), `write it as "src/**" or go.mod`, "a pattern of inputs cannot be read: %v", err))
+	}
+	refuse := func(key, value, why string) {
+		if value != "" {
+			r.add(usage("config-value", r.where("%s", join(at, key)), why, "%s does not belong here", join(at, key)))
+		}
+	}
+	switch {
+	case c.Output == "":
+		const why = "say with output what the command makes, or take the key out: the command leaves an image on the engine"
+		refuse("to", c.To, why)
+		refuse("base", c.Base, why)
+		refuse("entrypoint", strings.Join(c.Entrypoint, " "), why)
+	case c.To == "":
+		const why = "say with to where the output lies in the image, or take the key out: the output is an image itself"
+		refuse("base", c.Base, why)
+		refuse("entrypoint", strings.Join(c.Entrypoint, " "), why)
+	case c.Base == "":
+		if !r.troubled(at) {
+			r.add(usage("config-value", r.where("%s.to", at), "add base: IMAGE, or base: scratch", "%s has no base", at))
+		}
+	}
+	if c.Output != "" {
+		refuse("image", c.Image, "keep output or image: the one is a file, the other is on the engine")
+	}
+	return c
+}
+
+// texts is a mapping whose values are kept as they were written.
+func texts(m map[string]text) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k] = string(v)
+	}
+	return out
+}

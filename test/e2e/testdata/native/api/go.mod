@@ -1,0 +1,3 @@
+module example.test/api
+
+go 1.21
