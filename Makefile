@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo demo-down offline test check lint fmt vet staticcheck unit e2e generate fuzz clean help
+.PHONY: build embed demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -52,9 +52,10 @@ check: ## what needs no cluster
 	$(MAKE) lint
 	$(MAKE) unit
 
-lint: ## gofmt, vet, staticcheck
+lint: ## gofmt, vet, staticcheck, and types for each platform
 	$(MAKE) fmt
 	$(MAKE) vet
+	$(MAKE) cross-check
 	$(MAKE) staticcheck
 
 fmt:
@@ -65,6 +66,19 @@ vet:
 	go vet ./...
 	go vet -tags e2e $(E2E)
 	cd examples/dockercoins/hasher && go vet ./...
+
+# What kdev is made for. Every run type-checks it for each of them (10 s a
+# platform); `make cross` compiles and links, which takes long on an empty cache.
+PLATFORMS = $(foreach os,linux darwin windows,$(os)/amd64 $(os)/arm64)
+
+cross: ## build and vet kdev for linux, darwin and windows, amd64 and arm64
+	@for p in $(PLATFORMS); do ( \
+		export CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/}; echo "cross $$p"; \
+		go build -trimpath -o /dev/null ./cmd/kdev; \
+		go vet $$(go list -deps -f '{{with .Module}}{{if .Main}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/kdev) ); done
+
+cross-check:
+	go run ./hack/cross ./cmd/kdev $(PLATFORMS)
 
 staticcheck:
 	$(STATICCHECK) -tags e2e ./...
@@ -85,6 +99,9 @@ fuzz: ## a minute of fuzzing for each fuzz test
 			go test -run '^$$' -fuzz "^$$name$$" -fuzztime 60s ./$$(dirname $$f); \
 		done; \
 	done
+
+bench-watch: ## the figures of docs/watch.md, each beside its aim (3 min)
+	go test ./watch -run '^$$' -bench . -benchtime 1x -count=1 -timeout 15m
 
 clean: ## remove what make build made
 	rm -rf bin
