@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/kdev-io/kdev/internal/tree"
 )
@@ -32,12 +33,30 @@ func (w *Watcher) arm(ctx context.Context) error {
 			return fmt.Errorf("watching %s: %w", root, err)
 		}
 	}
+	w.index.Baseline(time.Now())
 	w.scan(ctx, asBaseline, ".")
 	if err := ctx.Err(); err != nil {
 		w.source.Close()
 		return err
 	}
 	return nil
+}
+
+// fill looks at the files of which the baseline has only the names, behind the
+// back of the loop: a save does not wait for it.
+func (w *Watcher) fill(ctx context.Context) {
+	for _, dir := range w.index.Dirs(".") {
+		if ctx.Err() != nil {
+			return
+		}
+		changed, err := w.index.Fill(dir.Path)
+		if err != nil {
+			continue // gone, or not to be read: whoever finds that out says so
+		}
+		for _, p := range changed {
+			w.intake.mark(p, look)
+		}
+	}
 }
 
 // listen opens the source, or decides that the whole tree is polled.
@@ -61,54 +80,57 @@ func (w *Watcher) listen() error {
 }
 
 // cover listens to dir, whose entry was read just before, or says that it has to
-// be polled. It may be called from several goroutines.
-func (w *Watcher) cover(dir tree.Entry) {
-	if !w.source.Recursive() {
-		w.add(dir)
+// be polled. It reports whether events will come. As confirm, which follows when
+// dir has been read, it may be called from several goroutines.
+func (w *Watcher) cover(dir tree.Entry) (listens bool) {
+	if w.pollAll != "" {
+		return false
+	}
+	return w.source.Recursive() || w.add(dir)
+}
+
+// confirm checks that what was read as dir is the directory that was meant, and
+// that its file system tells of all changes.
+func (w *Watcher) confirm(dir tree.Entry, read tree.ID) (delivers bool) {
+	if !w.source.Recursive() && read.Inode != dir.Inode {
+		// Another directory had taken the name before the watch was added; it
+		// may even be one that is watched under another name.
+		w.covers.dropped(dir.Path, dir.Inode)
+		w.intake.mark(dir.Path, moved)
+		w.holds(dir.Path, read.Inode)
 	}
 	if w.options.Poll != PollAuto || w.pollAll != "" {
-		return
+		return true
 	}
-	if kind, delivers := deliversEvents(w.index.Abs(dir.Path)); !delivers {
+	kind, delivers := w.covers.device(read.Device, func() (string, bool) { return deliversEvents(w.index.Abs(dir.Path)) })
+	if !delivers {
 		w.covers.uncovered(dir.Path, kind)
 		w.told.once("fs "+kind, "watch-polled", fmt.Sprintf("%s is on %s, which does not report all changes; it is looked at every %d ms", w.display(dir.Path), kind, pollEvery.Milliseconds()))
 	}
+	return delivers
 }
 
-func (w *Watcher) add(dir tree.Entry) {
+func (w *Watcher) add(dir tree.Entry) (listens bool) {
 	if p, ok := w.covers.holder(dir.Inode, dir.Path); ok {
 		if e, exists, _ := w.index.Peek(p); exists && e.Inode == dir.Inode {
 			// Two names of one directory, which only a bind mount makes (or an
 			// equal inode of two file systems, where polling does no harm): its
 			// events come under the first name.
 			w.covers.uncovered(dir.Path, "mounted twice")
-			return
+			return false
 		}
 		w.release(p)
 		w.intake.mark(p, moved)
 	}
 	if w.covers.isFull() {
 		w.covers.uncovered(dir.Path, "no watches left")
-		return
+		return false
 	}
 	err := w.source.Add(dir.Path)
 	switch {
 	case err == nil:
-		// Another directory may have taken the name before the watch was added;
-		// it may even be one that is watched under another name.
-		inode := dir.Inode
-		if e, exists, err := w.index.Peek(dir.Path); err == nil && (!exists || e.Inode != dir.Inode) {
-			w.intake.mark(dir.Path, moved)
-			if exists {
-				inode = e.Inode
-			}
-		}
-		if other, aliased := w.covers.covered(dir.Path, inode); aliased {
-			for _, p := range []string{other, dir.Path} {
-				w.source.Remove(p)
-				w.intake.mark(p, moved)
-			}
-		}
+		w.holds(dir.Path, dir.Inode)
+		return true
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		// Gone; the event of its removal is on the way.
 	case errors.Is(err, errNoRoom):
@@ -122,6 +144,20 @@ func (w *Watcher) add(dir tree.Entry) {
 	default:
 		w.covers.uncovered(dir.Path, err.Error())
 		w.told.once("add "+dir.Path, "watch-polled", fmt.Sprintf("%s cannot be watched (%v); it is looked at every %d ms", w.display(dir.Path), err, pollEvery.Milliseconds()))
+	}
+	return false
+}
+
+// holds notes that dir's watch is that of a directory. When another path has
+// the same one, both are armed anew.
+func (w *Watcher) holds(dir string, inode uint64) {
+	other, aliased := w.covers.covered(dir, inode)
+	if !aliased {
+		return
+	}
+	for _, p := range []string{other, dir} {
+		w.source.Remove(p)
+		w.intake.mark(p, moved)
 	}
 }
 

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,23 @@ func TestLater(t *testing.T) {
 	}
 	if len(l.last) != 0 {
 		t.Errorf("%v is kept", l.last)
+	}
+	l.once(at(2000))
+	l.add("b", at(2001)) // it changes before its turn comes
+	got = nil
+	for ms := 2000; ms <= 2600; ms++ {
+		for p, due := l.pop(at(ms)); due; p, due = l.pop(at(ms)) {
+			got = append(got, p+"@"+at(ms).Sub(begin).String())
+		}
+	}
+	if want := "a@2s b@2.051s b@2.501s"; strings.Join(got, " ") != want {
+		t.Errorf("once more: %v, want %s", got, want)
+	}
+	for i := range mostDone {
+		l.leave(fmt.Sprint(i), at(3000+i))
+	}
+	if _, kept := l.done["a"]; kept || len(l.done) > mostDone {
+		t.Errorf("%d paths are remembered, the oldest of them: %v", len(l.done), kept)
 	}
 }
 

@@ -204,8 +204,8 @@ func BenchmarkTree20000(b *testing.B) {
 
 // measured is what the child process prints.
 type measured struct {
-	Armed, RSS, RSSAfter, Idle, Rescan, Hammered float64
-	Instances, Wakeups                           int
+	Armed, Filled, RSS, RSSAfter, Idle, Rescan, Hammered float64
+	Instances, Wakeups                                   int
 }
 
 func child(b *testing.B, root string, idle time.Duration) measured {
@@ -246,6 +246,8 @@ func measure(root string) error {
 		return err
 	}
 	m.Armed = time.Since(began).Seconds()
+	<-w.filled
+	m.Filled = time.Since(began).Seconds()
 	var wakeups atomic.Int64
 	var counting sync.WaitGroup
 	counting.Go(func() {

@@ -10,11 +10,12 @@ type coverage struct {
 	mu     sync.Mutex
 	inodes map[uint64]string
 	polled map[string]string // directory -> why it is not covered by events
+	kinds  map[uint64]string // file system -> why its events are not enough, or ""
 	full   bool              // the system has said in this round that it allows no more
 }
 
 func newCoverage() *coverage {
-	return &coverage{inodes: map[uint64]string{}, polled: map[string]string{}}
+	return &coverage{inodes: map[uint64]string{}, polled: map[string]string{}, kinds: map[uint64]string{}}
 }
 
 // holder returns the other path under which the directory is watched.
@@ -34,6 +35,22 @@ func (c *coverage) covered(dir string, inode uint64) (other string, aliased bool
 	c.inodes[inode] = dir
 	delete(c.polled, dir)
 	return other, aliased && other != dir && inode != 0
+}
+
+// device reports whether a file system tells of all changes; ask is asked once,
+// or each time where file systems have no numbers.
+func (c *coverage) device(number uint64, ask func() (kind string, ok bool)) (kind string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kind, known := c.kinds[number]; known && number != 0 {
+		return kind, kind == ""
+	}
+	kind, ok = ask()
+	if ok {
+		kind = ""
+	}
+	c.kinds[number] = kind
+	return kind, ok
 }
 
 func (c *coverage) uncovered(dir, why string) {

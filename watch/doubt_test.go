@@ -171,6 +171,15 @@ func TestWriteThroughMmap(t *testing.T) {
 	copy(m, "content that comes without an event")
 	s.do(unix.Munmap(m))
 	s.equal("a second look finds it")
+
+	// And a writer that takes its time, until somebody says that it has ended.
+	m, err = unix.Mmap(int(f.Fd()), 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	s.do(err)
+	settled(t, time.Now().Add(again[len(again)-1]))
+	copy(m, "content that comes late")
+	s.do(unix.Munmap(m))
+	s.w.Recheck()
+	s.equal("a build command has ended")
 }
 
 func TestRootIsReplaced(t *testing.T) {
@@ -287,13 +296,7 @@ func TestDirectoryWithoutPermission(t *testing.T) {
 	s.equal("chmod")
 	s.write("secret/f", "2")
 	s.equal("it is watched once it may be")
-	n := 0
-	for _, notice := range s.notices {
-		if notice.Code == "watch-unreadable" {
-			n++
-		}
-	}
-	if n != 1 {
+	if n := s.told("watch-unreadable"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }

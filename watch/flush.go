@@ -37,8 +37,9 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 	var again []string         // and these may be others, or have lost watches
 	var here []found
 	var forget []string
+	moment := w.index.Glance()
 	for _, p := range w.tops(dirty) {
-		f, removed := w.settle(p, dirty[p])
+		f, removed := w.settle(moment, p, dirty[p])
 		here = append(here, f...)
 		forget = append(forget, removed...)
 	}
@@ -47,8 +48,8 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 	}
 	var fresh []string
 	for _, f := range here {
-		w.report(ctx, f.Delta, f.mark&written != 0)
-		w.oddity(f.Delta)
+		w.report(ctx, f.Delta, f.mark&written != 0 || f.Unsure && f.mark != glance)
+		w.oddity(f.Now)
 		switch {
 		case !f.Now.IsDir():
 			if f.mark&glance == 0 {
@@ -79,8 +80,8 @@ type found struct {
 
 // settle compares one dirty path with the index. It reports removals at once
 // and returns what is there, with the directories that are not there any more.
-func (w *Watcher) settle(p string, m mark) (here []found, removed []string) {
-	d, err := w.index.Settle(p)
+func (w *Watcher) settle(moment tree.Glance, p string, m mark) (here []found, removed []string) {
+	d, err := moment.Settle(p)
 	if err != nil {
 		if !errors.Is(err, fs.ErrInvalid) {
 			w.unreadable(p, err)
@@ -207,6 +208,9 @@ func (w *Watcher) report(ctx context.Context, d tree.Delta, evidence bool) {
 	if !differs && !d.Seen {
 		return
 	}
+	if d.Unsure {
+		w.index.Sure(d.Path)
+	}
 	if !differs { // as it was, but who looked in between has used something else, or found nothing
 		op = Write
 		if d.Now.IsDir() {
@@ -224,6 +228,8 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 	switch {
 	case !d.Existed:
 		return Create, true
+	case d.Unsure && evidence:
+		return Write, true
 	case d.Same:
 		if !d.Racy || !evidence {
 			return "", false

@@ -237,6 +237,18 @@ func (s *subject) notice(code string) string {
 	return text
 }
 
+// told is how many notices with a code there were so far.
+func (s *subject) told(code string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, notice := range s.notices {
+		if notice.Code == code {
+			n++
+		}
+	}
+	return n
+}
+
 // ops waits for equality and returns the changes since the last call, summed up
 // per path over the batches.
 func (s *subject) ops(format string, args ...any) map[string]Op {

@@ -31,6 +31,7 @@ type intake struct {
 	doubt string // why the whole tree has to be looked at
 	first time.Time
 	last  time.Time
+	once  bool // what has changed lately is to be looked at once more
 }
 
 func newIntake(f *filter, x *tree.Index) *intake {
@@ -81,6 +82,23 @@ func (in *intake) uncertain(why string) {
 	in.last = now
 	in.mu.Unlock()
 	in.signal()
+}
+
+// again asks for a look at what has changed lately.
+func (in *intake) again() {
+	in.mu.Lock()
+	in.once = true
+	in.mu.Unlock()
+	in.signal()
+}
+
+// askedAgain reports whether again was called since it was last asked.
+func (in *intake) askedAgain() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	asked := in.once
+	in.once = false
+	return asked
 }
 
 func (in *intake) signal() {

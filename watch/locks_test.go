@@ -68,8 +68,7 @@ func TestGitCommands(t *testing.T) {
 	for i := range 50 {
 		s.write(fmt.Sprintf("files/0/0/%d.txt", i*100), "mine")
 	}
-	s.equal("edits")
-	s.batches = nil
+	s.ops("edits")
 	gitIn(t, root, "-c", "user.name=t", "-c", "user.email=t@example.org", "stash", "-q")
 	count("stash")
 
@@ -80,13 +79,11 @@ func TestGitCommands(t *testing.T) {
 		t.Fatalf("the rebase did not stop: %s", rebase)
 	}
 	s.equal("a rebase that has stopped")
-	began := len(s.notices)
+	before := s.told("watch-git-lock")
 	s.write("files/0/0/0.txt", "resolved")
 	s.equal("nothing is held then")
-	for _, n := range s.notices[began:] {
-		if n.Code == "watch-git-lock" {
-			t.Errorf("it waited for a lock: %v", n)
-		}
+	if n := s.told("watch-git-lock") - before; n != 0 {
+		t.Errorf("it waited for a lock %d times", n)
 	}
 }
 
@@ -104,13 +101,7 @@ func TestStaleLock(t *testing.T) {
 	}
 	s.write("a", "2")
 	s.equal("no second wait")
-	n := 0
-	for _, notice := range s.notices {
-		if notice.Code == "watch-git-lock" {
-			n++
-		}
-	}
-	if n != 1 {
+	if n := s.told("watch-git-lock"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }

@@ -188,6 +188,9 @@ func (w *Watcher) halfDone(few []string) bool {
 // that a save beside a large checkout does not wait.
 func (w *Watcher) lookAgain(ctx context.Context, now time.Time) (next time.Time, waiting bool) {
 	const some = 200
+	if w.intake.askedAgain() {
+		w.later.once(now)
+	}
 	due := map[string]mark{}
 	for len(due) < some {
 		p, ok := w.later.pop(now)

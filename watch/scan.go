@@ -89,14 +89,22 @@ func (s *scan) visitAll(level []tree.Entry) (next []tree.Entry) {
 // visit returns the directories to go into next.
 func (s *scan) visit(dir tree.Entry) []tree.Entry {
 	w := s.w
-	w.cover(dir)
 	nested := false
-	listing, err := w.index.SettleDir(dir.Path, func(p string, isDir bool) bool {
+	keep := func(p string, isDir bool) bool {
 		if path.Base(p) == ".git" {
 			nested = true
 		}
 		return !w.filter.drops(p, isDir)
-	})
+	}
+	brief := w.cover(dir) && s.mode&asBaseline != 0 // names are enough where events will tell of changes
+	read := w.index.SettleDir
+	if brief {
+		read = w.index.ListDir
+	}
+	listing, err := read(dir.Path, keep)
+	if err == nil && !w.confirm(dir, listing.ID) && brief {
+		listing, err = w.index.SettleDir(dir.Path, keep)
+	}
 	if err != nil {
 		s.failed(dir.Path, err)
 		return nil
@@ -115,13 +123,13 @@ func (s *scan) visit(dir tree.Entry) []tree.Entry {
 		if d.Same {
 			continue
 		}
-		w.oddity(d)
 		if s.mode&asBaseline == 0 && holdsRules(d.Path) {
 			w.intake.mark(d.Path, written) // the rules were read before it was there
 		}
 	}
 	var next []tree.Entry
 	for _, e := range listing.Entries {
+		w.oddity(e)
 		if e.IsDir() && (s.mode&(asBaseline|inDepth) != 0 || fresh[e.Path]) {
 			next = append(next, e)
 		}
@@ -139,7 +147,9 @@ func (s *scan) failed(dir string, err error) {
 	w := s.w
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
-		// Removed or replaced while being read: the watch above has the event.
+		// Removed or replaced before it was read. The watch above has the event;
+		// the one that was added may be that of another directory.
+		w.intake.mark(dir, moved)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENAMETOOLONG):
 		w.unreadable(dir, err)
 	default:
@@ -149,13 +159,10 @@ func (s *scan) failed(dir string, err error) {
 }
 
 // oddity tells once of what can be watched but hardly used.
-func (w *Watcher) oddity(d tree.Delta) {
-	if d.Existed || !d.Exists {
-		return
-	}
-	switch p := d.Path; {
-	case d.Now.Mode&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice) != 0:
-		w.told.once("special "+p, "watch-special", fmt.Sprintf("%s is a %s: it has no content to sync", w.display(p), kindName(d.Now.Mode)))
+func (w *Watcher) oddity(e tree.Entry) {
+	switch p := e.Path; {
+	case e.Mode&(fs.ModeSocket|fs.ModeNamedPipe|fs.ModeDevice) != 0:
+		w.told.once("special "+p, "watch-special", fmt.Sprintf("%s is a %s: it has no content to sync", w.display(p), kindName(e.Mode)))
 	case !utf8.ValidString(p):
 		w.told.once("name "+p, "watch-name", fmt.Sprintf("the name %s is not UTF-8: JSON output shows it with replacement characters", w.display(p)))
 	}

@@ -64,15 +64,12 @@ func torture(t *testing.T, seed uint64, rounds, every, files int) {
 		}
 	}
 	s.equal("seed %d: the end", seed)
-	rescans := 0
-	for _, n := range s.notices {
-		if n.Code == "watch-rescan" {
-			rescans++
-		}
-	}
+	rescans := s.told("watch-rescan")
 	if rescans < rounds/every {
 		t.Errorf("%d overflows were noticed, %d were made", rescans, rounds/every)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t.Logf("%d rounds, %d batches, %d rescans, %v", rounds, len(s.batches), rescans, m.done)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/tree"
@@ -79,7 +80,9 @@ type Watcher struct {
 	told    *notices
 
 	open    func(sink) (source, error) // the system's events; tests put their own in
+	look    func(context.Context)      // fill; tests hold it up
 	armed   chan struct{}
+	filled  chan struct{} // closed when nothing is left of which only the name is known
 	batches chan Batch
 
 	// Below: of the goroutine that runs Run.
@@ -124,12 +127,14 @@ func New(o Options) (*Watcher, error) {
 		locks:   newLocks(f.git.Repository().Dir),
 		told:    newNotices(),
 		armed:   make(chan struct{}),
+		filled:  make(chan struct{}),
 		batches: make(chan Batch),
 		pending: newPending(),
 		covers:  newCoverage(),
 		later:   newLater(),
 	}
 	w.intake = newIntake(f, o.Index)
+	w.look = w.fill
 	w.open = func(s sink) (source, error) { return openSource(o.Index.Root(), s) }
 	return w, nil
 }
@@ -148,9 +153,13 @@ func (w *Watcher) Batches() <-chan Batch { return w.batches }
 func (w *Watcher) Notices() <-chan Notice { return w.told.out }
 
 // Recheck looks at paths (files, or directories with all that they hold)
-// although no event came: a build that writes through mmap, as Go's linker
-// does, raises none. Call it when a command that may have written them ends.
+// although no event came; without any, at the files that have changed lately. A
+// build that writes through mmap, as Go's linker does, raises an event when it
+// makes the file and none when it fills it: call it when such a command ends.
 func (w *Watcher) Recheck(paths ...string) {
+	if len(paths) == 0 {
+		w.intake.again()
+	}
 	for _, p := range paths {
 		w.intake.mark(p, deep)
 	}
@@ -165,5 +174,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	defer w.source.Close()
 	close(w.armed)
+	var filling sync.WaitGroup
+	defer filling.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	filling.Go(func() { w.look(ctx); close(w.filled) })
 	return w.loop(ctx)
 }

@@ -44,6 +44,7 @@ type loop struct {
 	pruned     bool // nothing is left to prune since the last apply
 
 	generation uint64 // of the last batch of files
+	recheck    func() // looks at files that no event may have told of; does nothing without a watcher
 	ready      bool
 	since      time.Time // when it was last not ready, at first the session's start
 	forwarders []*forwarder
@@ -90,7 +91,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, since: time.Now()}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, since: time.Now(), recheck: func() {}}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {
@@ -327,6 +328,9 @@ func (e buildProgress) apply(l *loop) {
 }
 
 func (e buildDone) apply(l *loop) {
+	if e.result == nil || !e.result.Cached {
+		l.recheck() // its commands may have written to the tree, through a memory map
+	}
 	svc := l.byName[e.service]
 	if svc.build == nil || svc.build.id != e.id {
 		return // superseded: a newer one is under way or waiting

@@ -231,6 +231,7 @@ func (s *Session) watch(ctx context.Context, work *sync.WaitGroup, l *loop, fata
 	case <-ctx.Done():
 		return nil
 	}
+	l.recheck = func() { w.Recheck() }
 	batches, notices := w.Batches(), w.Notices()
 	work.Go(func() {
 		for {

@@ -21,6 +21,8 @@ type Entry struct {
 	MTime int64       // nanoseconds since the epoch
 	Inode uint64      // 0 where the system has none
 	Link  string      // target text of a symbolic link
+
+	ctime int64 // as MTime, where baseline.go makes use of it; unlooked when nobody has asked yet
 }
 
 // IsDir reports whether the entry is a directory.
@@ -34,9 +36,10 @@ func (e Entry) IsRegular() bool { return e.Mode.IsRegular() }
 type Index struct {
 	root string
 
-	mu   sync.RWMutex
-	dirs map[string]map[string]record // directory -> name -> record
-	late map[string]settled           // paths that somebody saw change before the watcher did; see settle.go
+	mu    sync.RWMutex
+	dirs  map[string]map[string]record // directory -> name -> record
+	late  map[string]settled           // paths that somebody saw change before the watcher did; see settle.go
+	since int64                        // when the taking of the baseline began; see baseline.go
 
 	reads readers // digests that are being computed now; see hash.go
 	gate  gate    // the os.Root of the root as it is now; see open.go
@@ -50,6 +53,8 @@ type record struct {
 	mode        fs.FileMode
 	settled     bool // the watcher has reported this path
 	racy        bool // settled so soon after mtime that a write may hide behind the same one
+	unseen      bool // only name and kind are known; see baseline.go
+	unsure      bool // seen so late that it may have changed since it was settled; see baseline.go
 }
 
 // more is what few entries have.
@@ -142,16 +147,21 @@ func (x *Index) Len() int {
 	return n
 }
 
-// lstat asks the file system, component by component: lstat of the whole path
-// would follow a link that replaced one of the directories above it. It also
-// returns those directories above that the index does not hold yet, since the
-// loss of a directory is found through the chain of its records.
 func (x *Index) lstat(p string) (e Entry, ok bool, above []Entry, err error) {
+	return x.lstatBelow(p, nil)
+}
+
+// lstatBelow asks the file system, component by component: lstat of the whole
+// path would follow a link that replaced one of the directories above it. It
+// also returns those directories above that the index does not hold yet, since
+// the loss of a directory is found through the chain of its records. Directories
+// in real, unless that is nil, were found just before and are not asked about.
+func (x *Index) lstatBelow(p string, real map[string]bool) (e Entry, ok bool, above []Entry, err error) {
 	if !inside(p) {
 		return e, false, nil, &fs.PathError{Op: "lstat", Path: p, Err: fs.ErrInvalid}
 	}
 	for i := 0; i < len(p); i++ {
-		if p[i] != '/' {
+		if p[i] != '/' || real[p[:i]] {
 			continue
 		}
 		info, err := os.Lstat(x.Abs(p[:i]))
@@ -163,6 +173,9 @@ func (x *Index) lstat(p string) (e Entry, ok bool, above []Entry, err error) {
 		}
 		if _, held := x.Lookup(p[:i]); !held {
 			above = append(above, entryOf(p[:i], info))
+		}
+		if real != nil {
+			real[p[:i]] = true
 		}
 	}
 	e, ok, err = lstatEntry(x.Abs(p), p)
@@ -201,7 +214,7 @@ func lstatEntry(abs, p string) (Entry, bool, error) {
 }
 
 func entryOf(p string, info fs.FileInfo) Entry {
-	e := Entry{Path: p, Mode: info.Mode(), MTime: info.ModTime().UnixNano(), Inode: inodeOf(info)}
+	e := Entry{Path: p, Mode: info.Mode(), MTime: info.ModTime().UnixNano(), Inode: inodeOf(info), ctime: ctimeOf(info)}
 	if info.Mode().IsRegular() {
 		e.Size = info.Size()
 	}
@@ -242,6 +255,10 @@ func (x *Index) del(p string) {
 func (x *Index) learn(e Entry) {
 	old, ok := x.get(e.Path)
 	now := recordOf(e)
+	if ok && old.unseen && old.mode.Type() == now.mode.Type() {
+		x.put(e.Path, x.firstSight(old, now, e))
+		return
+	}
 	if ok {
 		if same(old, now) {
 			return
@@ -325,9 +342,13 @@ func join(dir, name string) string {
 // stamps advance with the kernel's tick (up to 10 ms), or in whole seconds on
 // some file systems.
 func racyAt(mtime int64, now time.Time) bool {
-	window := int64(20 * time.Millisecond)
-	if mtime%int64(time.Second) == 0 {
-		window = int64(2 * time.Second)
+	return now.UnixNano()-mtime < coarseness(mtime)
+}
+
+// coarseness is by how much a time stamp may lie before what it stands for.
+func coarseness(stamp int64) int64 {
+	if stamp%int64(time.Second) == 0 {
+		return int64(2 * time.Second)
 	}
-	return now.UnixNano()-mtime < window
+	return int64(20 * time.Millisecond)
 }

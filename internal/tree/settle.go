@@ -25,16 +25,31 @@ type Delta struct {
 	Exists  bool
 	Same    bool // nothing that stat shows has changed
 	Seen    bool // somebody else has seen another state in between, and may have used it
+	Unsure  bool // seen for the first time, or so late that it may have changed before; Same proves nothing
 	Racy    bool // the settled state was seen so soon after its mtime that a write may hide behind the same one
 	Digest  Digest
 	Hashed  bool // Digest is that of the settled content
 }
 
 // Settle stats path and returns what has changed since it was last settled.
-func (x *Index) Settle(p string) (Delta, error) {
+func (x *Index) Settle(p string) (Delta, error) { return Glance{x: x}.Settle(p) }
+
+// A Glance settles many paths within moments: a directory above several of them
+// is looked at once. If it changes meanwhile, its event is still to come.
+type Glance struct {
+	x    *Index
+	real map[string]bool // directories that were found
+}
+
+// Glance begins one.
+func (x *Index) Glance() Glance { return Glance{x, map[string]bool{}} }
+
+// Settle is Index.Settle.
+func (g Glance) Settle(p string) (Delta, error) {
+	x := g.x
 	p = path.Clean(p)
 	now := time.Now()
-	e, ok, above, err := x.lstat(p)
+	e, ok, above, err := x.lstatBelow(p, g.real)
 	if err != nil {
 		return Delta{Path: p}, err
 	}
@@ -48,9 +63,16 @@ func (x *Index) Settle(p string) (Delta, error) {
 
 // A Listing is a directory as Read saw it, compared with what was settled.
 type Listing struct {
+	ID      ID       // of the directory that was read
 	Entries []Entry  // what is there and kept, in no order
-	Changed []Delta  // created or changed, or the Same and Racy or Seen
+	Changed []Delta  // created or changed, or the Same and Racy, Seen or Unsure
 	Gone    []string // settled names that were not listed: removed, or not kept any more
+}
+
+// An ID tells directories apart, whatever their names.
+type ID struct {
+	Device uint64 // of the file system; 0 where the system has none
+	Inode  uint64
 }
 
 // SettleDir reads dir and settles everything in it that keep accepts. Settled
@@ -58,34 +80,42 @@ type Listing struct {
 // caller knows whether they were removed or are ignored now.
 func (x *Index) SettleDir(dir string, keep func(path string, isDir bool) bool) (Listing, error) {
 	now := time.Now()
-	entries, err := x.ReadDir(dir, keep)
+	entries, id, err := x.readDir(dir, keep, false)
 	if err != nil {
 		return Listing{}, err
 	}
-	l := Listing{Entries: entries}
+	l := Listing{ID: id, Entries: entries}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.dirs[dir] == nil && len(entries) > 0 {
 		x.dirs[dir] = make(map[string]record, len(entries))
 	}
 	for _, e := range entries {
-		if d := x.settle(e.Path, e, true, now); !d.Same || d.Racy || d.Seen {
+		if d := x.settle(e.Path, e, true, now); !d.Same || d.Racy || d.Seen || d.Unsure {
 			l.Changed = append(l.Changed, d)
 		}
 	}
-	if len(x.dirs[dir]) > len(entries) {
-		listed := make(map[string]bool, len(entries))
-		for _, e := range entries {
-			_, name := split(e.Path)
-			listed[name] = true
-		}
-		for name, r := range x.dirs[dir] {
-			if r.settled && !listed[name] {
-				l.Gone = append(l.Gone, join(dir, name))
-			}
+	l.Gone = x.unlisted(dir, entries)
+	return l, nil
+}
+
+// unlisted returns the settled names in dir that entries lacks; it is called
+// with the lock held.
+func (x *Index) unlisted(dir string, entries []Entry) (gone []string) {
+	if len(x.dirs[dir]) <= len(entries) {
+		return nil
+	}
+	listed := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		_, name := split(e.Path)
+		listed[name] = true
+	}
+	for name, r := range x.dirs[dir] {
+		if r.settled && !listed[name] {
+			gone = append(gone, join(dir, name))
 		}
 	}
-	return l, nil
+	return gone
 }
 
 // Late returns the paths that others saw change after the watcher settled
@@ -181,6 +211,13 @@ func (x *Index) settle(p string, e Entry, exists bool, at time.Time) Delta {
 		was, existed, d.Seen = late.record, true, true
 		delete(x.late, p)
 	}
+	next := recordOf(e)
+	if existed && exists && was.mode.Type() == next.mode.Type() {
+		if was.unseen {
+			was = x.firstSight(was, next, e) // what is there now is what was there, unless its ctime denies it
+		}
+		d.Unsure = was.unsure
+	}
 	d.Existed = existed
 	if existed {
 		d.Was = was.entry(p)
@@ -196,7 +233,7 @@ func (x *Index) settle(p string, e Entry, exists bool, at time.Time) Delta {
 		}
 		return d
 	}
-	next := recordOf(e)
+	next.unsure = d.Unsure // until the watcher has reported it
 	next.settled, next.racy = true, e.IsRegular() && racyAt(e.MTime, at)
 	d.Same = existed && same(was, next)
 	if has && same(cur, next) {
