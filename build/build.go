@@ -102,6 +102,9 @@ type Config struct {
 	StopSignal string   `json:"stopSignal,omitempty"`
 }
 
+// PlatformName is the platform of the Spec, this machine's where it says none.
+func (s Spec) PlatformName() string { return s.platform() }
+
 // platform is the spec's, or the local one.
 func (s Spec) platform() string {
 	if s.Platform == "" {

@@ -107,6 +107,7 @@ staging and production use, and keeps it true while you edit.`,
 	root.AddCommand(
 		newUp(env),
 		newDown(env),
+		newBuild(env),
 		newCluster(env),
 		newRegistry(env),
 		newLogs(env),

@@ -1,0 +1,379 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"text/template"
+	"time"
+
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/tree"
+)
+
+// buildOptions are the flags of `kdev build`.
+type buildOptions struct {
+	env       Env
+	push      string
+	tag       string
+	out       string
+	output    string
+	platforms []string
+}
+
+func newBuild(env Env) *cobra.Command {
+	o := &buildOptions{env: env}
+	cmd := &cobra.Command{
+		Use:   "build [SERVICE…]",
+		Short: "Make the production images of the project, without a cluster",
+		Long: `Build makes the image of each service (or of those that are named) as kdev up
+does, but the production image: without kdev's agent. Equal sources give equal
+digests. With --push the images go to a registry elsewhere, as the user who is
+logged in there (docker login); with --out a file says what was made, for
+"kdev deploy --images".`,
+		ValidArgsFunction: o.complete,
+		RunE: func(cmd *cobra.Command, services []string) error {
+			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
+				return err
+			}
+			if o.tag != "" && o.push == "" {
+				return usageError(cmd, "--tag is a tag for --push")
+			}
+			return o.run(cmd.Context(), services)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.push, "push", "", "push to REGISTRY/FOLDER, for example ghcr.io/acme: the service's name is added")
+	f.StringVar(&o.tag, "tag", "", "with --push: the tag, with {{.Project}}, {{.Service}}, {{.Digest}}, {{.Branch}}, {{.Commit}} (default: the digest's head)")
+	f.StringVar(&o.out, "out", "", "write a file that says what was made (images.json)")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.StringSliceVar(&o.platforms, "platform", nil, "platforms, for example linux/amd64,linux/arm64 (default: this machine's)")
+	return cmd
+}
+
+// imagesDocument is what --out and --output json write.
+type imagesDocument struct {
+	APIVersion string      `json:"apiVersion"`
+	Project    string      `json:"project"`
+	Images     []madeImage `json:"images"` // by service
+}
+
+// A madeImage is the image of one service.
+type madeImage struct {
+	Service    string   `json:"service"`
+	Repository string   `json:"repository"` // as manifests name it; without a name of its own, the service's
+	Ref        string   `json:"ref"`        // by digest: what a pod spec is to hold
+	Digest     string   `json:"digest"`
+	Platforms  []string `json:"platforms"`
+	Cached     bool     `json:"cached"` // nothing was built
+}
+
+func (o *buildOptions) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	p, err := (&projectFlags{}).load(o.env)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, s := range p.Services {
+		if s.Build != nil {
+			names = append(names, s.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (o *buildOptions) run(ctx context.Context, names []string) error {
+	p, err := (&projectFlags{}).load(o.env)
+	if err != nil {
+		return err
+	}
+	services, err := chooseServices(p, names)
+	if err != nil {
+		return err
+	}
+	if len(o.platforms) == 0 {
+		o.platforms = []string{""}
+	}
+	tags, err := o.tagger(ctx, p)
+	if err != nil {
+		return err
+	}
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	index, err := tree.Open(p.Root)
+	if err != nil {
+		return err
+	}
+	defer index.Close()
+	docker, err := client.New(client.FromEnv)
+	if err != nil {
+		return fmt.Errorf("finding the container engine: %w", err)
+	}
+	defer docker.Close()
+	face := &plain{out: o.env.Err, width: len("kdev")}
+	for _, s := range services {
+		face.width = max(face.width, len(s.Name))
+	}
+	// Without an engine, what needs none is built all the same.
+	endpoint, err := registry.Ensure(ctx, docker, store, nil)
+	if missing := problem.As(err); missing != nil && missing.Code == "engine-missing" {
+		endpoint, err = registry.Local(), nil
+	}
+	if err != nil {
+		return err
+	}
+	m := &maker{o: o, p: p, store: store, endpoint: endpoint, builder: build.New(docker, store, endpoint, index), tags: tags, face: face}
+	made, err := m.all(ctx, services)
+	if err != nil {
+		return err
+	}
+	return o.report(imagesDocument{APIVersion: apiVersion, Project: p.Name, Images: made})
+}
+
+// chooseServices are the services with a build: all, or the named ones.
+func chooseServices(p *config.Project, names []string) ([]config.Service, error) {
+	var out []config.Service
+	for _, name := range names {
+		s, ok := p.Service(name)
+		if !ok || s.Build == nil {
+			var known []string
+			for _, s := range p.Services {
+				if s.Build != nil {
+					known = append(known, s.Name)
+				}
+			}
+			return nil, &problem.Problem{Class: problem.Usage, Code: "usage", Summary: "there is no service " + name + " with a build", Hint: "services with one: " + strings.Join(known, ", ")}
+		}
+		if !slices.ContainsFunc(out, func(o config.Service) bool { return o.Name == s.Name }) {
+			out = append(out, *s)
+		}
+	}
+	if len(names) > 0 {
+		return out, nil
+	}
+	for _, s := range p.Services {
+		if s.Build != nil {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// A maker makes, and pushes, the images of one project.
+type maker struct {
+	o        *buildOptions
+	p        *config.Project
+	store    *registry.Store
+	endpoint *registry.Endpoint
+	builder  build.Builder
+	tags     func(service, digest string) (string, error)
+
+	mu   sync.Mutex
+	face *plain
+}
+
+func (m *maker) tell(n session.Notice) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.face.notice(n)
+}
+
+// all makes the images side by side; a failure of one does not hold up others.
+func (m *maker) all(ctx context.Context, services []config.Service) ([]madeImage, error) {
+	made := make([]madeImage, len(services))
+	failed := make([]error, len(services))
+	var work sync.WaitGroup
+	for i, s := range services {
+		work.Go(func() {
+			start := time.Now()
+			made[i], failed[i] = m.one(ctx, s)
+			if failed[i] == nil || ctx.Err() != nil {
+				return
+			}
+			p := problem.As(failed[i])
+			if p == nil {
+				p = &problem.Problem{Code: "build-failed", Summary: failed[i].Error()}
+			}
+			m.tell(session.Notice{Level: session.Fail, Service: s.Name, Text: "build failed", Took: time.Since(start), Problem: p})
+		})
+	}
+	work.Wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	var names []string
+	class := problem.Failed
+	for i, err := range failed {
+		if err == nil {
+			continue
+		}
+		names = append(names, services[i].Name)
+		if p := problem.As(err); p != nil && p.Class == problem.Usage {
+			class = problem.Usage
+		}
+	}
+	if names != nil {
+		return nil, &problem.Problem{Class: class, Code: "build-failed", Summary: fmt.Sprintf("%d of %d images could not be made: %s", len(names), len(services), strings.Join(names, ", "))}
+	}
+	return made, nil
+}
+
+func (m *maker) one(ctx context.Context, s config.Service) (madeImage, error) {
+	out := madeImage{Service: s.Name, Repository: s.Image, Cached: true}
+	if out.Repository == "" {
+		out.Repository = s.Name
+	}
+	var results []*build.Result
+	spec := session.SpecOf(m.p, s)
+	for _, platform := range m.o.platforms {
+		spec.Platform = platform
+		r, err := m.builder.Build(ctx, spec, m.progress)
+		if err != nil {
+			return out, err
+		}
+		results = append(results, r)
+		out.Cached = out.Cached && r.Cached
+		out.Platforms = append(out.Platforms, spec.PlatformName())
+		text := "built"
+		if r.Cached {
+			text = "image found in the store"
+		}
+		if len(m.o.platforms) > 1 {
+			text += " for " + platform
+		}
+		m.tell(session.Notice{Level: session.Done, Service: s.Name, Text: text + " (" + r.Why + ")", Took: r.Took})
+	}
+	out.Digest, out.Ref = results[0].Digest, results[0].Ref
+	if len(results) > 1 {
+		var err error
+		if out.Digest, err = build.Index(m.store, spec.Repository(), m.o.platforms, results); err != nil {
+			return out, err
+		}
+		out.Ref = m.endpoint.Ref(spec.Repository(), registry.Short(out.Digest), out.Digest)
+	}
+	if m.o.push == "" {
+		return out, nil
+	}
+	return out, m.push(ctx, spec, &out)
+}
+
+func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error {
+	start := time.Now()
+	tag, err := m.tags(out.Service, out.Digest)
+	if err != nil {
+		return err
+	}
+	repo := strings.TrimSuffix(m.o.push, "/") + "/" + out.Service
+	recipe, err := build.Load(spec)
+	if err != nil {
+		return err
+	}
+	if !m.endpoint.Shared {
+		// The engine's layers may be in the registry only.
+		if err := m.endpoint.Pull(ctx, m.store, spec.Repository(), out.Digest); err != nil {
+			return err
+		}
+	}
+	if err := m.store.Push(ctx, out.Digest, repo+":"+tag, recipe.Bases()); err != nil {
+		return err
+	}
+	out.Ref = repo + ":" + tag + "@" + out.Digest
+	m.tell(session.Notice{Level: session.Done, Service: out.Service, Text: "pushed " + repo + ":" + tag, Took: time.Since(start)})
+	return nil
+}
+
+func (m *maker) progress(e build.Event) {
+	switch {
+	case e.Warning != "":
+		m.tell(session.Notice{Level: session.Warn, Service: e.Service, Text: e.Warning})
+	case e.Line != "":
+		m.tell(session.Notice{Level: session.Info, Service: e.Service, Text: e.Line})
+	}
+}
+
+var notInTags = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+
+// tagger reads --tag. What the repository knows is asked once.
+func (o *buildOptions) tagger(ctx context.Context, p *config.Project) (func(service, digest string) (string, error), error) {
+	if o.tag == "" {
+		return func(_, digest string) (string, error) { return registry.Short(digest), nil }, nil
+	}
+	refused := func(err error) error {
+		return &problem.Problem{Class: problem.Usage, Code: "push-ref", Summary: fmt.Sprintf("--tag %s cannot be used", o.tag), Err: err, Hint: "for example --tag '{{.Branch}}-{{.Commit}}'"}
+	}
+	t, err := template.New("tag").Option("missingkey=error").Parse(o.tag)
+	if err != nil {
+		return nil, refused(err)
+	}
+	git := func(args ...string) string {
+		cmd := exec.CommandContext(ctx, "git", args...)
+		cmd.Dir = p.Root
+		b, err := cmd.Output()
+		if err != nil {
+			return "" // no repository: the template's use of it is what fails
+		}
+		return strings.TrimSpace(string(b))
+	}
+	known := map[string]string{"Project": p.Name}
+	for name, value := range map[string]string{"Branch": git("rev-parse", "--abbrev-ref", "HEAD"), "Commit": git("rev-parse", "--short=12", "HEAD")} {
+		if value != "" {
+			known[name] = strings.Trim(notInTags.ReplaceAllString(value, "-"), "-.")
+		}
+	}
+	return func(service, digest string) (string, error) {
+		data := map[string]string{"Service": service, "Digest": registry.Short(digest)}
+		for k, v := range known {
+			data[k] = v
+		}
+		var b bytes.Buffer
+		if err := t.Execute(&b, data); err != nil {
+			return "", refused(err)
+		}
+		if tag := b.String(); tag == "" || len(tag) > 128 || notInTags.MatchString(tag) || strings.HasPrefix(tag, ".") || strings.HasPrefix(tag, "-") {
+			return "", refused(fmt.Errorf("%q is no tag", tag))
+		}
+		return b.String(), nil
+	}, nil
+}
+
+func (o *buildOptions) report(doc imagesDocument) error {
+	if o.out != "" {
+		var b bytes.Buffer
+		if err := writeJSON(&b, doc); err != nil {
+			return err
+		}
+		file := o.out
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(o.env.Dir, file)
+		}
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("write --out: %w", err)
+		}
+	}
+	if o.output == "json" {
+		return writeJSON(o.env.Out, doc)
+	}
+	var failed []error
+	for _, im := range doc.Images {
+		_, err := fmt.Fprintln(o.env.Out, im.Ref)
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}

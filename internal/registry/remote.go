@@ -1,0 +1,126 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry/layout"
+)
+
+// Local is the store as builders see it on a machine without an engine: what
+// they make lies in it, and nobody serves it.
+func Local() *Endpoint {
+	return &Endpoint{Host: fmt.Sprintf("localhost:%d", hostPort.Num()), PushHost: fmt.Sprintf("127.0.0.1:%d", hostPort.Num()), Shared: true, http: newHTTP()}
+}
+
+// Push sends an image of the store, or an index with all its images, to a
+// registry elsewhere, as the user who is logged in there by docker's
+// configuration and credential helpers. Layers that the repository has are not
+// sent, nor those that another repository of that registry in from has: they
+// are mounted.
+func (s *Store) Push(ctx context.Context, digest, ref string, from []string) error {
+	tag, err := name.ParseReference(ref)
+	if err != nil {
+		return &problem.Problem{Class: problem.Usage, Code: "push-ref", Summary: fmt.Sprintf("%q cannot name an image", ref), Err: err, Hint: "write it as ghcr.io/acme/web:tag"}
+	}
+	opts := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	raw, err := s.ReadBlob(layout.Digest(digest))
+	if err != nil {
+		return fmt.Errorf("push %s: %w", ref, err)
+	}
+	m, err := layout.ParseManifest(raw, "")
+	if err != nil {
+		return fmt.Errorf("push %s: %w", ref, err)
+	}
+	if !m.IsIndex() {
+		img, err := s.mountable(digest, tag, from)
+		if err == nil {
+			err = remote.Write(tag, img, opts...)
+		}
+		return explainPush(ctx, tag, err)
+	}
+	for _, d := range m.Manifests {
+		img, err := s.mountable(string(d.Digest), tag, from)
+		if err == nil {
+			err = remote.Write(tag.Context().Digest(string(d.Digest)), img, opts...)
+		}
+		if err != nil {
+			return explainPush(ctx, tag, err)
+		}
+	}
+	return explainPush(ctx, tag, remote.Put(tag, manifest{raw, types.MediaType(m.MediaType)}, opts...))
+}
+
+// manifest is bytes to be put as they are.
+type manifest struct {
+	raw []byte
+	mt  types.MediaType
+}
+
+func (m manifest) RawManifest() ([]byte, error)        { return m.raw, nil }
+func (m manifest) MediaType() (types.MediaType, error) { return m.mt, nil }
+
+// mountable is an image of the store whose layers say where else they may be.
+func (s *Store) mountable(digest string, to name.Reference, from []string) (v1.Image, error) {
+	img, err := s.Image("", digest)
+	if err != nil {
+		return nil, err
+	}
+	var sources []name.Reference
+	for _, f := range from {
+		ref, err := name.ParseReference(f)
+		if err == nil && ref.Context().RegistryStr() == to.Context().RegistryStr() && ref.Context() != to.Context() {
+			sources = append(sources, ref)
+		}
+	}
+	if len(sources) == 0 {
+		return img, nil
+	}
+	return mountImage{img, sources}, nil
+}
+
+type mountImage struct {
+	v1.Image
+	sources []name.Reference
+}
+
+func (m mountImage) Layers() ([]v1.Layer, error) {
+	layers, err := m.Image.Layers()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]v1.Layer, len(layers))
+	for i, l := range layers {
+		// The lowest layers are a base's: of the first source, if of any.
+		out[i] = &remote.MountableLayer{Layer: l, Reference: m.sources[0]}
+	}
+	return out, nil
+}
+
+func explainPush(ctx context.Context, ref name.Reference, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	host := ref.Context().RegistryStr()
+	var t *transport.Error
+	if errors.As(err, &t) && (t.StatusCode == http.StatusUnauthorized || t.StatusCode == http.StatusForbidden) {
+		return &problem.Problem{
+			Code: "registry-unauthorized", Where: ref.String(), Summary: host + " does not let you push", Err: err,
+			Hint: "log in with an account that may: docker login " + host,
+		}
+	}
+	return &problem.Problem{
+		Code: "registry-push", Where: ref.String(), Summary: "the image could not be pushed", Err: err,
+		Hint: "is the registry's address right, and does it answer? `curl https://" + host + "/v2/`",
+	}
+}
