@@ -50,9 +50,10 @@ func TestGitCommands(t *testing.T) {
 	root := t.TempDir()
 	branches(t, root, 500)
 	s := watch(t, Options{Root: root})
-	// One batch; the tail may come as a second one where this process is kept
-	// from reading its events for 50 ms.
-	const most = 2
+	// One batch on a machine with a moment to spare. Where this process is kept
+	// from reading its events for 50 ms their tail comes later; what may not be is
+	// a delivery piece by piece while git is at work.
+	const most = 4
 	count := func(what string) {
 		t.Helper()
 		s.equal("%s", what)

@@ -40,24 +40,31 @@ func deliversEvents(abs string) (kind string, ok bool) {
 }
 
 func limitText(used int) string {
-	limit := sysctl("max_user_watches")
+	name, limit := lowest("fs.inotify.max_user_watches", "user.max_inotify_watches")
 	return fmt.Sprintf("the system allows no more file watches: kdev uses %d, the limit for all programs of this user is %d; "+
-		"directories without a watch are looked at every %d ms. Raise it with: sudo sysctl fs.inotify.max_user_watches=%d",
-		used, limit, pollEvery.Milliseconds(), max(524288, 2*limit))
+		"directories without a watch are looked at every %d ms. Raise it with: sudo sysctl %s=%d",
+		used, limit, pollEvery.Milliseconds(), name, max(524288, 2*limit))
 }
 
 func instancesText() string {
-	limit := sysctl("max_user_instances")
+	name, limit := lowest("fs.inotify.max_user_instances", "user.max_inotify_instances")
 	return fmt.Sprintf("the system allows no more inotify instances: the limit for all programs of this user is %d; "+
-		"the whole tree is looked at every %d ms. Raise it with: sudo sysctl fs.inotify.max_user_instances=%d",
-		limit, pollEvery.Milliseconds(), max(512, 2*limit))
+		"the whole tree is looked at every %d ms. Raise it with: sudo sysctl %s=%d",
+		limit, pollEvery.Milliseconds(), name, max(512, 2*limit))
 }
 
-func sysctl(name string) int {
-	text, err := os.ReadFile("/proc/sys/fs/inotify/" + name)
-	if err != nil {
-		return 0
+// lowest returns the limit that is reached first. That of the user namespace
+// (namespaces(7)) is the lower one where a container's owner has set it.
+func lowest(names ...string) (name string, limit int) {
+	name = names[0]
+	for _, n := range names {
+		text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(n, ".", "/"))
+		if err != nil {
+			continue
+		}
+		if v, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && (limit == 0 || v < limit) {
+			name, limit = n, v
+		}
 	}
-	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	return n
+	return name, limit
 }

@@ -221,8 +221,7 @@ func runWatchExplain(env Env, arg, output string) error {
 		return err
 	}
 	if v.By == "kdev.yaml" {
-		v.File = filepath.Join(o.Root, config.FileName)
-		v.Line = lineOf(v.File, v.Rule)
+		v.File, v.Line = placeOf(o.Root, v.Rule)
 	}
 	if output == "json" {
 		return writeJSON(env.Out, v)
@@ -231,8 +230,18 @@ func runWatchExplain(env Env, arg, output string) error {
 	return err
 }
 
-// lineOf finds a rule of watch.ignore in kdev.yaml; a rule is known there only
-// by its place in the list.
+// placeOf finds a rule of watch.ignore in the configuration; a rule is known there
+// only by its place in the list. That of a person is laid over the project's.
+func placeOf(root, rule string) (file string, line int) {
+	for _, name := range []string{config.LocalName, config.FileName} {
+		file = filepath.Join(root, name)
+		if line = lineOf(file, rule); line > 0 {
+			return file, line
+		}
+	}
+	return file, 0
+}
+
 func lineOf(file, rule string) int {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -57,5 +58,23 @@ func TestWatchPrintsBatches(t *testing.T) {
 	cancel()
 	if got := <-code; got != exitInterrupted {
 		t.Errorf("exit code %d, want %d", got, exitInterrupted)
+	}
+}
+
+// A rule of the configuration is named with the file and line that it stands in.
+func TestExplainNamesTheLineOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"kdev.yaml":       "name: x\nwatch:\n  ignore: [tmp/]\n",
+		"kdev.local.yaml": "watch:\n  ignore:\n  - tmp/\n  - mine\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for rule, want := range map[string]string{"mine": "kdev.local.yaml:4", "other": "kdev.yaml:0"} {
+		if file, line := placeOf(dir, rule); fmt.Sprintf("%s:%d", filepath.Base(file), line) != want {
+			t.Errorf("%s: %s:%d, want %s", rule, file, line, want)
+		}
 	}
 }
