@@ -90,6 +90,11 @@ unit: ## unit and script tests, with the race detector
 e2e: embed ## the tests on a real cluster; one package at a time, they share the engine
 	go test -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
 
+# Makes a cluster and a registry of its own, and removes them. Alone on the
+# machine the figures are those of the machine; otherwise compare with the floor.
+bench-build: embed ## measure the image path on a real cluster: table, and JSON in bench-build.json
+	go run ./build/bench -big 1000 >bench-build.json
+
 generate: ## write the files that follow from the code
 	go generate ./...
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -14,11 +15,11 @@ import (
 func newRegistry(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "registry",
-		Short: "Look at the image store, or stop serving it",
+		Short: "Look at the image store, clean it up, serve it or stop serving it",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRegistryList(env), newRegistryRemove(env))
+	cmd.AddCommand(newRegistryList(env), newRegistryGC(env), newRegistryServe(env), newRegistryRemove(env))
 	return cmd
 }
 
@@ -89,6 +90,34 @@ next kdev up serves it again. Until then clusters cannot pull from it.`,
 				return err
 			}
 			_, err = fmt.Fprintf(env.Out, "the image store in %s is no longer served\n", store.Dir())
+			return err
+		},
+	}
+}
+
+func newRegistryServe(env Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the image store to clusters, as kdev up does",
+		Long: `Serve starts the container that serves the image store to clusters, if it does not
+run yet, and says how to push to it. It goes on when kdev ends; "kdev registry rm"
+removes it.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := openStore()
+			if err != nil {
+				return err
+			}
+			docker, err := client.New(client.FromEnv)
+			if err != nil {
+				return fmt.Errorf("finding the container engine: %w", err)
+			}
+			defer docker.Close()
+			e, err := registry.Ensure(cmd.Context(), docker, store, steps(env))
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.Out, "pods pull from %s\nthis machine pushes to %s; the password is in %s\n", e.Host, e.PushHost, filepath.Join(store.Dir(), "kdev", "registry", "token"))
 			return err
 		},
 	}
