@@ -42,11 +42,11 @@ func TestFlushTime(t *testing.T) {
 	}{
 		{"one save", 0, 0, -1, 5, false},
 		{"its second write", 0, 3, -1, 8, false},
-		{"many files", 0, 40, -1, 55, true},
+		{"many files", 0, 40, -1, 60, true},
 		{"events that do not end", 0, 249, -1, 250, true},
 		{"late", 0, 400, -1, 250, true},
 		{"git has ended", 0, 1000, 1001, 1051, true},
-		{"and its events still come", 0, 1045, 1001, 1060, true},
+		{"and its events still come", 0, 1045, 1001, 1065, true},
 		{"for long", 0, 1300, 1001, 1251, true},
 	} {
 		l := load{first: at(c.first), last: at(c.last)}

@@ -9,7 +9,7 @@ import (
 const (
 	// A batch is flushed when its last event is this long ago.
 	quietFew  = 5 * time.Millisecond  // few paths: somebody has saved a file
-	quietMany = 15 * time.Millisecond // more, or a save that is half done
+	quietMany = 20 * time.Millisecond // more, or a save that is half done
 	fewPaths  = 4
 	quietGit  = 50 * time.Millisecond // after git has ended: the tail of its many events
 	// quietCap bounds a batch whose events do not end.
