@@ -308,24 +308,36 @@ func summary(name string, v []float64) result {
 }
 
 // running waits for a process that carries the mark: the node's processes are
-// this machine's. One look at all of /proc takes a few milliseconds. What ran
-// before may still end; a process is new when its mark is.
+// this machine's. What ran before may still end; a process is new when its mark
+// is. Those that were there at the first look are not looked at again, and
+// between looks there is a pause: a busy loop would take one core from what is measured.
 func running(ctx context.Context, mark string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	for {
-		procs, err := filepath.Glob("/proc/[0-9]*/environ")
+	pause := time.NewTicker(2 * time.Millisecond)
+	defer pause.Stop()
+	old := map[string]bool{}
+	for first := true; ; first = false {
+		procs, err := filepath.Glob("/proc/[0-9]*")
 		if err != nil {
 			return err
 		}
 		for _, p := range procs {
-			env, err := os.ReadFile(p)
+			if old[p] {
+				continue
+			}
+			env, err := os.ReadFile(p + "/environ")
 			if err == nil && strings.Contains(string(env), mark+"\x00") {
 				return nil
 			}
+			if first {
+				old[p] = true
+			}
 		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("no process with %s: %w", mark, err)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return fmt.Errorf("no process with %s: %w", mark, ctx.Err())
 		}
 	}
 }
