@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -62,8 +61,7 @@ func prepare(ctx context.Context, c Command) *exec.Cmd {
 	cmd.Env = append(os.Environ(), c.Env...)
 	// A group of its own, so that a cancelled build ends with its compilers,
 	// and Ctrl-C in the terminal reaches kdev alone.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	group(cmd)
 	// A child that left the group may keep the pipe open.
 	cmd.WaitDelay = time.Second
 	return cmd
