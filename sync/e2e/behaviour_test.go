@@ -149,7 +149,6 @@ func TestRestartAndHold(t *testing.T) {
 		text := fmt.Sprint("version ", i)
 		b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", text, 0o644)}, rule)
 		b.awaitKind(mirror.Started, "")
-		b.awaitPort(pod.Name)
 		if got := b.get(pod.Name, "/-/started"); got != text {
 			t.Errorf("started with %q, want %q", got, text)
 		}
@@ -163,36 +162,12 @@ func TestRestartAndHold(t *testing.T) {
 	b.forget()
 	b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", "cured", 0o644)}, rule)
 	b.awaitKind(mirror.Started, "")
-	b.awaitPort(pod.Name)
 	if got := b.get(pod.Name, "/-/started"); got != "cured" {
 		t.Errorf("started with %q", got)
 	}
 	now, err := client.Core.CoreV1().Pods(namespace).Get(b.ctx, pod.Name, metav1.GetOptions{})
 	if err != nil || now.Status.ContainerStatuses[0].RestartCount != 0 {
 		t.Errorf("the container was restarted: %+v, %v", now.Status.ContainerStatuses, err)
-	}
-}
-
-// awaitPort waits until the application listens.
-func (b *bench) awaitPort(pod string) {
-	b.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := client.DialPod(b.ctx, namespace, pod, 8080)
-		if err == nil {
-			fmt.Fprint(conn, "GET /-/started HTTP/1.0\r\n\r\n")
-			_, err = conn.Read(make([]byte, 1))
-			conn.Close()
-			if err == nil {
-				return
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-b.ctx.Done():
-			b.t.Fatal(b.ctx.Err())
-		}
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -228,40 +227,54 @@ func (b *bench) synced() {
 	}
 }
 
-// get reads a file of a pod over HTTP.
+// get reads a file of a pod over HTTP, as soon as its process answers.
 func (b *bench) get(pod, path string) string { return b.getFrom(pod, 8080, path) }
 
 func (b *bench) getFrom(pod string, port int, path string) string {
 	b.t.Helper()
-	conn, err := client.DialPod(b.ctx, namespace, pod, port)
-	// A process that has started does not listen yet; b.ctx bounds the wait.
-	for err != nil && b.ctx.Err() == nil && strings.Contains(err.Error(), "connection refused") {
-		time.Sleep(100 * time.Millisecond)
-		conn, err = client.DialPod(b.ctx, namespace, pod, port)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		content, err := b.fetch(pod, port, path)
+		if err == nil {
+			return content
+		}
+		// A process that has started does not listen yet, which a forwarded port
+		// tells only once it is read from.
+		select {
+		case <-tick.C:
+		case <-b.ctx.Done():
+			b.t.Fatalf("%s of %s: %v", path, pod, err)
+		}
 	}
+}
+
+// fetch is one try of getFrom.
+func (b *bench) fetch(pod string, port int, path string) (string, error) {
+	conn, err := client.DialPod(b.ctx, namespace, pod, port)
 	if err != nil {
-		b.t.Fatal(err)
+		return "", err
 	}
 	defer conn.Close()
 	req, err := http.NewRequest(http.MethodGet, "http://pod"+path, nil)
 	if err != nil {
-		b.t.Fatal(err)
+		return "", err
 	}
 	req.Close = true
 	if err := req.Write(conn); err != nil {
-		b.t.Fatal(err)
+		return "", err
 	}
 	answer, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
-		b.t.Fatal(err)
+		return "", err
 	}
 	defer answer.Body.Close()
 	all, err := io.ReadAll(answer.Body)
 	if err != nil {
-		b.t.Fatal(err)
+		return "", err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return answer.Status
+		return answer.Status, nil
 	}
-	return string(all)
+	return string(all), nil
 }
