@@ -53,15 +53,19 @@ func (c *carrier) Dial(ctx context.Context, namespace, pod, container string) (i
 		c.agents[key] = agent
 		c.mu.Unlock()
 	}
-	stream, err := at.run(ctx, agent, "serve")
-	if err != nil {
-		return nil, err
-	}
-	return &carried{stream, func() {
+	forget := func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.agents, key)
-	}}, nil
+	}
+	stream, err := at.run(ctx, agent, "serve")
+	if err != nil {
+		if Missing(err) {
+			forget()
+		}
+		return nil, err
+	}
+	return &carried{stream, forget}, nil
 }
 
 // carried forgets where the agent was when it turns out to be gone: a container

@@ -19,7 +19,8 @@ import (
 )
 
 // A Dialer opens a stream to the agent in a container. The returned stream is
-// the caller's to close.
+// the caller's to close. How a command failed that ended at once is the error of
+// Dial or of the first Read, whichever comes to know it first.
 type Dialer interface {
 	Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error)
 }
@@ -116,6 +117,11 @@ func open(dialing context.Context, executor remotecommand.Executor) (io.ReadWrit
 	case <-stdin.first:
 		return s, nil
 	case <-s.done:
+		// A short command may have ended before anything was read from stdin; that
+		// it did well is told by Read, as it is when it took longer.
+		if s.err == io.EOF {
+			return s, nil
+		}
 		err = s.err
 	case <-dialing.Done():
 		err = dialing.Err()
