@@ -81,7 +81,7 @@ func TestBadInput(t *testing.T) {
 		},
 		"a manifest that the API refuses": {
 			files: map[string]string{"k8s/web.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  replicas: -1\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers: [{name: web, image: web}]\n"},
-			code:  3, says: []string{"Deployment/web", "k8s/web.yaml:1", "spec.replicas", "hint:"},
+			code:  3, says: []string{"Deployment/web", "k8s/web.yaml:5", "spec.replicas", "hint:"},
 		},
 		"a manifest that is no YAML": {
 			files: map[string]string{"k8s/web.yaml": "apiVersion: v1\nkind: [\n"},
