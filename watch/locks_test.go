@@ -53,7 +53,7 @@ func TestGitCommands(t *testing.T) {
 	// One batch on a machine with a moment to spare. Where this process is kept
 	// from reading its events for 50 ms their tail comes later; what may not be is
 	// a delivery piece by piece while git is at work.
-	const most = 4
+	const most = 2
 	count := func(what string) {
 		t.Helper()
 		s.equal("%s", what)
