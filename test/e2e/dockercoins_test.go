@@ -193,12 +193,18 @@ func TestDockerCoins(t *testing.T) {
 	})
 
 	t.Run("a deleted workload comes back", func(t *testing.T) {
+		old := pods(t, ns)["hasher"][0].Name
 		up.mark()
 		if err := api.AppsV1().Deployments(ns).Delete(t.Context(), "hasher", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		up.expect("Deployment/hasher was deleted")
 		up.expect("1 created")
+		// The garbage collector takes the old pod in its own time.
+		eventually(t, "a new pod runs in its place", func() (bool, string) {
+			now := pods(t, ns)["hasher"]
+			return len(now) == 1 && now[0].Name != old, fmt.Sprintf("%d pods, the old one is %s", len(now), old)
+		})
 	})
 
 	t.Run("Ctrl-C leaves everything running and says so", func(t *testing.T) {
