@@ -20,12 +20,12 @@ func sample() *session.State {
 	return &session.State{
 		Project: "shop", Namespace: "shop", Context: "kind-kdev", Started: began,
 		Services: []session.Service{
-			{Name: "web", Phase: session.Ready, Desired: 2, Current: 2, Took: 8 * time.Millisecond,
+			{Name: "web", Phase: session.Ready, Desired: 2, Current: 2, Change: &session.Change{Outcome: session.Served, Saved: began, Serving: began.Add(8 * time.Millisecond)},
 				Ports: []session.Port{{URL: "http://localhost:8080"}}},
 			{Name: "api", Phase: session.FailedPhase, Desired: 1, Pods: []session.Pod{{Name: "api-1", Restarts: 3}},
 				Problem: &problem.Problem{Code: "crash", Where: "Deployment/api", Summary: "container api exited with 1",
 					Output: "Traceback\nKeyError: 'x'\n", Hint: "read the last lines above"}},
-			{Name: "worker", Phase: session.Building, Waiting: "package.json changed", Desired: 1, Current: 1},
+			{Name: "worker", Phase: session.Building, Waiting: &session.Waiting{Text: "package.json changed"}, Desired: 1, Current: 1},
 		},
 	}
 }
@@ -58,7 +58,7 @@ func TestFrames(t *testing.T) {
 		"waiting": {lines, key("down"), key("down")},
 		"narrow":  {tea.WindowSizeMsg{Width: 40, Height: 12}, lines},
 		"project": {StateMsg{&session.State{Project: "shop", Context: "kind-kdev", Namespace: "shop", Started: began,
-			Problem: &problem.Problem{Code: "render-failed", Where: "deploy/kustomization.yaml:3", Summary: "no such file"}}}},
+			Problems: []*problem.Problem{{Code: "render-failed", Where: "deploy/kustomization.yaml:3", Summary: "no such file"}}}}},
 	}
 	for name, msgs := range tests {
 		t.Run(name, func(t *testing.T) {

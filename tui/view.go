@@ -55,8 +55,8 @@ func (m Model) top() []string {
 	}
 	lines := []string{fmt.Sprintf("%s  %s  %s  %s", bold.Render("kdev "+st.Project), word,
 		faint.Render(st.Context+"/"+st.Namespace), faint.Render("up "+short(m.now.Sub(st.Started)))), ""}
-	if st.Problem != nil {
-		lines = append(lines, problemLines(st.Problem)...)
+	for _, p := range st.Problems {
+		lines = append(lines, problemLines(p)...)
 		lines = append(lines, "")
 	}
 	lines = append(lines, faint.Render(fmt.Sprintf("  %-18s %-14s %-7s %-9s %-10s %s", "SERVICE", "STATE", "PODS", "RESTARTS", "CHANGE", "URL")))
@@ -76,8 +76,8 @@ func (m Model) top() []string {
 		case svc.Problem != nil:
 			lines = append(lines, "")
 			lines = append(lines, problemLines(svc.Problem)...)
-		case svc.Waiting != "":
-			lines = append(lines, "", faint.Render("  "+svc.Name+" waits for: "+svc.Waiting))
+		case svc.Waiting != nil:
+			lines = append(lines, "", faint.Render("  "+svc.Name+" waits for: "+svc.Waiting.Text))
 		}
 	}
 	title := "─ all lines "
@@ -153,10 +153,10 @@ func restarts(svc session.Service) int {
 }
 
 func change(svc session.Service) string {
-	if svc.Took == 0 {
+	if svc.Took() == 0 {
 		return "-"
 	}
-	return short(svc.Took)
+	return short(svc.Took())
 }
 
 func urls(svc session.Service) string {

@@ -211,7 +211,7 @@ func (m *maker) all(ctx context.Context, services []config.Service) ([]madeImage
 			if p == nil {
 				p = &problem.Problem{Code: "build-failed", Summary: failed[i].Error()}
 			}
-			m.tell(session.Notice{Level: session.Fail, Service: s.Name, Text: "build failed", Took: time.Since(start), Problem: p})
+			m.tell(session.Notice{Level: session.Fail, Service: s.Name, Text: "build failed", Took: session.Millis(time.Since(start)), Problem: p})
 		})
 	}
 	work.Wait()
@@ -258,7 +258,7 @@ func (m *maker) one(ctx context.Context, s config.Service) (madeImage, error) {
 		if len(m.o.platforms) > 1 {
 			text += " for " + platform
 		}
-		m.tell(session.Notice{Level: session.Done, Service: s.Name, Text: text + " (" + r.Why + ")", Took: r.Took})
+		m.tell(session.Notice{Level: session.Done, Service: s.Name, Text: text + " (" + r.Why + ")", Took: session.Millis(r.Took)})
 	}
 	out.Digest, out.Ref = results[0].Digest, results[0].Ref
 	if len(results) > 1 {
@@ -295,7 +295,7 @@ func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error
 		return err
 	}
 	out.Ref = repo + ":" + tag + "@" + out.Digest
-	m.tell(session.Notice{Level: session.Done, Service: out.Service, Text: "pushed " + repo + ":" + tag, Took: time.Since(start)})
+	m.tell(session.Notice{Level: session.Done, Service: out.Service, Text: "pushed " + repo + ":" + tag, Took: session.Millis(time.Since(start))})
 	return nil
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,49 +119,20 @@ type jsonFace struct {
 	out io.Writer
 }
 
-// jsonNotice is the documented form of a notice.
-type jsonNotice struct {
-	APIVersion string       `json:"apiVersion"`
-	Time       time.Time    `json:"time"`
-	Level      string       `json:"level"` // info, done, warn, fail
-	Service    string       `json:"service,omitempty"`
-	Code       string       `json:"code"`
-	Text       string       `json:"text"`
-	TookMS     float64      `json:"tookMs,omitempty"`
-	Problem    *jsonProblem `json:"problem,omitempty"`
+// event is the documented form of a notice: one line of `kdev up --output json`
+// and of `kdev events`.
+type event struct {
+	APIVersion string `json:"apiVersion"`
+	session.Notice
 }
-
-type jsonProblem struct {
-	Code    string `json:"code"`
-	Summary string `json:"summary"`
-	Where   string `json:"where,omitempty"`
-	Output  string `json:"output,omitempty"`
-	Hint    string `json:"hint,omitempty"`
-}
-
-var levelNames = map[session.Level]string{session.Info: "info", session.Done: "done", session.Warn: "warn", session.Fail: "fail"}
 
 func (f *jsonFace) notice(n session.Notice) {
 	if n.Time.IsZero() {
 		n.Time = time.Now()
 	}
-	j := jsonNotice{
-		APIVersion: apiVersion, Time: n.Time, Level: levelNames[n.Level], Service: n.Service,
-		Code: n.Code, Text: n.Text, TookMS: float64(n.Took.Microseconds()) / 1000,
-	}
-	if p := n.Problem; p != nil {
-		j.Problem = &jsonProblem{Code: p.Code, Summary: p.Summary, Where: p.Where, Output: p.Output, Hint: p.Hint}
-		if p.Err != nil {
-			j.Problem.Summary += ": " + p.Err.Error()
-		}
-	}
-	b, err := json.Marshal(j)
-	if err != nil {
-		return // strings, numbers and a time always marshal
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, _ = f.out.Write(append(b, '\n'))
+	_ = writeJSON(f.out, event{apiVersion, n}) // strings, numbers and times always marshal
 }
 
 func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) error { return nil }
@@ -208,7 +178,7 @@ func (d *dashboard) notice(n session.Notice) {
 	}
 	text := fmt.Sprintf("%s %s %s", who, glyphs[n.Level], n.Text)
 	if n.Took > 0 {
-		text += " (" + took(n.Took) + ")"
+		text += " (" + took(time.Duration(n.Took)) + ")"
 	}
 	d.pending = append(d.pending, tui.Line{Service: n.Service, Text: text})
 	if n.Problem != nil {

@@ -69,7 +69,7 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 		}
 	}()
 	step := func(code, text string, start time.Time) {
-		tell(session.Notice{Level: session.Done, Code: code, Text: text, Took: time.Since(start)})
+		tell(session.Notice{Level: session.Done, Code: code, Text: text, Took: session.Millis(time.Since(start))})
 	}
 	progress := func(text string) { tell(session.Notice{Level: session.Info, Code: "progress", Text: text}) }
 

@@ -45,7 +45,7 @@ func (f *plain) notice(n session.Notice) {
 	}
 	fmt.Fprintf(&b, "%-*s %s %s", f.width, who, glyph, n.Text)
 	if n.Took > 0 {
-		fmt.Fprintf(&b, " (%s)", took(n.Took))
+		fmt.Fprintf(&b, " (%s)", took(time.Duration(n.Took)))
 	}
 	b.WriteByte('\n')
 	if n.Problem != nil {

@@ -203,8 +203,8 @@ func fresh(st *session.State) bool {
 
 // hopeless finds a problem and says whether waiting is no use.
 func hopeless(st *session.State) (p *problem.Problem, final bool) {
-	if st.Problem != nil {
-		return st.Problem, true
+	if len(st.Problems) > 0 {
+		return st.Problems[0], true
 	}
 	for _, svc := range st.Services {
 		if svc.Phase == session.Building {
@@ -234,8 +234,8 @@ func notReady(st *session.State, after time.Duration) error {
 			continue
 		}
 		what := svc.Name + " is " + string(svc.Phase)
-		if svc.Waiting != "" {
-			what += " (waits for " + svc.Waiting + ")"
+		if svc.Waiting != nil {
+			what += " (waits for " + svc.Waiting.Text + ")"
 		}
 		missing = append(missing, what)
 		if svc.Problem != nil && cause == nil {

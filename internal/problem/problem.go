@@ -7,6 +7,7 @@
 package problem
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -62,5 +63,38 @@ func As(err error) *Problem {
 	if errors.As(err, &p) {
 		return p
 	}
+	return nil
+}
+
+// wire is the JSON form: what faces and the control socket show of a Problem.
+type wire struct {
+	Class   Class    `json:"class,omitempty"`
+	Code    string   `json:"code"`
+	Summary string   `json:"summary"`
+	Where   string   `json:"where,omitempty"`
+	Lines   []string `json:"lines,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
+}
+
+// MarshalJSON writes {code, summary, where, lines, hint}; the cause is part of
+// the summary, and lines are the output.
+func (p *Problem) MarshalJSON() ([]byte, error) {
+	w := wire{Class: p.Class, Code: p.Code, Summary: p.Summary, Where: p.Where, Hint: p.Hint}
+	if p.Err != nil {
+		w.Summary += ": " + p.Err.Error()
+	}
+	if out := strings.TrimRight(p.Output, "\n"); out != "" {
+		w.Lines = strings.Split(out, "\n")
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (p *Problem) UnmarshalJSON(b []byte) error {
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*p = Problem{Class: w.Class, Code: w.Code, Summary: w.Summary, Where: w.Where, Hint: w.Hint, Output: strings.Join(w.Lines, "\n")}
 	return nil
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,7 +131,27 @@ func (e syncStarted) apply(l *loop) {
 			svc.ahead[path] = true
 		}
 	}
+	if len(svc.sync) > 0 {
+		c := svc.track.begin(Change{
+			Action: ActSync, Generation: e.batch.generation, Paths: e.batch.paths,
+			Saved: e.batch.saved, Batched: e.batch.batched, Made: time.Now(),
+		})
+		c.restarts = svc.restartsFor(e.batch.paths)
+	}
+	for _, st := range svc.sync {
+		st.Wanted, st.Paths = e.batch.generation, e.batch.paths[:min(len(e.batch.paths), namedPaths)]
+	}
 	l.tellSynced(svc)
+}
+
+// restartsFor says whether a sync of these paths restarts the process.
+func (svc *service) restartsFor(paths []string) bool {
+	for _, rule := range svc.OnSync {
+		if rule.Restart && slices.ContainsFunc(paths, rule.Matches) {
+			return true
+		}
+	}
+	return false
 }
 
 // syncHappened is an event of the mirror.
@@ -156,7 +177,12 @@ func (e syncHappened) apply(l *loop) {
 		st.Generation = e.event.Generation
 		st.reached = true
 		st.files += e.event.Files
-		st.Lag = e.event.Took
+		st.Lag, st.At = Millis(e.event.Took), time.Now()
+		st.Held, st.Problem = false, nil
+		st.Wanted = max(st.Wanted, st.Generation)
+		st.Files, st.Bytes = e.event.Files, e.event.Bytes
+		st.AllFiles += e.event.Files
+		st.AllBytes += e.event.Bytes
 		delete(svc.syncErr, key)
 		l.tellSynced(svc)
 	case mirror.Hooked:
@@ -165,7 +191,8 @@ func (e syncHappened) apply(l *loop) {
 		if st.started {
 			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "restarted", Text: "process restarted in " + e.event.Pod})
 		}
-		st.started = true
+		st.started, st.Held, st.Problem = true, false, nil
+		st.startedWith = max(st.startedWith, e.event.Generation)
 		delete(svc.syncErr, key)
 	case mirror.Failed, mirror.Held:
 		p := e.event.Problem
@@ -176,6 +203,7 @@ func (e syncHappened) apply(l *loop) {
 			return // told already; the mirror tries again
 		}
 		svc.syncErr[key] = p
+		st.Problem, st.Held = p, e.event.Kind == mirror.Held
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
 	}
 }
@@ -197,7 +225,7 @@ func (l *loop) runs(svc *service, key containerKey) bool {
 
 // tellHook tells how a command that follows a sync ended.
 func (l *loop) tellHook(svc *service, e mirror.Event) {
-	n := Notice{Level: Done, Service: svc.Name, Code: "hook-done", Text: fmt.Sprintf("ran %s in %s", strings.Join(e.Command, " "), e.Pod), Took: e.Took}
+	n := Notice{Level: Done, Service: svc.Name, Code: "hook-done", Text: fmt.Sprintf("ran %s in %s", strings.Join(e.Command, " "), e.Pod), Took: Millis(e.Took)}
 	if e.Problem != nil {
 		n.Level, n.Code, n.Text, n.Problem = Fail, "hook-failed", fmt.Sprintf("%s failed in %s", strings.Join(e.Command, " "), e.Pod), e.Problem
 	}
@@ -220,9 +248,14 @@ func (l *loop) tellSynced(svc *service) {
 	}
 	svc.lastBatch = nil
 	if files == 0 {
+		if svc.track.under(ActSync) != nil {
+			svc.track.end(Nothing)
+		}
 		return // the containers held it already
 	}
-	svc.took = time.Since(b.saved)
+	if c := svc.track.under(ActSync); c != nil {
+		c.Acknowledged = time.Now()
+	}
 	what := b.paths[0]
 	if n := len(b.paths); n > 1 {
 		what = fmt.Sprintf("%d files", n)
@@ -234,7 +267,7 @@ func (l *loop) tellSynced(svc *service) {
 	if n := len(svc.sync); n > 1 {
 		where = fmt.Sprintf("%d containers", n)
 	}
-	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("%s %s %s %s", verb, what, to, where), Took: svc.took})
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("%s %s %s %s", verb, what, to, where), Took: Millis(time.Since(b.saved))})
 }
 
 // pods lists the pods that the workloads of svc own.

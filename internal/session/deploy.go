@@ -178,18 +178,46 @@ func (e applyDone) apply(l *loop) {
 	}
 	if e.err != nil {
 		l.applyErr = asProblem(e.err, "apply-failed", "")
-		l.s.tell(Notice{Level: Fail, Code: "apply-failed", Text: "applying the manifests failed", Took: e.took, Problem: l.applyErr})
+		l.s.tell(Notice{Level: Fail, Code: "apply-failed", Text: "applying the manifests failed", Took: Millis(e.took), Problem: l.applyErr})
 		return
 	}
 	l.applyErr = nil
+	l.acknowledge(e.applied)
 	if e.whole {
 		l.applied = true
 	}
 	if n := len(e.applied.Created) + len(e.applied.Changed); n > 0 {
 		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %d objects (%d created, %d changed, %d unchanged)",
-			n, len(e.applied.Created), len(e.applied.Changed), len(e.applied.Unchanged)), Took: e.took})
+			n, len(e.applied.Created), len(e.applied.Changed), len(e.applied.Unchanged)), Took: Millis(e.took)})
 	} else if e.whole {
-		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("%d objects unchanged", len(e.applied.Unchanged)), Took: e.took})
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("%d objects unchanged", len(e.applied.Unchanged)), Took: Millis(e.took)})
+	}
+}
+
+// acknowledge notes for each service what the API server has taken.
+func (l *loop) acknowledge(a *deploy.Applied) {
+	now := time.Now()
+	written := map[string]bool{}
+	for _, list := range [][]string{a.Created, a.Changed, a.Recreated} {
+		for _, label := range list {
+			written[label] = true
+		}
+	}
+	for _, svc := range l.services {
+		touched := slices.ContainsFunc(svc.workloads, func(r deploy.Ref) bool { return written[r.String()] })
+		if c := svc.track.under(ActBuild); c != nil && !c.Made.IsZero() {
+			c.Acknowledged = now
+			if !touched {
+				svc.track.end(Nothing) // the image that runs already
+			}
+		}
+		if l.deploying != nil && !l.deploying.Made.IsZero() && touched && svc.track.under(ActBuild) == nil {
+			c := svc.track.begin(*l.deploying)
+			c.Acknowledged = now
+		}
+	}
+	if l.deploying != nil && !l.deploying.Made.IsZero() {
+		l.deploying = nil
 	}
 }
 

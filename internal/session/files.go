@@ -27,7 +27,7 @@ type filesChanged struct{ batch watch.Batch }
 // again, a service is built again, a file goes to the containers, or nothing.
 func (e filesChanged) apply(l *loop) {
 	l.generation = e.batch.Generation
-	manifests := false
+	var manifests []string
 	for _, c := range e.batch.Changes {
 		if l.isConfig(c.Path) {
 			l.configChanged()
@@ -40,10 +40,11 @@ func (e filesChanged) apply(l *loop) {
 			}
 		}
 		if !owned && l.manifests.Reads(filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(c.Path))) {
-			manifests = true
+			manifests = append(manifests, c.Path)
 		}
 	}
-	if manifests {
+	if len(manifests) > 0 {
+		l.deploying = &Change{Action: ActDeploy, Generation: e.batch.Generation, Paths: manifests, Saved: savedAt(e.batch), Batched: e.batch.Time}
 		l.s.tell(Notice{Level: Info, Code: "manifests-changed", Text: "manifests changed"})
 		l.render()
 	}
@@ -73,7 +74,7 @@ func (l *loop) configChanged() {
 // asks of one service and says whether the path is any of its business.
 func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) bool {
 	if l.isRecipe(svc, changed) {
-		l.recipeChanged(svc, changed)
+		l.recipeChanged(svc, changed, batch)
 		return true
 	}
 	rel, ok := l.inContext(svc, changed)
@@ -83,13 +84,13 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 	switch v := svc.plan.explain(rel); v.Action {
 	case dockerfile.Rebuild:
 		if !l.unchanged(svc, rel) {
-			l.needBuild(svc, fmt.Sprintf("%s changed: %s", changed, v.Why))
+			l.needBuild(svc, changed, fmt.Sprintf("%s changed: %s", changed, v.Why), batch)
 		}
 		return true
 	case dockerfile.Sync:
 		if l.s.opts.NoSync {
 			if !l.unchanged(svc, rel) {
-				l.needBuild(svc, changed+" changed, and syncing is off")
+				l.needBuild(svc, changed, changed+" changed, and syncing is off", batch)
 			}
 			return true
 		}
@@ -153,7 +154,7 @@ func (l *loop) isRecipe(svc *service, changed string) bool {
 	return false
 }
 
-func (l *loop) recipeChanged(svc *service, changed string) {
+func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	was := svc.options
 	had := svc.problem
 	svc.loadPlan()
@@ -165,8 +166,13 @@ func (l *loop) recipeChanged(svc *service, changed string) {
 		return // saved, but the same to the build
 	}
 	l.supersede(svc)
+	svc.changed(ActBuild, changed, batch)
 	if svc.ref == "" {
 		svc.dirty = changed + " changed"
+		return
+	}
+	if svc.deciding {
+		svc.redecide = true
 		return
 	}
 	// Broken and put back, it asks for nothing: what counts is the image that runs.
@@ -258,6 +264,7 @@ func (l *loop) desire(svc *service) {
 type batchTimes struct {
 	generation uint64
 	saved      time.Time
+	batched    time.Time
 	paths      []string
 	removed    bool // nothing is left of any of them
 }
@@ -391,7 +398,7 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 		}
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks)
-	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), slices.Sorted(maps.Keys(pending)), removed}})
+	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, slices.Sorted(maps.Keys(pending)), removed}})
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
 )
@@ -18,17 +20,25 @@ func (l *loop) look() {
 		Project:   l.s.opts.Project.Name,
 		Namespace: l.s.opts.Project.Namespace,
 		Context:   l.s.parts.Cluster.Context,
+		Root:      l.s.opts.Project.Root,
 		Started:   l.s.State().Started,
-		Problem:   l.blocked(),
+		Session:   true,
 	}
+	if p := l.blocked(); p != nil {
+		st.Problems = append(st.Problems, p)
+	}
+	now := time.Now()
+	l.seePods(now)
 	var statuses []deploy.WorkloadStatus
 	if l.objects != nil {
 		statuses = l.s.parts.Deployer.Status(l.s.parts.Live, l.objects)
 	}
 	l.restore(statuses)
-	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && st.Problem == nil
+	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && l.blocked() == nil
 	for _, svc := range l.services {
-		view := l.view(svc, statuses)
+		view := l.view(svc, statuses, now)
+		svc.serve(view.Phase == Ready, now)
+		svc.track.show(&view)
 		if view.Phase != Ready && view.Phase != Syncing {
 			ready = false
 		}
@@ -37,7 +47,7 @@ func (l *loop) look() {
 	}
 	st.Ready, st.Deployed = ready, l.deployed
 	if ready && !l.ready {
-		l.s.tell(Notice{Level: Done, Code: "ready", Text: "everything is ready", Took: time.Since(l.since)})
+		l.s.tell(Notice{Level: Done, Code: "ready", Text: "everything is ready", Took: Millis(time.Since(l.since))})
 	}
 	if !ready && l.ready {
 		l.since = time.Now()
@@ -64,31 +74,42 @@ func (l *loop) restore(statuses []deploy.WorkloadStatus) {
 	}
 }
 
+// seePods notes how far each pod has come, and forgets those that are gone.
+func (l *loop) seePods(now time.Time) {
+	gone := maps.Clone(l.stages)
+	for _, pod := range l.s.parts.Live.Pods() {
+		t := l.stages[pod.UID]
+		if t == nil {
+			t = &podTimes{}
+			l.stages[pod.UID] = t
+		}
+		t.see(pod, now)
+		delete(gone, pod.UID)
+	}
+	for uid := range gone {
+		delete(l.stages, uid)
+	}
+}
+
 // view is the snapshot of one service.
-func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus) Service {
-	v := Service{Name: svc.Name, Image: svc.ref, Took: svc.took, Problem: svc.problem, Stuck: svc.problem != nil}
-	v.Ahead = slices.Sorted(maps.Keys(svc.ahead))
-	rolledOut, seen := true, false
-	for _, st := range statuses {
-		if !slices.Contains(svc.workloads, st.Ref) {
-			continue
-		}
-		seen = true
-		v.Desired += st.Desired
-		v.Updated += st.Updated
-		v.Current += st.ReadyReplicas
-		if !st.Ready {
-			rolledOut = false
-			if v.Waiting == "" {
-				v.Waiting = st.Waiting
-			}
-		}
-		if v.Problem == nil {
-			v.Problem = st.Problem
+func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Time) Service {
+	v := Service{
+		Name: svc.Name, Kind: Workload, Image: svc.ref, Pods: []Pod{}, Build: svc.last,
+		Ahead: slices.Sorted(maps.Keys(svc.ahead)), Problem: svc.problem, Stuck: svc.problem != nil,
+	}
+	if svc.built {
+		v.Kind = Built
+	}
+	seen := false
+	times := func(pod *corev1.Pod) *podTimes { return l.stages[pod.UID] }
+	for i := range statuses {
+		if slices.Contains(svc.workloads, statuses[i].Ref) {
+			seen = true
+			v.add(&statuses[i], times, now)
 		}
 	}
-	for _, pod := range l.pods(svc) {
-		v.Pods = append(v.Pods, podView(pod))
+	if v.Image == "" {
+		v.Image = v.runs()
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(svc.sync), compareKeys) {
 		v.Sync = append(v.Sync, *svc.sync[key])
@@ -99,33 +120,64 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus) Service {
 	for _, f := range l.forwarders {
 		if f.service == svc.Name {
 			v.Ports = append(v.Ports, Port{Host: f.port.Host, Local: f.local, Remote: f.port.Remote, URL: f.url()})
+			v.URLs = append(v.URLs, f.url())
 		}
+	}
+	l.judge(svc, &v, seen)
+	return v
+}
+
+// judge finds the word for a service and what it waits for.
+func (l *loop) judge(svc *service, v *Service, seen bool) {
+	rolledOut := true
+	for _, w := range v.Workloads {
+		rolledOut = rolledOut && w.Ready
+	}
+	wait := func(p Phase, r Reason, text string, on ...string) {
+		v.Phase, v.Waiting = p, &Waiting{Reason: r, On: on, Text: text}
+	}
+	awaited := ""
+	if l.objects != nil {
+		awaited = l.awaited(svc)
 	}
 	switch {
 	case svc.build != nil:
-		v.Phase, v.Waiting = Building, svc.build.why
-	case svc.deciding || svc.dirty != "":
-		v.Phase, v.Waiting = Pending, "its image"
+		wait(Building, ForBuild, svc.build.why)
+	case svc.deciding:
+		wait(Pending, ForImage, "its image")
+	case svc.dirty != "":
+		wait(Pending, ForBuild, "its image")
 	case v.Problem != nil:
-		v.Phase = FailedPhase
+		v.Phase, v.Waiting = FailedPhase, nil
 	case svc.built && svc.ref == "":
-		v.Phase, v.Waiting = Pending, "its image"
-	case l.objects != nil && l.awaited(svc) != "":
-		v.Phase, v.Waiting = Pending, l.awaited(svc)+", which it needs"
+		wait(Pending, ForImage, "its image")
+	case awaited != "":
+		wait(Pending, ForNeeds, awaited+", which it needs", awaited)
 	case l.blocked() != nil:
-		v.Phase, v.Waiting = Pending, "the manifests"
+		wait(Pending, ForManifests, "the manifests")
 	case l.applying || l.applyAgain:
-		v.Phase = Deploying
+		wait(Deploying, ForApply, "its objects to be applied")
 	case !seen && len(svc.workloads) > 0 || !rolledOut:
 		v.Phase = Progressing
 	case !svc.reached():
-		v.Phase, v.Waiting = Progressing, "the agent in its containers"
+		wait(Progressing, ForAgent, "the agent in its containers")
 	case svc.lastBatch != nil:
-		v.Phase, v.Waiting = Syncing, "files on their way"
+		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
 	default:
-		v.Phase, v.Waiting = Ready, ""
+		v.Phase, v.Waiting = Ready, nil
 	}
-	return v
+}
+
+// runs is the image of the service's first container, where kdev chose none.
+func (s *Service) runs() string {
+	for _, p := range s.Pods {
+		for _, c := range p.Containers {
+			if !c.Init && !p.Old {
+				return c.Image
+			}
+		}
+	}
+	return ""
 }
 
 // reached says whether every container has acknowledged what the tree held when
@@ -158,7 +210,7 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 			for _, p := range v.Ports {
 				text += " " + p.URL
 			}
-			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "service-ready", Text: text, Took: now.Sub(svc.since)})
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "service-ready", Text: text, Took: Millis(now.Sub(svc.since))})
 		}
 		svc.wasReady, svc.told = true, ""
 		return

@@ -6,10 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/watch"
 )
 
 // An event is something that happened. apply runs in the loop's goroutine and
@@ -48,6 +51,8 @@ type loop struct {
 	ready      bool
 	since      time.Time // when it was last not ready, at first the session's start
 	forwarders []*forwarder
+	stages     map[types.UID]*podTimes // how far each pod has come, and when
+	deploying  *Change                 // manifests that were saved and are not yet applied: a model for the services that it touches
 }
 
 // A service is one config.Service or one workload of the manifests that no
@@ -79,7 +84,9 @@ type service struct {
 	sync      map[containerKey]*Sync
 	syncErr   map[containerKey]*problem.Problem
 	lastBatch *batchTimes
-	took      time.Duration
+	track     track
+	last      *Build // the newest build, as faces see it; replaced, never changed
+	redecide  bool   // something that decide looks at changed meanwhile
 }
 
 // buildRun is a build under way.
@@ -91,7 +98,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, since: time.Now(), recheck: func() {}}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, stages: map[types.UID]*podTimes{}, since: time.Now(), recheck: func() {}}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {
@@ -167,7 +174,7 @@ func (l *loop) settle() {
 		return
 	}
 	for _, svc := range l.services {
-		if svc.dirty != "" && svc.build == nil && svc.plan != nil && l.objects != nil {
+		if svc.dirty != "" && svc.build == nil && !svc.deciding && svc.plan != nil && l.objects != nil {
 			l.startBuild(svc)
 		}
 	}
@@ -223,6 +230,7 @@ func (e renderDone) apply(l *loop) {
 	if e.err != nil {
 		l.rendered = asProblem(e.err, "render-failed", "")
 		l.s.tell(Notice{Level: Fail, Code: "render-failed", Text: "the manifests do not render", Problem: l.rendered})
+		l.deploying = nil
 		if again {
 			l.render()
 		}
@@ -231,10 +239,13 @@ func (e renderDone) apply(l *loop) {
 	l.rendered = nil
 	first := l.objects == nil
 	l.objects = e.manifests.Objects
+	if l.deploying != nil {
+		l.deploying.Made = time.Now()
+	}
 	l.findUses()
 	l.provide()
 	if first {
-		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: e.took})
+		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: Millis(e.took)})
 		for _, svc := range l.services {
 			if svc.built && svc.plan != nil {
 				l.decide(svc, e.live[svc.Name])
@@ -267,8 +278,14 @@ func (l *loop) decide(svc *service, live string) {
 func (e decided) apply(l *loop) {
 	svc := l.byName[e.service]
 	svc.deciding = false
+	if svc.redecide {
+		svc.redecide = false
+		l.decide(svc, svc.ref)
+		return
+	}
 	if e.err != nil {
 		svc.problem = asProblem(e.err, "build-inputs", svc.Name)
+		svc.track.end(Failed)
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "cannot be built", Problem: svc.problem})
 		return
 	}
@@ -278,6 +295,7 @@ func (e decided) apply(l *loop) {
 			svc.ahead[path] = true
 		}
 		l.applyAgain = true
+		svc.track.end(Nothing)
 		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
 		l.desire(svc)
 		return
@@ -300,6 +318,7 @@ func (l *loop) startBuild(svc *service) {
 	svc.builds++
 	ctx, cancel := context.WithCancel(l.ctx)
 	svc.build = &buildRun{id: svc.builds, why: svc.dirty, start: time.Now(), cancel: cancel}
+	svc.last = &Build{Number: svc.builds, Phase: BuildRunning, Why: svc.dirty, Started: svc.build.start}
 	svc.dirty = ""
 	name, id, spec := svc.Name, svc.builds, svc.spec
 	l.s.tell(Notice{Level: Info, Service: name, Code: "build-started", Text: "building: " + svc.build.why})
@@ -319,9 +338,11 @@ type buildProgress struct {
 }
 
 func (e buildProgress) apply(l *loop) {
-	if svc := l.byName[e.service]; svc.build == nil || svc.build.id != e.id {
+	svc := l.byName[e.service]
+	if svc.build == nil || svc.build.id != e.id {
 		return
 	}
+	svc.last = svc.last.with(e.event)
 	if e.event.Line != "" {
 		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-output", Text: e.event.Line})
 	}
@@ -338,9 +359,16 @@ func (e buildDone) apply(l *loop) {
 	took := time.Since(svc.build.start)
 	svc.build = nil
 	if e.err != nil {
+		svc.last = svc.last.ended(BuildFailed, took)
+		svc.track.end(Failed)
 		svc.problem = asProblem(e.err, "build-failed", svc.Name)
-		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "build failed", Took: took, Problem: svc.problem})
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "build failed", Took: Millis(took), Problem: svc.problem})
 		return
+	}
+	svc.last = svc.last.ended(BuildDone, took)
+	svc.last.Cached, svc.last.Rung = e.result.Cached, rung(e.result)
+	if c := svc.track.under(ActBuild); c != nil {
+		c.Made = time.Now()
 	}
 	svc.problem = nil
 	svc.ref, svc.record = e.result.Ref, e.result.Record
@@ -352,19 +380,30 @@ func (e buildDone) apply(l *loop) {
 	if e.result.Why != "" {
 		text += " (" + e.result.Why + ")"
 	}
-	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "build-done", Text: text, Took: took})
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "build-done", Text: text, Took: Millis(took)})
 	l.applyAgain, l.pruned = true, false
 	l.desire(svc)
 }
 
-// needBuild marks that svc needs a new image and ends the build that this
-// supersedes.
-func (l *loop) needBuild(svc *service, why string) {
+// needBuild marks that svc needs a new image because of a saved path, and ends
+// the build that this supersedes. Where one was under way or wanted already,
+// the whole tree is compared with the image that runs: what was changed and put
+// back asks for nothing.
+func (l *loop) needBuild(svc *service, path, why string, batch watch.Batch) {
 	if l.s.opts.NoBuild {
 		return
 	}
+	svc.changed(ActBuild, path, batch)
+	wanted := svc.build != nil || svc.dirty != ""
 	l.supersede(svc)
-	svc.dirty = why
+	switch {
+	case svc.deciding:
+		svc.redecide = true
+	case wanted && svc.ref != "":
+		l.decide(svc, svc.ref)
+	default:
+		svc.dirty = why
+	}
 }
 
 // supersede ends a build whose result nobody wants any more.
@@ -372,6 +411,7 @@ func (l *loop) supersede(svc *service) {
 	svc.dirty = ""
 	if svc.build != nil {
 		svc.build.cancel()
+		svc.last = svc.last.ended(BuildCancelled, time.Since(svc.build.start))
 		svc.build = nil
 	}
 }

@@ -75,7 +75,9 @@ func New(opts Options, parts Parts) *Session {
 		Project:   opts.Project.Name,
 		Namespace: opts.Project.Namespace,
 		Context:   parts.Cluster.Context,
+		Root:      opts.Project.Root,
 		Started:   time.Now(),
+		Session:   true,
 	})
 	return s
 }
@@ -198,10 +200,24 @@ func (s *Session) Run(ctx context.Context) error {
 			return err
 		case e := <-s.events:
 			e.apply(l)
+			l.more()
 		case <-changed:
 			clusterChanged{}.apply(l)
 		}
 		l.settle()
+	}
+}
+
+// more applies what has gathered behind an event, so that a build that prints a
+// thousand lines asks for a look at everything once and not a thousand times.
+func (l *loop) more() {
+	for range cap(l.s.events) {
+		select {
+		case e := <-l.s.events:
+			e.apply(l)
+		default:
+			return
+		}
 	}
 }
 

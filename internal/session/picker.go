@@ -5,43 +5,8 @@ import (
 	"io"
 	"math/rand/v2"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
-
-// podView is the snapshot of one pod.
-func podView(pod *corev1.Pod) Pod {
-	v := Pod{Name: pod.Name, Node: pod.Spec.NodeName, IP: pod.Status.PodIP, Ready: podReady(pod), Status: podWord(pod), Created: pod.CreationTimestamp.Time}
-	for _, st := range pod.Status.ContainerStatuses {
-		v.Restarts += int(st.RestartCount)
-	}
-	return v
-}
-
-func podReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-// podWord is the one word that kubectl's STATUS column shows.
-func podWord(pod *corev1.Pod) string {
-	if pod.DeletionTimestamp != nil {
-		return "Terminating"
-	}
-	for _, st := range append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...) {
-		switch {
-		case st.State.Waiting != nil && st.State.Waiting.Reason != "" && st.State.Waiting.Reason != "PodInitializing":
-			return st.State.Waiting.Reason
-		case st.State.Terminated != nil && st.State.Terminated.ExitCode != 0:
-			return st.State.Terminated.Reason
-		}
-	}
-	return string(pod.Status.Phase)
-}
 
 // openPorts opens a listener for each port that the configuration names.
 func (l *loop) openPorts() error {

@@ -1,0 +1,54 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// Level says how much a notice matters.
+type Level int
+
+const (
+	Info Level = iota // something began or is being explained
+	Done              // something ended well
+	Warn              // something needs attention, the session goes on
+	Fail              // something failed; Problem says what
+)
+
+// levels are the words of the JSON form.
+var levels = [...]string{Info: "info", Done: "done", Warn: "warn", Fail: "fail"}
+
+func (l Level) String() string { return levels[l] }
+
+// MarshalJSON writes the level's word.
+func (l Level) MarshalJSON() ([]byte, error) { return json.Marshal(l.String()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (l *Level) UnmarshalJSON(b []byte) error {
+	var word string
+	if err := json.Unmarshal(b, &word); err != nil {
+		return err
+	}
+	for i, w := range levels {
+		if w == word {
+			*l = Level(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no level of a notice", word)
+}
+
+// Notice is one thing that happened, for the faces that show a stream. Its JSON
+// form is one line of `kdev up --output json` and of `kdev events`.
+type Notice struct {
+	Time    time.Time        `json:"time"`
+	Level   Level            `json:"level"`
+	Service string           `json:"service,omitempty"` // empty: the session as a whole
+	Code    string           `json:"code"`              // stable name of what happened: "build-done", "synced", …
+	Text    string           `json:"text"`
+	Took    Millis           `json:"tookMs,omitempty"` // of the unit that ended; zero when none did
+	Problem *problem.Problem `json:"problem,omitempty"`
+}
