@@ -47,17 +47,16 @@ func sum(first, second Op) (Op, bool) {
 	return second, true
 }
 
-// stamp ends a flush: what it added gets the next generation.
-func (p *pending) stamp(now time.Time) {
-	if !p.dirtied {
-		return
+// stamp ends a flush: what it added gets the next generation. It reports whether
+// there is something to deliver.
+func (p *pending) stamp(now time.Time) bool {
+	if p.dirtied {
+		p.dirtied = false
+		p.generation++
+		p.time = now
 	}
-	p.dirtied = false
-	p.generation++
-	p.time = now
+	return len(p.changes) > 0
 }
-
-func (p *pending) empty() bool { return len(p.changes) == 0 }
 
 func (p *pending) batch() Batch {
 	b := Batch{Generation: p.generation, Time: p.time, Changes: make([]Change, 0, len(p.changes))}

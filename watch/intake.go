@@ -132,6 +132,21 @@ func (in *intake) peek() (n int, few []string, l load) {
 func (in *intake) take() load {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	return in.takeLocked()
+}
+
+// takeBelowRoot is take when only single paths are waiting: false when the root
+// itself is to be looked at, or all.
+func (in *intake) takeBelowRoot() (load, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, root := in.dirty["."]; root || in.doubt != "" {
+		return load{}, false
+	}
+	return in.takeLocked(), true
+}
+
+func (in *intake) takeLocked() load {
 	l := load{dirty: in.dirty, doubt: in.doubt, first: in.first, last: in.last}
 	in.dirty, in.doubt = map[string]mark{}, ""
 	return l

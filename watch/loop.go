@@ -33,6 +33,14 @@ type holding struct {
 	released time.Time // when the last lock went: quiet and cap count from there
 }
 
+// ahead is what has been examined of a batch that still waits for quiet: the
+// looks at many files fit into that pause.
+type ahead struct {
+	first, last time.Time // of its events
+}
+
+func (a ahead) on() bool { return !a.first.IsZero() }
+
 // loop flushes, polls and delivers until ctx ends.
 func (w *Watcher) loop(ctx context.Context) error {
 	timer := time.NewTimer(0)
@@ -53,8 +61,8 @@ func (w *Watcher) loop(ctx context.Context) error {
 		}
 		next := w.step(ctx, t)
 		if w.pending.dirtied {
-			w.pending.stamp(time.Now())
-			if out = nil; !w.pending.empty() {
+			out = nil // what is ready is not all any more
+			if !w.ahead.on() && w.pending.stamp(time.Now()) {
 				ready, out = w.pending.batch(), w.batches
 			}
 		}
@@ -92,21 +100,56 @@ func (w *Watcher) step(ctx context.Context, t *times) time.Time {
 	}
 	if at, due := w.flushAt(now); due && !at.After(now) {
 		w.flush(ctx, w.intake.take())
-		w.holding = holding{}
+		w.holding, w.ahead = holding{}, ahead{}
 		return now // the flush may have made work: look once more
 	} else if due {
 		earlier(at)
+		if at, due := w.examineAhead(ctx, now); due {
+			earlier(at)
+		}
 	}
 	return next
+}
+
+// examineAhead looks at the many paths of a burst as soon as it pauses, and
+// returns when to try again. What follows the pause is examined in its turn, and
+// delivered together with this.
+func (w *Watcher) examineAhead(ctx context.Context, now time.Time) (at time.Time, due bool) {
+	n, _, l := w.intake.peek()
+	if n <= fewPaths || l.doubt != "" || w.holding != (holding{}) {
+		return time.Time{}, false
+	}
+	if at = l.last.Add(quietFew); at.After(now) {
+		return at, true
+	}
+	if _, held := w.locks.held(); held {
+		return time.Time{}, false
+	}
+	if e, ok, err := w.index.Peek("."); err != nil || !ok || !e.IsDir() {
+		return time.Time{}, false
+	}
+	if l, ok := w.intake.takeBelowRoot(); ok {
+		w.examine(ctx, l.dirty)
+		if !w.ahead.on() {
+			w.ahead.first = l.first
+		}
+		w.ahead.last = l.last
+	}
+	return time.Time{}, false
 }
 
 // flushAt returns when the intake is to be flushed.
 func (w *Watcher) flushAt(now time.Time) (at time.Time, due bool) {
 	n, few, l := w.intake.peek()
-	if n == 0 && l.doubt == "" {
+	switch {
+	case w.ahead.on() && n == 0 && l.doubt == "":
+		l.first, l.last = w.ahead.first, w.ahead.last
+	case w.ahead.on():
+		l.first = w.ahead.first
+	case n == 0 && l.doubt == "":
 		return time.Time{}, false
 	}
-	at = flushTime(l, w.holding.released, n > fewPaths || l.doubt != "" || w.halfDone(few))
+	at = flushTime(l, w.holding.released, n > fewPaths || l.doubt != "" || w.ahead.on() || w.halfDone(few))
 	if l.doubt != "" {
 		// A queue that overflows all the time must not make the scan of the
 		// whole tree the only thing that runs.

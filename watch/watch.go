@@ -93,6 +93,7 @@ type Watcher struct {
 	pollAll   string // why the whole tree is polled
 	rootGone  bool
 	holding   holding
+	ahead     ahead
 	doubtEnd  time.Time // of the last scan of the whole tree, and how long it took
 	doubtTook time.Duration
 }
