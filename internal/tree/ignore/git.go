@@ -18,7 +18,7 @@ type GitMatcher struct {
 	root string
 	repo Repository
 
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	extra *ruleset
 	dirs  map[string]*gitDir // by path relative to root
 	files map[string]stamp   // exclude files outside of the tree, as they were read
@@ -66,9 +66,16 @@ func (m *GitMatcher) Match(p string, isDir bool) Verdict {
 	if p == "." {
 		return Verdict{}
 	}
+	dir := parent(p)
+	m.mu.RLock()
+	if d := m.dirs[dir]; d != nil { // as for all entries of a directory but the first
+		defer m.mu.RUnlock()
+		return m.match(d, p, isDir)
+	}
+	m.mu.RUnlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.match(p, isDir)
+	return m.match(m.dir(dir), p, isDir)
 }
 
 // Own decides about path by the rules that match it itself, as if no directory
@@ -126,8 +133,7 @@ func (m *GitMatcher) reset() {
 	m.dirs["."] = m.rootDir()
 }
 
-func (m *GitMatcher) match(p string, isDir bool) Verdict {
-	d := m.dir(parent(p))
+func (m *GitMatcher) match(d *gitDir, p string, isDir bool) Verdict {
 	if d.ignored.Ignored {
 		return d.ignored
 	}
