@@ -44,9 +44,13 @@ func Main(ctx context.Context, env Env, args []string) int {
 	// client-go logs what it survives to stderr, into the middle of a face. What
 	// of it matters to a person comes as an error.
 	klog.SetLogger(logr.Discard())
-	ctx, stop := interruptible(ctx, env)
-	defer stop()
 	root := newRoot(env)
+	farewell := "interrupted twice: leaving at once"
+	if cmd, _, err := root.Find(args); err == nil && cmd.Annotations[leftBehind] != "" {
+		farewell += "; " + cmd.Annotations[leftBehind]
+	}
+	ctx, stop := interruptible(ctx, func() { fmt.Fprintln(env.Err, "\n"+farewell) })
+	defer stop()
 	root.SetArgs(args)
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
@@ -58,10 +62,14 @@ func Main(ctx context.Context, env Env, args []string) int {
 	return report(env.Err, err)
 }
 
+// leftBehind is the annotation of a command that says what it leaves when it is
+// ended in the middle, and what removes that.
+const leftBehind = "left-behind"
+
 // interruptible returns a context that the first SIGINT or SIGTERM cancels.
-// The second one ends the process at once: whatever hangs, the user gets the
-// terminal back.
-func interruptible(ctx context.Context, env Env) (context.Context, func()) {
+// The second one ends the process at once, after farewell: whatever hangs, the
+// user gets the terminal back.
+func interruptible(ctx context.Context, farewell func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -77,7 +85,7 @@ func interruptible(ctx context.Context, env Env) (context.Context, func()) {
 		}
 		select {
 		case <-signals:
-			fmt.Fprintln(env.Err, "\ninterrupted twice: leaving at once; `kdev down` removes what was deployed")
+			farewell()
 			os.Exit(exitInterrupted)
 		case <-done:
 		}

@@ -40,8 +40,9 @@ type upOptions struct {
 func newUp(env Env) *cobra.Command {
 	o := &upOptions{env: env}
 	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Bring the project up and keep it true while you edit",
+		Use:         "up",
+		Annotations: map[string]string{leftBehind: "`kdev down` removes what was deployed"},
+		Short:       "Bring the project up and keep it true while you edit",
 		Long: `Up brings the project up on a local cluster, creating one when there is none:
 it builds what is not built yet, applies the manifests, waits for the rollout,
 forwards ports and shows the logs. Then it watches: a saved file goes into the
