@@ -53,11 +53,12 @@ type serviceFile struct {
 	Ports  []portFile   `yaml:"ports" doc:"ports forwarded to this machine: remote, local:remote or host:local:remote"`
 	Needs  []string     `yaml:"needs" check:"label" doc:"services or workloads that are started first"`
 
-	Dev     later `yaml:"dev"`
-	App     later `yaml:"app"`
-	Local   later `yaml:"local"`
-	Trigger later `yaml:"trigger"`
-	Start   later `yaml:"start"`
+	Trigger string `yaml:"trigger" enum:"auto,manual" default:"auto" doc:"manual: what is saved waits for kdev trigger"`
+	Start   string `yaml:"start" enum:"auto,manual" default:"auto" doc:"manual: kdev up does not start it; kdev trigger, or a service that needs it, does"`
+
+	Dev   later `yaml:"dev"`
+	App   later `yaml:"app"`
+	Local later `yaml:"local"`
 }
 
 type buildFile struct {

@@ -41,6 +41,9 @@ type Service struct {
 	OnSync []OnSync
 	Ports  []Port
 	Needs  []string // services, or workloads of the manifests
+
+	Manual      bool // `trigger: manual`: what is saved waits
+	StartManual bool // `start: manual`: it is not started by itself
 }
 
 // A Build says what an image is made from: a Dockerfile, unless one of Go,

@@ -56,6 +56,10 @@ func (l *loop) containersChanged(svc *service) {
 			seen[key] = true
 			if svc.sync[key] == nil {
 				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.Name}
+				if n := len(svc.saved); n > 0 {
+					l.s.tell(Notice{Level: Info, Service: svc.Name, Code: "started-behind",
+						Text: fmt.Sprintf("%s gets the files that the others have; saved since then and waiting: %d", pod.Name, n)})
+				}
 			}
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),

@@ -121,7 +121,7 @@ func (l *loop) awaited(svc *service) string {
 // admit asks for another apply when a service that was held back may start.
 func (l *loop) admit() {
 	for _, svc := range l.services {
-		if !svc.admitted && (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
+		if !svc.admitted && !svc.off && (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
 			l.applyAgain = true
 		}
 	}
@@ -139,8 +139,16 @@ type applyDone struct {
 // being built for the first time come later and hold up nobody.
 func (l *loop) apply() {
 	l.applyAgain = false
-	unknown := map[deploy.Ref]bool{}
+	unknown := map[deploy.Ref]bool{} // or kept back
+	kept := 0
 	for _, svc := range l.services {
+		if svc.off || svc.keeps() && svc.holdsManifests {
+			for _, ref := range svc.workloads {
+				unknown[ref] = true
+				kept++
+			}
+			continue
+		}
 		if (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
 			svc.admitted = true
 			continue
@@ -161,7 +169,7 @@ func (l *loop) apply() {
 		return
 	}
 	l.applying = true
-	whole := len(now) == len(objects)
+	whole := len(now)+kept == len(objects)
 	l.work.Go(func() {
 		start := time.Now()
 		applied, err := l.s.parts.Deployer.Apply(l.ctx, now)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/build"
-	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/mirror"
@@ -35,7 +34,14 @@ func (e filesChanged) apply(l *loop) {
 		}
 		owned := false
 		for _, svc := range l.services {
-			if svc.built && l.serviceChanged(svc, c.Path, e.batch) {
+			if svc.built && !svc.off && svc.keeps() && svc.ref != "" {
+				if l.concerns(svc, c.Path) {
+					svc.hold(c.Path)
+					owned = true
+				}
+				continue
+			}
+			if svc.built && !svc.off && l.serviceChanged(svc, c.Path, e.batch) {
 				owned = true
 			}
 		}
@@ -58,16 +64,6 @@ func (e filesChanged) apply(l *loop) {
 // isConfig says whether a path of the project is part of its configuration.
 func (l *loop) isConfig(changed string) bool {
 	return slices.Contains(l.s.opts.Project.Files, filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed)))
-}
-
-// configChanged checks a saved kdev.yaml, so that a mistake is told when it is made.
-func (l *loop) configChanged() {
-	_, err := config.Load(l.s.opts.Project.Root, config.LoadOptions{})
-	if err != nil {
-		l.s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration has a mistake; the one from the start goes on", Problem: asProblem(err, "config-invalid", "")})
-		return
-	}
-	l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the configuration changed: leave and run `kdev up` again to use it"})
 }
 
 // serviceChanged does what the change of one path (relative to the project)
@@ -100,6 +96,19 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		return true
 	}
 	return false
+}
+
+// concerns says whether a path is any of svc's business, and does nothing.
+func (l *loop) concerns(svc *service, changed string) bool {
+	if l.isRecipe(svc, changed) {
+		return true
+	}
+	rel, ok := l.inContext(svc, changed)
+	if !ok || svc.plan == nil {
+		return false
+	}
+	v := svc.plan.explain(rel)
+	return (v.Action == dockerfile.Rebuild || v.Action == dockerfile.Sync) && !l.unchanged(svc, rel)
 }
 
 // explicitSources lists what COPY lines name, relative to the project: watched
@@ -251,6 +260,10 @@ func (l *loop) desire(svc *service) {
 		s: l.s, cancel: cancel, service: svc.Name, plan: svc.plan,
 		hooks: hooks(svc.OnSync, l.indexPath(svc, ".")), wake: make(chan struct{}, 1), modes: map[string]fs.FileMode{},
 		local: func(rel string) string { return l.indexPath(svc, rel) },
+		read:  make(chan struct{}),
+	}
+	if image, ok := l.heldBy(svc, svc.ref); ok && svc.keeps() {
+		f.preserves, f.image, f.frozen = true, image, l.frozen(svc, image)
 	}
 	svc.files = f
 	generation := l.generation
@@ -295,6 +308,11 @@ type feeder struct {
 	plan    *mapping
 	hooks   []mirror.Hook
 	local   func(rel string) string // path in the context → path in the index
+	read    chan struct{}           // closed when the whole tree was read once, or could not be
+
+	preserves bool                    // the service keeps back what is saved
+	image     map[string]engine.File  // what its image holds
+	frozen    map[string]*engine.File // what was saved since, as it was before
 
 	modes map[string]fs.FileMode // container path → what --chmod says; run's alone
 
@@ -332,7 +350,9 @@ func (f *feeder) take() (map[string][]string, watch.Batch) {
 }
 
 func (f *feeder) run(ctx context.Context, generation uint64) {
-	if err := f.whole(ctx, generation); err != nil {
+	err := f.whole(ctx, generation)
+	close(f.read)
+	if err != nil {
 		f.fail(ctx, err)
 	}
 	for {
@@ -379,8 +399,14 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 		}
 		files[dest] = *file
 	}
+	if f.preserves && ctx.Err() == nil {
+		err = f.preserve(files)
+	}
 	f.s.mirror.SetDesired(f.service, generation, files, f.hooks)
-	return nil
+	if !f.preserves {
+		f.s.kept.drop(f.service)
+	}
+	return err
 }
 
 // update reads what changed.

@@ -39,7 +39,9 @@ func (l *loop) look() {
 		view := l.view(svc, statuses, now)
 		svc.serve(view.Phase == Ready, now)
 		svc.track.show(&view)
-		if view.Phase != Ready && view.Phase != Syncing {
+		switch view.Phase {
+		case Ready, Syncing, Paused, Stopped, Sleeping:
+		default:
 			ready = false
 		}
 		l.tellRollout(svc, &view)
@@ -96,6 +98,7 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 	v := Service{
 		Name: svc.Name, Kind: Workload, Image: svc.ref, Pods: []Pod{}, Build: svc.last,
 		Ahead: slices.Sorted(maps.Keys(svc.ahead)), Problem: svc.problem, Stuck: svc.problem != nil,
+		Manual: svc.Manual, Paused: svc.paused, Held: slices.Sorted(maps.Keys(svc.saved)), Scaled: svc.scaled,
 	}
 	if svc.built {
 		v.Kind = Built
@@ -140,7 +143,13 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	if l.objects != nil {
 		awaited = l.awaited(svc)
 	}
+	asleep := len(v.Workloads) > 0 && v.Desired == 0 && rolledOut
+	for _, w := range v.Workloads {
+		asleep = asleep && (w.Kind == "Deployment" || w.Kind == "StatefulSet")
+	}
 	switch {
+	case svc.off:
+		wait(Stopped, ForStart, "`kdev trigger "+svc.Name+"`")
 	case svc.build != nil:
 		wait(Building, ForBuild, svc.build.why)
 	case svc.deciding:
@@ -163,6 +172,12 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Progressing, ForAgent, "the agent in its containers")
 	case svc.lastBatch != nil:
 		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
+	case len(svc.saved) > 0:
+		wait(Paused, ForTrigger, "`kdev trigger "+svc.Name+"`", v.Held...)
+	case svc.paused:
+		wait(Paused, ForTrigger, "`kdev resume "+svc.Name+"`")
+	case asleep:
+		v.Phase, v.Waiting = Sleeping, nil
 	default:
 		v.Phase, v.Waiting = Ready, nil
 	}
@@ -204,6 +219,8 @@ func compareKeys(a, b containerKey) int {
 func (l *loop) tellRollout(svc *service, v *Service) {
 	now := time.Now()
 	switch v.Phase {
+	case Stopped, Paused, Sleeping:
+		return // by wish
 	case Ready:
 		if !svc.wasReady {
 			text := fmt.Sprintf("ready (%d/%d)", v.Current, v.Desired)

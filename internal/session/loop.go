@@ -52,7 +52,14 @@ type loop struct {
 	since      time.Time // when it was last not ready, at first the session's start
 	forwarders []*forwarder
 	stages     map[types.UID]*podTimes // how far each pod has come, and when
-	deploying  *Change                 // manifests that were saved and are not yet applied: a model for the services that it touches
+	stop       func()                  // ends the session
+	leave      func()                  // ends this loop
+	next       *config.Project         // what the loop after this one works with
+	old        *config.Project         // what this one worked with
+	before     map[string]*service     // of the loop before this one
+	asked      []asked                 // commands that came between two loops
+	fatal      chan error
+	deploying  *Change // manifests that were saved and are not yet applied: a model for the services that it touches
 }
 
 // A service is one config.Service or one workload of the manifests that no
@@ -87,6 +94,13 @@ type service struct {
 	track     track
 	last      *Build // the newest build, as faces see it; replaced, never changed
 	redecide  bool   // something that decide looks at changed meanwhile
+
+	off            bool            // not started: `start: manual`, or not among those that were asked for
+	placed         bool            // whether it is off was found out
+	paused         bool            // by a person
+	saved          map[string]bool // what was saved while it was kept back
+	holdsManifests bool            // its workloads were rendered anew while it was kept back
+	scaled         *int            // replicas by hand
 }
 
 // buildRun is a build under way.
@@ -98,7 +112,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, stages: map[types.UID]*podTimes{}, since: time.Now(), recheck: func() {}}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, stages: map[types.UID]*podTimes{}, since: time.Now(), recheck: func() {}, fatal: make(chan error, 2)}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {
@@ -121,6 +135,7 @@ func (l *loop) newService(cs config.Service) *service {
 		syncErr: map[containerKey]*problem.Problem{},
 		ahead:   map[string]bool{},
 	}
+	svc.adopt(l.before[svc.Name])
 	l.services = append(l.services, svc)
 	l.byName[svc.Name] = svc
 	return svc
@@ -165,6 +180,10 @@ func (l *loop) begin() {
 		}
 	}
 	l.render()
+	for _, a := range l.asked {
+		a.apply(l)
+	}
+	l.asked = nil
 }
 
 // settle starts whatever the state asks for and publishes the state. It runs
@@ -238,16 +257,22 @@ func (e renderDone) apply(l *loop) {
 	}
 	l.rendered = nil
 	first := l.objects == nil
+	was := l.objects
 	l.objects = e.manifests.Objects
 	if l.deploying != nil {
 		l.deploying.Made = time.Now()
 	}
 	l.findUses()
+	if err := l.choose(); err != nil {
+		l.fatal <- err
+		return
+	}
+	l.freeze(was)
 	l.provide()
 	if first {
 		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: Millis(e.took)})
 		for _, svc := range l.services {
-			if svc.built && svc.plan != nil {
+			if svc.built && svc.plan != nil && !svc.off {
 				l.decide(svc, e.live[svc.Name])
 			}
 		}

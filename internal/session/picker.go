@@ -24,7 +24,7 @@ func (l *loop) openPorts() error {
 					return l.s.parts.Kube.DialPod(ctx, l.s.opts.Project.Namespace, to.pod, to.port)
 				},
 			}
-			told, err := f.listen()
+			told, err := l.s.listeners.open(f, l.forwarders)
 			if err != nil {
 				return err
 			}
@@ -35,6 +35,7 @@ func (l *loop) openPorts() error {
 			l.work.Go(func() { f.run(l.ctx) })
 		}
 	}
+	l.s.listeners.close(l.forwarders)
 	return nil
 }
 

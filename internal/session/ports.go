@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,6 +20,10 @@ const (
 	// readyPatience is how long a new connection waits for a Ready pod, so that
 	// a page reloaded in the middle of a rollout loads instead of failing.
 	readyPatience = 10 * time.Second
+	// dialPatience bounds one try to reach a pod, redial is until the next one
+	// where nothing is heard of the pod.
+	dialPatience = 3 * time.Second
+	redial       = 100 * time.Millisecond
 	// portTries is how many following ports are tried when the wanted one is busy.
 	portTries = 20
 )
@@ -39,8 +44,49 @@ type forwarder struct {
 	pick    func() (podPort, bool) // a Ready pod now
 	changed func() (<-chan struct{}, func())
 
-	listener net.Listener
+	listener *net.TCPListener
 	local    int
+}
+
+// listeners are those that a session holds open, each with the forwarder that had
+// it last. They outlive the forwarders, so that no connection is refused while a
+// configuration is applied.
+type listeners []*forwarder
+
+// open gives a forwarder the listener of one that wanted the same and is not in
+// use, or a new one.
+func (all *listeners) open(f *forwarder, used []*forwarder) (told string, err error) {
+	i := slices.IndexFunc(*all, func(was *forwarder) bool {
+		return was.wanted() == f.wanted() && !slices.Contains(used, was)
+	})
+	if i >= 0 {
+		f.listener, f.local = (*all)[i].listener, (*all)[i].local
+		(*all)[i] = f
+		return "", nil
+	}
+	if told, err = f.listen(); err == nil {
+		*all = append(*all, f)
+	}
+	return told, err
+}
+
+// close closes what none of those in use has.
+func (all *listeners) close(used []*forwarder) {
+	*all = slices.DeleteFunc(*all, func(f *forwarder) bool {
+		unused := !slices.Contains(used, f)
+		if unused {
+			f.listener.Close()
+		}
+		return unused
+	})
+}
+
+// wanted names the place on this machine that a forwarder is to have.
+func (f *forwarder) wanted() string {
+	if f.port.Local == 0 { // any
+		return fmt.Sprintf("%s %s:%d", f.port.Host, f.service, f.port.Remote)
+	}
+	return fmt.Sprintf("%s:%d", f.port.Host, f.port.Local)
 }
 
 // listen opens the local port, or the next free one when that is busy and the
@@ -56,8 +102,10 @@ func (f *forwarder) listen() (told string, err error) {
 		if f.port.Local == 0 {
 			local = 0
 		}
-		f.listener, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(local)))
+		var l net.Listener
+		l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(local)))
 		if err == nil {
+			f.listener = l.(*net.TCPListener)
 			f.local = f.listener.Addr().(*net.TCPAddr).Port
 			if i > 0 {
 				told = fmt.Sprintf("port %d is in use: %s is at %d instead", f.port.Local, f.service, f.local)
@@ -86,11 +134,21 @@ func (f *forwarder) url() string {
 }
 
 // run serves until ctx is done and returns when the last connection is closed.
+// The listener stays open, for whoever serves next.
 func (f *forwarder) run(ctx context.Context) {
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	stop := context.AfterFunc(ctx, func() { f.listener.Close() })
-	defer stop()
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = f.listener.SetDeadline(time.Unix(1, 0)) // fails on a closed one only
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted
+			_ = f.listener.SetDeadline(time.Time{})
+		}
+	}()
 	for {
 		conn, err := f.listener.Accept()
 		if err != nil {
@@ -114,13 +172,9 @@ func (f *forwarder) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	to, ok := f.await(ctx)
+	pod, ok := f.connect(ctx)
 	if !ok {
-		return
-	}
-	pod, err := f.dial(ctx, to)
-	if err != nil {
-		return // the pod went between the look and the call; the client sees a closed connection
+		return // the client sees a closed connection
 	}
 	defer pod.Close()
 	// Closing both ends unblocks the copies when the session ends.
@@ -146,22 +200,31 @@ func closeWrite(s io.Closer) {
 	}
 }
 
-// await returns a Ready pod, waiting readyPatience for one to come.
-func (f *forwarder) await(ctx context.Context) (podPort, bool) {
+// connect returns a stream to a Ready pod, waiting readyPatience for one to come.
+// One that went between the look and the call is passed over.
+func (f *forwarder) connect(ctx context.Context) (io.ReadWriteCloser, bool) {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
 	changed, stop := f.changed()
 	defer stop()
-	timeout := time.NewTimer(readyPatience)
-	defer timeout.Stop()
+	retry := time.NewTimer(0)
+	<-retry.C
+	defer retry.Stop()
 	for {
 		if to, ok := f.pick(); ok {
-			return to, true
+			dialling, done := context.WithTimeout(ctx, dialPatience)
+			pod, err := f.dial(dialling, to)
+			done()
+			if err == nil {
+				return pod, true
+			}
+			retry.Reset(redial)
 		}
 		select {
 		case <-changed:
-		case <-timeout.C:
-			return podPort{}, false
+		case <-retry.C:
 		case <-ctx.Done():
-			return podPort{}, false
+			return nil, false
 		}
 	}
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,7 +47,7 @@ func forward(t *testing.T, f *forwarder) net.Conn {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { f.run(ctx); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); <-done; f.listener.Close() })
 	conn, err := net.Dial("tcp", f.listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +96,23 @@ func TestForwardWaitsForAReadyPod(t *testing.T) {
 	ready.Store(true)
 	changed <- struct{}{}
 	if got := ask(t, conn, "hello"); got != "a:80 hello" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestForwardPassesOverAPodThatWent: the look that named it was older than its end.
+func TestForwardPassesOverAPodThatWent(t *testing.T) {
+	pods := []string{"gone", "there"}
+	var picked atomic.Int32
+	f := &forwarder{service: "web", changed: never,
+		pick: func() (podPort, bool) { return podPort{pods[min(int(picked.Add(1))-1, 1)], 80}, true },
+		dial: func(ctx context.Context, to podPort) (io.ReadWriteCloser, error) {
+			if to.pod == "gone" {
+				return nil, errors.New("no such pod")
+			}
+			return echo(to.pod)(ctx, to)
+		}}
+	if got := ask(t, forward(t, f), "hello"); got != "there:80 hello" {
 		t.Errorf("got %q", got)
 	}
 }

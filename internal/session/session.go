@@ -28,8 +28,12 @@ type Options struct {
 	NoSync  bool
 	NoBuild bool
 	NoPorts bool
+	// Services are those to bring up, with what they need; none means all.
+	Services []string
 	// NoWatch brings the project up and changes nothing afterwards: `--until ready`.
 	NoWatch bool
+	// Reload reads the configuration anew when it was saved; nil: it stays as it is.
+	Reload func() (*config.Project, error)
 }
 
 // Parts are the pieces that a session puts to work. The caller made them and
@@ -54,8 +58,12 @@ type Session struct {
 	opts   Options
 	parts  Parts
 	mirror *mirror.Mirror
+	kept   keepsakes
+
+	listeners listeners
 
 	events chan event
+	ended  chan struct{} // closed when Run is about to return
 	state  atomic.Pointer[State]
 
 	mu      sync.Mutex
@@ -69,6 +77,7 @@ func New(opts Options, parts Parts) *Session {
 		opts:    opts,
 		parts:   parts,
 		events:  make(chan event, 64),
+		ended:   make(chan struct{}),
 		watched: map[chan struct{}]struct{}{},
 	}
 	s.state.Store(&State{
@@ -160,9 +169,36 @@ func (s *Session) tell(n Notice) {
 // goroutine that it started has ended when it returns.
 func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer s.kept.close()
+	defer s.listeners.close(nil)
+	defer close(s.ended)
+	defer cancel()
+	var was *loop
+	for {
+		l, err := s.loop(ctx, cancel, was)
+		switch {
+		case err != nil && l == nil && was != nil && was.old != nil && ctx.Err() == nil:
+			s.unusable(err)
+			s.opts.Project, was.old = was.old, nil // used once: the one before must work
+		case err != nil || l.next == nil || ctx.Err() != nil:
+			return err
+		default:
+			l.old, s.opts.Project = s.opts.Project, l.next
+			was = l
+			s.tell(Notice{Level: Done, Code: "config-changed", Text: "the saved configuration is being applied"})
+		}
+	}
+}
+
+// loop works with one configuration, after the loop before it, until ctx is done
+// or that configuration is no longer the one that counts. stop ends the session.
+// An error without a loop means that the configuration cannot be worked with.
+func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	s.mirror = mirror.New(mirror.Options{
 		Dial:   s.parts.Dial,
 		Open:   s.parts.Index.Open,
+		Kept:   s.kept.open,
 		Events: func(e mirror.Event) { s.post(ctx, syncHappened{e}) },
 		Now:    time.Now,
 	})
@@ -172,12 +208,16 @@ func (s *Session) Run(ctx context.Context) error {
 
 	l, err := newLoop(s, ctx, &work)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if was != nil {
+		l.adopt(was)
 	}
 	if err := l.openPorts(); err != nil {
-		return err
+		return nil, err
 	}
-	fatal := make(chan error, 2)
+	l.stop, l.leave = stop, cancel
+	fatal := l.fatal
 	work.Go(func() {
 		if err := s.mirror.Run(ctx); err != nil && ctx.Err() == nil {
 			fatal <- fmt.Errorf("syncing files: %w", err)
@@ -185,19 +225,25 @@ func (s *Session) Run(ctx context.Context) error {
 	})
 	if !s.opts.NoWatch {
 		if err := s.watch(ctx, &work, l, fatal); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	changed, stop := s.parts.Live.Subscribe()
-	defer stop()
+	changed, unsubscribe := s.parts.Live.Subscribe()
+	defer unsubscribe()
 
 	l.begin()
 	for {
+		if ctx.Err() != nil {
+			cancel()
+			work.Wait()
+			l.asked = s.drain()
+			return l, nil
+		}
 		select {
 		case <-ctx.Done():
-			return nil
+			continue
 		case err := <-fatal:
-			return err
+			return l, err
 		case e := <-s.events:
 			e.apply(l)
 			l.more()
@@ -212,6 +258,9 @@ func (s *Session) Run(ctx context.Context) error {
 // thousand lines asks for a look at everything once and not a thousand times.
 func (l *loop) more() {
 	for range cap(l.s.events) {
+		if l.ctx.Err() != nil {
+			return
+		}
 		select {
 		case e := <-l.s.events:
 			e.apply(l)

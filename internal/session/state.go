@@ -37,6 +37,15 @@ func (st *State) Service(name string) (*Service, bool) {
 	return nil, false
 }
 
+// Names are those of the services.
+func (st *State) Names() []string {
+	names := make([]string, len(st.Services))
+	for i := range st.Services {
+		names[i] = st.Services[i].Name
+	}
+	return names
+}
+
 // Phase is the one word that says how a service is.
 type Phase string
 

@@ -227,7 +227,7 @@ func (m *Mirror) bigFiles() []engine.File {
 }
 
 func (m *Mirror) copyBase(f engine.File) {
-	from, err := m.opts.Open(f.Local)
+	from, err := m.open(f)
 	if err != nil {
 		return
 	}

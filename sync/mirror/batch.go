@@ -104,7 +104,7 @@ var errChanged = errors.New("the file changed while it was read")
 // put sends a file's content. local says why it could not be read; err ends the
 // connection.
 func (c *conversation) put(op engine.Op, target protocol.Target) (local, err error) {
-	f, local := c.w.m.opts.Open(op.File.Local)
+	f, local := c.w.m.open(op.File)
 	if local != nil {
 		return local, nil
 	}

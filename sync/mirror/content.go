@@ -170,7 +170,7 @@ func (m *Mirror) makePatch(old tree.Digest, file engine.File) ([]byte, error) {
 		return nil, errNoBase
 	}
 	defer release()
-	f, err := m.opts.Open(file.Local)
+	f, err := m.open(file)
 	if err != nil {
 		return nil, errChanged
 	}

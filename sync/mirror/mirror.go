@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/transport"
 )
@@ -75,7 +76,8 @@ type Event struct {
 type Options struct {
 	Dial   transport.Dialer
 	Open   func(local string) (*os.File, error)
-	Events func(Event) // one call at a time; may block the containers, never the caller of a method
+	Kept   func(tree.Digest) (*os.File, bool) // content that the local tree may not hold any more; may be nil
+	Events func(Event)                        // one call at a time; may block the containers, never the caller of a method
 	Now    func() time.Time
 
 	Heartbeat time.Duration // between signs of life of an idle connection; default 3 s
@@ -163,9 +165,19 @@ func (m *Mirror) start(w *worker) {
 	})
 }
 
+// open opens the content that a file is to have.
+func (m *Mirror) open(f engine.File) (*os.File, error) {
+	if m.opts.Kept != nil {
+		if kept, ok := m.opts.Kept(f.Digest); ok {
+			return kept, nil
+		}
+	}
+	return m.opts.Open(f.Local)
+}
+
 // SetDesired says what all containers of a service should hold.
 func (m *Mirror) SetDesired(name string, generation uint64, files map[string]engine.File, hooks []Hook) {
-	tree := engine.NewTree(files)
+	desired := engine.NewTree(files)
 	var roots engine.Roots
 	for p := range files {
 		roots.Add(p)
@@ -176,7 +188,7 @@ func (m *Mirror) SetDesired(name string, generation uint64, files map[string]eng
 	if s.known && generation < s.generation {
 		generation = s.generation // a tree that was read before a batch, handed over after it
 	}
-	s.desired, s.roots, s.hooks, s.generation, s.known = tree, roots, hooks, generation, true
+	s.desired, s.roots, s.hooks, s.generation, s.known = desired, roots, hooks, generation, true
 	select {
 	case m.keep <- struct{}{}:
 	default:

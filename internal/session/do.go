@@ -1,0 +1,346 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// Do hands a command to the loop and returns when it has begun.
+func (s *Session) Do(ctx context.Context, c Command) (string, error) {
+	answers := make(chan answer, 1)
+	select {
+	case s.events <- asked{c, answers}:
+	case <-s.ended:
+		return "", over
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-s.ended:
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-answers: // it was the command that ended the session
+		return a.text, a.err
+	default:
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return "", over
+}
+
+// over is what a command hears of a session that has come to its end.
+var over = &problem.Problem{Code: "session-over", Summary: "the session is ending", Hint: "start another one: `kdev up`"}
+
+// asked is a command for the loop, with the place for its answer.
+type asked struct {
+	command Command
+	answers chan<- answer
+}
+
+type answer struct {
+	text string
+	err  error
+}
+
+func (e asked) apply(l *loop) {
+	c := e.command
+	if c.Verb == DoStop {
+		e.answers <- answer{text: "leaving: everything stays in the cluster"}
+		l.stop()
+		return
+	}
+	var services []*service
+	for _, svc := range l.services {
+		if c.Service == "" || c.Service == svc.Name {
+			services = append(services, svc)
+		}
+	}
+	if c.Service != "" && len(services) == 0 {
+		e.answers <- answer{err: l.unknown(c.Service)}
+		return
+	}
+	text, later, err := l.do(c, services)
+	if later == nil {
+		e.answers <- answer{text, err}
+		return
+	}
+	l.work.Go(func() {
+		text, err := later()
+		e.answers <- answer{text, err}
+	})
+}
+
+// do carries a command out, or returns what has to be done off the loop.
+func (l *loop) do(c Command, services []*service) (text string, later func() (string, error), err error) {
+	who := "everything"
+	if c.Service != "" {
+		who = c.Service
+	}
+	switch c.Verb {
+	case DoBuild:
+		n := 0
+		for _, svc := range services {
+			if svc.built && svc.plan != nil && !svc.off {
+				l.supersede(svc)
+				svc.dirty = "asked for"
+				n++
+			}
+		}
+		if n == 0 {
+			return "", nil, refused("%s has no image that kdev builds", who)
+		}
+		return "building " + who, nil, nil
+	case DoSync:
+		return "comparing the containers of " + who + " with the tree", l.resync(services), nil
+	case DoDeploy:
+		l.render()
+		return "rendering and applying the manifests", nil, nil
+	case DoRestart:
+		return "", l.restart(services), nil
+	case DoTrigger:
+		n := 0
+		for _, svc := range services {
+			if svc.off && c.Service != "" {
+				l.start(svc)
+				return "starting " + who, nil, nil
+			}
+			n += len(svc.saved)
+			l.release(svc)
+		}
+		if n == 0 {
+			return "nothing that was saved for " + who + " is waiting", nil, nil
+		}
+		return fmt.Sprintf("going on with what was saved for %s: %d paths", who, n), nil, nil
+	case DoPause:
+		return "", l.pause(who, services), nil
+	case DoResume:
+		for _, svc := range services {
+			svc.paused = false
+			if svc.keeps() {
+				continue
+			}
+			if len(svc.saved) == 0 {
+				l.s.kept.drop(svc.Name) // the tree still holds what the containers have
+			}
+			l.release(svc)
+		}
+		return who + " goes on", nil, nil
+	case DoStart:
+		if c.Service == "" {
+			return "", nil, refused("start wants the name of a service")
+		}
+		if !services[0].off {
+			return who + " is started already", nil, nil
+		}
+		l.start(services[0])
+		return "starting " + who, nil, nil
+	case DoScale:
+		return l.scale(c, services)
+	case DoCancel:
+		for _, svc := range services {
+			if svc.build != nil {
+				l.supersede(svc)
+				svc.track.end(Superseded)
+				svc.problem = &problem.Problem{Code: "build-cancelled", Where: svc.Name, Summary: "its build was cancelled", Hint: "`kdev trigger " + svc.Name + " build` starts it again, and so does the next save"}
+				text = "cancelled the build of " + svc.Name
+			}
+		}
+		if text == "" {
+			return "", nil, refused("no build of %s is under way", who)
+		}
+		return text, nil, nil
+	case DoDelete:
+		return l.deletePod(c)
+	}
+	return "", nil, refused("%q is nothing that a session does", c.Verb)
+}
+
+func refused(format string, args ...any) error {
+	return &problem.Problem{Class: problem.Usage, Code: "command-refused", Summary: fmt.Sprintf(format, args...)}
+}
+
+func (l *loop) unknown(name string) error {
+	var names []string
+	for _, svc := range l.services {
+		names = append(names, svc.Name)
+	}
+	return Unknown(name, names)
+}
+
+// Unknown is the problem of a name that no service has; names are those that
+// there are.
+func Unknown(name string, names []string) error {
+	return &problem.Problem{Class: problem.Usage, Code: "service-unknown", Summary: fmt.Sprintf("there is no service %s", name),
+		Hint: "there are: " + strings.Join(names, ", ")}
+}
+
+// resync hashes every mapped path in the containers and puts right what differs.
+func (l *loop) resync(services []*service) func() (string, error) {
+	var names []string
+	for _, svc := range services {
+		if svc.files != nil && len(svc.sync) > 0 {
+			names = append(names, svc.Name)
+			l.desire(svc)
+		}
+	}
+	return func() (string, error) {
+		if len(names) == 0 {
+			return "", refused("nothing of it is synced")
+		}
+		n := 0
+		for _, name := range names {
+			drift, err := l.s.mirror.Verify(l.ctx, name, true)
+			if err != nil {
+				return "", err
+			}
+			n += len(drift)
+		}
+		if n == 0 {
+			return "every container holds what the tree holds", nil
+		}
+		return fmt.Sprintf("%d paths differed and are being put right", n), nil
+	}
+}
+
+// restart starts processes anew: in place where the agent can, else by a new
+// pod for each, as `kubectl rollout restart` does.
+func (l *loop) restart(services []*service) func() (string, error) {
+	type target struct {
+		name      string
+		workloads []deploy.Ref
+	}
+	var targets []target
+	for _, svc := range services {
+		t := target{name: svc.Name}
+		for _, w := range svc.workloads {
+			switch w.Kind {
+			case "Deployment", "StatefulSet", "DaemonSet":
+				t.workloads = append(t.workloads, w)
+			}
+		}
+		targets = append(targets, t)
+		if len(svc.sync) > 0 {
+			svc.track.begin(Change{Action: ActRestart, Saved: time.Now(), Made: time.Now(), Generation: l.generation, restarts: true})
+		}
+	}
+	return func() (string, error) {
+		inPlace, rolled := 0, 0
+		for _, t := range targets {
+			n, err := l.s.mirror.Restart(l.ctx, t.name)
+			if err != nil {
+				return "", err
+			}
+			inPlace += n
+			if n > 0 {
+				continue
+			}
+			for _, w := range t.workloads {
+				if err := l.s.rollOut(l.ctx, w); err != nil {
+					return "", err
+				}
+				rolled++
+			}
+		}
+		switch {
+		case rolled == 0:
+			return fmt.Sprintf("restarting the process in %d containers", inPlace), nil
+		case inPlace == 0:
+			return fmt.Sprintf("restarting %d workloads with new pods", rolled), nil
+		}
+		return fmt.Sprintf("restarting the process in %d containers, and %d workloads with new pods", inPlace, rolled), nil
+	}
+}
+
+// rollOut replaces the pods of a workload, by the annotation that kubectl uses.
+func (s *Session) rollOut(ctx context.Context, w deploy.Ref) error {
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339))
+	apps, ns, o := s.parts.Kube.Core.AppsV1(), s.opts.Project.Namespace, metav1.PatchOptions{FieldManager: "kdev-restart"}
+	var err error
+	switch w.Kind {
+	case "Deployment":
+		_, err = apps.Deployments(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	case "StatefulSet":
+		_, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	case "DaemonSet":
+		_, err = apps.DaemonSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	}
+	if err != nil {
+		return fmt.Errorf("restart %s: %w", w, err)
+	}
+	return nil
+}
+
+// scale sets the replicas of a service's workload, a change by hand: apply
+// leaves replicas alone that somebody else has set.
+func (l *loop) scale(c Command, services []*service) (string, func() (string, error), error) {
+	if c.Service == "" || c.Replicas < 0 {
+		return "", nil, refused("scale wants a service and how many pods it is to have")
+	}
+	svc := services[0]
+	var targets []deploy.Ref
+	for _, w := range svc.workloads {
+		if w.Kind == "Deployment" || w.Kind == "StatefulSet" {
+			targets = append(targets, w)
+		}
+	}
+	if len(targets) != 1 {
+		return "", nil, refused("%s has %d workloads that can be scaled: `kubectl scale` takes one of them", svc.Name, len(targets))
+	}
+	svc.scaled = &c.Replicas
+	return "", func() (string, error) {
+		if err := l.s.setReplicas(l.ctx, targets[0], c.Replicas); err != nil {
+			return "", err
+		}
+		l.s.post(l.ctx, notice{Notice{Level: Warn, Service: svc.Name, Code: "scaled", Text: fmt.Sprintf("scaled to %d by hand: the manifests say otherwise", c.Replicas)}})
+		return fmt.Sprintf("scaling %s to %d, by hand: the manifests stay as they are", svc.Name, c.Replicas), nil
+	}, nil
+}
+
+func (s *Session) setReplicas(ctx context.Context, w deploy.Ref, n int) error {
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)
+	apps, ns, o := s.parts.Kube.Core.AppsV1(), s.opts.Project.Namespace, metav1.PatchOptions{FieldManager: "kdev-scale"}
+	var err error
+	if w.Kind == "Deployment" {
+		_, err = apps.Deployments(ns).Patch(ctx, w.Name, types.MergePatchType, patch, o, "scale")
+	} else {
+		_, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.MergePatchType, patch, o, "scale")
+	}
+	if err != nil {
+		return fmt.Errorf("scale %s: %w", w, err)
+	}
+	return nil
+}
+
+func (l *loop) deletePod(c Command) (string, func() (string, error), error) {
+	owned := slices.ContainsFunc(l.services, func(svc *service) bool {
+		for _, pod := range l.pods(svc) {
+			if pod.Name == c.Pod {
+				return true
+			}
+		}
+		return false
+	})
+	if !owned {
+		return "", nil, &problem.Problem{Class: problem.Usage, Code: "pod-unknown", Summary: fmt.Sprintf("no pod %q belongs to the project", c.Pod), Hint: "`kdev status` lists them"}
+	}
+	return "", func() (string, error) {
+		err := l.s.parts.Kube.Core.CoreV1().Pods(l.s.opts.Project.Namespace).Delete(l.ctx, c.Pod, metav1.DeleteOptions{})
+		if err != nil {
+			return "", fmt.Errorf("delete pod %s: %w", c.Pod, err)
+		}
+		return "deleting pod " + c.Pod, nil
+	}, nil
+}

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+
+	"github.com/kdev-io/kdev/internal/config"
+)
+
+// A saved kdev.yaml is applied by a new loop that takes over what a person did
+// and finds out everything else by looking, as a new session does: what runs and
+// is current stays as it is. The session, its ports and its socket go on.
+
+// configChanged reads a saved configuration. A mistake is told, with its line,
+// and the one before goes on.
+func (l *loop) configChanged() {
+	if l.s.opts.Reload == nil || l.next != nil {
+		return
+	}
+	p, err := l.s.opts.Reload()
+	if err != nil {
+		l.s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration has a mistake; the one before goes on", Problem: asProblem(err, "config-invalid", "")})
+		return
+	}
+	was := l.s.opts.Project
+	switch {
+	case meaning(was) == meaning(p):
+		// a comment, or the order of keys
+	case p.Name != was.Name || p.Namespace != was.Namespace || !reflect.DeepEqual(p.Cluster, was.Cluster):
+		l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the project's name, namespace or cluster changed: leave and run `kdev up` again to use the new one"})
+	default:
+		l.next = p
+		l.leave()
+	}
+}
+
+// meaning is what a configuration says, without the lines on which it says it.
+func meaning(p *config.Project) string {
+	b, err := json.Marshal(p)
+	var tree any
+	if err == nil {
+		err = json.Unmarshal(b, &tree)
+	}
+	if err != nil {
+		return "" // a Project is plain data
+	}
+	b, _ = json.Marshal(unplaced(tree))
+	return string(b)
+}
+
+// unplaced takes out where things stand.
+func unplaced(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, field := range v {
+			switch key {
+			case "Where", "NamespaceFrom", "Detected":
+				delete(v, key)
+			default:
+				v[key] = unplaced(field)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = unplaced(v[i])
+		}
+	}
+	return v
+}
+
+// adopt takes over from the loop before what cannot be found out by looking.
+func (l *loop) adopt(was *loop) {
+	l.before = was.byName
+	l.generation, l.deployed, l.ready, l.since = was.generation, was.deployed, was.ready, was.since
+	l.stages, l.present, l.asked = was.stages, was.present, was.asked
+	for _, svc := range l.services {
+		svc.adopt(l.before[svc.Name])
+	}
+}
+
+// adopt takes over what a person did with the service of this name, and how long
+// it has been as it is.
+func (svc *service) adopt(was *service) {
+	if was == nil {
+		return
+	}
+	svc.off, svc.placed, svc.paused, svc.scaled = was.off, was.placed, was.paused, was.scaled
+	svc.wasReady, svc.since, svc.told = was.wasReady, was.since, was.told
+	svc.track, svc.last, svc.builds = was.track, was.last, was.builds
+	svc.track.end(Superseded) // whatever it was about: the tree is looked at anew
+	if svc.keeps() {
+		svc.saved, svc.holdsManifests = was.saved, was.holdsManifests
+	}
+}
+
+// known leaves only those of names that a service has: what was named at the
+// start may be gone from the configuration since.
+func (l *loop) known(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return l.byName[name] == nil })
+}
+
+// unusable tells that a configuration could be read and not be used.
+func (s *Session) unusable(err error) {
+	s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration cannot be used; the one before goes on", Problem: asProblem(err, "config-invalid", "")})
+}
+
+// drain throws away what the goroutines of a loop that ended still had to say, and
+// returns the commands among it: these are for the next one.
+func (s *Session) drain() (commands []asked) {
+	for {
+		select {
+		case e := <-s.events:
+			if a, ok := e.(asked); ok {
+				commands = append(commands, a)
+			}
+		default:
+			return commands
+		}
+	}
+}
