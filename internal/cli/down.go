@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -8,9 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/session/control"
 )
 
 func newDown(env Env) *cobra.Command {
@@ -43,8 +47,13 @@ given. The namespace goes when kdev created it and nothing is left in it.`,
 			if err != nil {
 				return err
 			}
-			// A session that runs would put back what goes.
-			unlock, err := onlyOne(ctx, store, c.Context, p)
+			// A session that runs would put back what goes. One in the background has
+			// nobody who would miss it.
+			patience := leaving
+			if flags.stopDetached(ctx, env, c.Context, p) {
+				patience = stopped
+			}
+			unlock, err := onlyOne(ctx, store, c.Context, p, patience)
 			if err != nil {
 				return err
 			}
@@ -65,6 +74,22 @@ given. The namespace goes when kdev created it and nothing is left in it.`,
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&o.Volumes, "volumes", false, "remove persistent volume claims too")
 	return cmd
+}
+
+// stopDetached ends the session of the project that runs in the background, and
+// says whether there was one.
+func (f *projectFlags) stopDetached(ctx context.Context, env Env, contextName string, p *config.Project) bool {
+	found, err := control.Find(env.Getenv, p.Root, contextName, p.Namespace)
+	if err != nil || len(found) != 1 || !found[0].Detached {
+		return false
+	}
+	remote := control.New(env.Getenv, found[0])
+	defer remote.Close()
+	_, err = remote.Do(ctx, session.Command{Verb: session.DoStop})
+	if err == nil {
+		fmt.Fprintf(env.Out, "ended the kdev up in the background (process %d)\n", found[0].PID)
+	}
+	return err == nil
 }
 
 // writeDown says what went and what stays.

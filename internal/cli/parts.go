@@ -101,7 +101,7 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock, err := onlyOne(ctx, store, c.Context, p)
+	unlock, err := onlyOne(ctx, store, c.Context, p, leaving)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,10 +148,15 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	return parts, closeAll, nil
 }
 
+// How long a new session waits for another one to have left.
+const (
+	leaving = 200 * time.Millisecond // that may be just leaving
+	stopped = 10 * time.Second       // that was told to
+)
+
 // onlyOne refuses a second session for the same namespace: two that sync into
 // the same containers would undo each other's work.
-func onlyOne(ctx context.Context, store *registry.Store, contextName string, p *config.Project) (func(), error) {
-	const patience = 200 * time.Millisecond // a session that is just leaving
+func onlyOne(ctx context.Context, store *registry.Store, contextName string, p *config.Project, patience time.Duration) (func(), error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	sum := sha256.Sum256([]byte(contextName + "\x00" + p.Namespace))
@@ -159,7 +164,7 @@ func onlyOne(ctx context.Context, store *registry.Store, contextName string, p *
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, &problem.Problem{Code: "already-up", Where: "context " + contextName + ", namespace " + p.Namespace,
 			Summary: "another `kdev up` is at work there",
-			Hint:    "use the one that runs, end it with Ctrl-C, or bring this project up in a namespace of its own: `kdev up -n NAME`"}
+			Hint:    "use the one that runs, end it with Ctrl-C or `kdev stop`, or bring this project up in a namespace of its own: `kdev up -n NAME`"}
 	}
 	return unlock, err
 }

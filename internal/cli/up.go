@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/internal/term"
 )
 
@@ -34,13 +36,16 @@ type upOptions struct {
 	output  string
 	plain   bool
 	tui     bool
+	detach  bool
+	cleanup bool
+	logFile string // of a session in the background, which it was started as
 	session session.Options
 }
 
 func newUp(env Env) *cobra.Command {
 	o := &upOptions{env: env}
 	cmd := &cobra.Command{
-		Use:         "up",
+		Use:         "up [SERVICE...]",
 		Annotations: map[string]string{leftBehind: "`kdev down` removes what was deployed"},
 		Short:       "Bring the project up and keep it true while you edit",
 		Long: `Up brings the project up on a local cluster, creating one when there is none:
@@ -48,9 +53,13 @@ it builds what is not built yet, applies the manifests, waits for the rollout,
 forwards ports and shows the logs. Then it watches: a saved file goes into the
 running containers where the Dockerfile says where it belongs, anything else
 that an image depends on builds that service again, and a changed manifest is
-applied. Ctrl-C leaves everything running; "kdev down" removes it.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+applied. Ctrl-C leaves everything running; "kdev down" removes it.
+
+With names it brings up these services and what they need. Where this project is
+up already, it joins that session instead of starting another one, and starts in
+it what was named.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.session.Services = args
 			if o.until != "" && o.until != "ready" {
 				return usageError(cmd, fmt.Sprintf("--until is ready, not %q", o.until))
 			}
@@ -70,6 +79,10 @@ applied. Ctrl-C leaves everything running; "kdev down" removes it.`,
 	f.BoolVar(&o.session.NoSync, "no-sync", false, "build images for every change instead of copying files")
 	f.BoolVar(&o.session.NoBuild, "no-build", false, "build nothing: what was built before is used")
 	f.BoolVar(&o.session.NoPorts, "no-ports", false, "forward no ports")
+	f.BoolVarP(&o.detach, "detach", "d", false, "go on in the background; with --until, return when that has come")
+	f.BoolVar(&o.cleanup, "cleanup", false, "remove what was deployed on leaving, as `kdev down` does")
+	f.StringVar(&o.logFile, "log-file", "", "where a session in the background writes to")
+	_ = f.MarkHidden("log-file") // for --detach; fails only for a flag that is not there
 	cmd.MarkFlagsMutuallyExclusive("plain", "dashboard", "output")
 	return cmd
 }
@@ -81,10 +94,14 @@ func (o *upOptions) run(ctx context.Context) error {
 	}
 	o.session.Project = p
 	o.session.NoWatch = o.until != ""
+	o.session.Reload = func() (*config.Project, error) { return o.flags.load(o.env) }
 
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
 	if o.tui && !facts.TTY {
 		return &problem.Problem{Class: problem.Usage, Code: "no-terminal", Summary: "the dashboard needs a terminal", Hint: "leave out --dashboard, or use --output json"}
+	}
+	if handled, err := o.elsewhere(ctx, p, facts); handled || err != nil {
+		return err
 	}
 	face, err := o.face(p, facts)
 	if err != nil {
@@ -98,6 +115,49 @@ func (o *upOptions) run(ctx context.Context) error {
 	return errors.Join(err, face.close())
 }
 
+// elsewhere brings the project up in another process: in the one that has it up
+// already, which is joined, or in one in the background, with --detach.
+func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term.Facts) (handled bool, _ error) {
+	found, err := control.Find(o.env.Getenv, p.Root, o.flags.context, p.Namespace)
+	switch {
+	case err != nil:
+		return false, err
+	case len(found) > 1:
+		return false, ambiguous(p.Root, found)
+	case len(found) == 0 && !o.detach:
+		return false, nil
+	}
+	fresh := len(found) == 0
+	if o.cleanup && !fresh {
+		return false, &problem.Problem{Class: problem.Usage, Code: "command-refused", Where: p.Root,
+			Summary: "the project is up already: one who joins cannot have it removed on leaving", Hint: "leave out --cleanup; `kdev down` removes what is deployed"}
+	}
+	if fresh {
+		about, err := o.background(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		found = append(found, about)
+	}
+	if o.detach && o.until == "" {
+		where := "it goes on in the background"
+		if !fresh {
+			where = "it is up already"
+		}
+		_, err := fmt.Fprintf(o.env.Out, "%s (process %d): `kdev status`, `kdev attach`, `kdev stop`\n", where, found[0].PID)
+		return true, err
+	}
+	o.tui = false // the dashboard shows a session of its own process
+	face, err := o.face(p, facts)
+	if err != nil {
+		return false, err
+	}
+	if fresh {
+		o.session.Services = nil // it was started with them
+	}
+	return true, errors.Join(o.join(ctx, found[0], face), face.close())
+}
+
 // with opens what a session needs, runs it under the face and says how it ended.
 func (o *upOptions) with(ctx context.Context, p *config.Project, face face) error {
 	parts, closeParts, err := o.flags.parts(ctx, p, face.notice)
@@ -108,10 +168,14 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	s := session.New(o.session, *parts)
 	s.OnNotice(face.notice)
 
+	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
 	defer work.Wait()
+	if o.until == "" { // one that is about to end is nothing to join
+		o.serveControl(ctx, &work, s, face)
+	}
 	var outcome error
 	work.Go(func() {
 		outcome = s.Run(ctx)
@@ -123,10 +187,14 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	} else if faceErr == nil {
 		<-ctx.Done()
 	}
-	interrupted := ctx.Err() != nil
+	interrupted := whole.Err() != nil // else a person had it stopped
 	cancel()
 	work.Wait()
-	o.leave(s, face)
+	if o.cleanup {
+		outcome = errors.Join(outcome, o.remove(context.WithoutCancel(whole), parts.Deployer, face))
+	} else {
+		o.leave(s, face)
+	}
 	switch {
 	case outcome != nil:
 		return outcome
@@ -141,7 +209,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 // await returns when everything is ready, or when it is known that it will not
 // be: at once for a build or a manifest, which nothing but an edit mends, after
 // a while for a rollout.
-func (o *upOptions) await(ctx context.Context, s *session.Session) error {
+func (o *upOptions) await(ctx context.Context, s session.Control) error {
 	changed, stop := s.Subscribe()
 	defer stop()
 	timeout := time.NewTimer(o.timeout)
@@ -262,6 +330,22 @@ func (o *upOptions) leave(s *session.Session, face face) {
 	if st.Deployed {
 		face.notice(session.Notice{Level: session.Info, Code: "left", Text: fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, st.Namespace)})
 	}
+}
+
+// remove takes away what was deployed. It is not interrupted by what made the
+// session leave; a second Ctrl-C ends the process at once.
+func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) error {
+	start := time.Now()
+	report, err := d.Down(ctx, deploy.DownOptions{})
+	if report == nil {
+		return err
+	}
+	face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
+	if len(report.KeptVolumes) > 0 {
+		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept",
+			Text: "kept volumes: " + strings.Join(report.KeptVolumes, " ") + "; `kdev down --volumes` removes them"})
+	}
+	return err
 }
 
 // few names the first of many.

@@ -19,12 +19,35 @@ import (
 // ctx ends, the stream is cut; a Read of stdin that is under way then can only
 // be ended by whoever owns stdin.
 func (c *Client) Exec(ctx context.Context, namespace, pod, container string, cmd []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	return c.exec(ctx, namespace, pod, container, cmd, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
+}
+
+// ExecTerminal is Exec with a terminal in the container, where stderr comes out
+// of stdout. size returns the terminal's size when it is asked first and then each
+// time it changed, and false when there is nothing more to come.
+func (c *Client) ExecTerminal(ctx context.Context, namespace, pod, container string, cmd []string, stdin io.Reader, stdout io.Writer, size func() (width, height uint16, ok bool)) error {
+	return c.exec(ctx, namespace, pod, container, cmd, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Tty: true, TerminalSizeQueue: sizes(size)})
+}
+
+// sizes is the queue of client-go, as a function.
+type sizes func() (width, height uint16, ok bool)
+
+func (s sizes) Next() *remotecommand.TerminalSize {
+	width, height, ok := s()
+	if !ok {
+		return nil
+	}
+	return &remotecommand.TerminalSize{Width: width, Height: height}
+}
+
+func (c *Client) exec(ctx context.Context, namespace, pod, container string, cmd []string, streams remotecommand.StreamOptions) error {
 	target := c.podRequest(namespace, pod, "exec").VersionedParams(&corev1.PodExecOptions{
 		Container: container,
 		Command:   cmd,
-		Stdin:     stdin != nil,
-		Stdout:    stdout != nil,
-		Stderr:    stderr != nil,
+		Stdin:     streams.Stdin != nil,
+		Stdout:    streams.Stdout != nil,
+		Stderr:    streams.Stderr != nil,
+		TTY:       streams.Tty,
 	}, scheme.ParameterCodec).URL()
 	spdy, err := remotecommand.NewSPDYExecutor(c.Config, "POST", target)
 	if err != nil {
@@ -39,7 +62,7 @@ func (c *Client) Exec(ctx context.Context, namespace, pod, container string, cmd
 	if err != nil {
 		return fmt.Errorf("exec in %s/%s: %w", namespace, pod, err)
 	}
-	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout, Stderr: stderr})
+	err = executor.StreamWithContext(ctx, streams)
 	var code exec.CodeExitError
 	switch {
 	case err == nil:

@@ -1,0 +1,4 @@
+set -e
+sleep "$(cat seconds)"
+mkdir -p out
+echo slow > out/name

@@ -1,0 +1,3 @@
+module example.test/tool
+
+go 1.21
