@@ -150,6 +150,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	switch {
 	case svc.off:
 		wait(Stopped, ForStart, "`kdev trigger "+svc.Name+"`")
+		v.Explanation = "" // that nothing of it is there is by wish
 	case svc.build != nil:
 		wait(Building, ForBuild, svc.build.why)
 	case svc.deciding:

@@ -297,6 +297,7 @@ func (s *Session) watch(ctx context.Context, work *sync.WaitGroup, l *loop, fata
 		return nil
 	}
 	l.recheck = func() { w.Recheck() }
+	before := l.generation // each watcher counts from 1; generations of a session only grow
 	batches, notices := w.Batches(), w.Notices()
 	work.Go(func() {
 		for {
@@ -306,6 +307,7 @@ func (s *Session) watch(ctx context.Context, work *sync.WaitGroup, l *loop, fata
 					batches = nil // the watcher ended; failed says why
 					continue
 				}
+				b.Generation += before
 				s.post(ctx, filesChanged{b})
 			case n, ok := <-notices:
 				if !ok {
