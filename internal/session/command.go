@@ -19,6 +19,7 @@ const (
 	DoScale   Verb = "scale"      // Replicas; a hand-made change, kept until the session ends
 	DoCancel  Verb = "cancel"     // the build under way
 	DoDelete  Verb = "delete-pod" // Pod; its controller makes another one
+	DoDiff    Verb = "diff"       // what an apply would change now, as text; nothing is changed
 	DoStop    Verb = "stop"       // the session; everything stays in the cluster
 )
 

@@ -164,6 +164,9 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		return text, nil, nil
 	case DoDelete:
 		return l.deletePod(c)
+	case DoDiff:
+		later, err = l.compare()
+		return "", later, err
 	}
 	return "", nil, refused("%q is nothing that a session does", c.Verb)
 }

@@ -111,6 +111,7 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 			v.add(&statuses[i], times, now)
 		}
 	}
+	l.weigh(&v)
 	if v.Image == "" {
 		v.Image = v.runs()
 	}

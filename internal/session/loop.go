@@ -11,6 +11,7 @@ import (
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/watch"
 )
@@ -52,12 +53,13 @@ type loop struct {
 	since      time.Time // when it was last not ready, at first the session's start
 	forwarders []*forwarder
 	stages     map[types.UID]*podTimes // how far each pod has come, and when
-	stop       func()                  // ends the session
-	leave      func()                  // ends this loop
-	next       *config.Project         // what the loop after this one works with
-	old        *config.Project         // what this one worked with
-	before     map[string]*service     // of the loop before this one
-	asked      []asked                 // commands that came between two loops
+	usage      map[kube.UsageKey]kube.Usage
+	stop       func()              // ends the session
+	leave      func()              // ends this loop
+	next       *config.Project     // what the loop after this one works with
+	old        *config.Project     // what this one worked with
+	before     map[string]*service // of the loop before this one
+	asked      []asked             // commands that came between two loops
 	fatal      chan error
 	deploying  *Change // manifests that were saved and are not yet applied: a model for the services that it touches
 }

@@ -49,8 +49,10 @@ type Container struct {
 	Reason      string    `json:"reason,omitempty"`
 	Ready       bool      `json:"ready"`
 	Restarts    int       `json:"restarts"`
-	Since       time.Time `json:"since,omitzero"` // of running and terminated
-	Exit        *int      `json:"exit,omitempty"` // of terminated
+	Since       time.Time `json:"since,omitzero"`        // of running and terminated
+	Exit        *int      `json:"exit,omitempty"`        // of terminated
+	CPU         int64     `json:"cpuMilli,omitempty"`    // what it takes; zero where the cluster does not say
+	Memory      int64     `json:"memoryBytes,omitempty"` // its working set
 	CPULimit    int64     `json:"cpuLimitMilli,omitempty"`
 	MemoryLimit int64     `json:"memoryLimitBytes,omitempty"`
 }

@@ -228,6 +228,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 			return nil, err
 		}
 	}
+	work.Go(func() { s.measure(ctx) })
 	changed, unsubscribe := s.parts.Live.Subscribe()
 	defer unsubscribe()
 
