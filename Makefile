@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports clean help
+.PHONY: build embed demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -110,6 +110,9 @@ bench-watch: ## the figures of docs/watch.md, each beside its aim (3 min)
 
 chaos-ports: embed ## a forwarded port while its pod is replaced 50 times (4 min, a real cluster)
 	KDEV_E2E_REPLACEMENTS=50 go test -tags e2e ./test/e2e -run TestForwardedPort -count=1 -v -timeout 20m
+
+bench-tui: ## the dashboard under load and at rest, each figure beside its aim (1 min)
+	go run ./tui/bench
 
 clean: ## remove what make build made
 	rm -rf bin

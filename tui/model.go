@@ -6,118 +6,234 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/logs/filter"
+	"github.com/kdev-io/kdev/logs/level"
+	"github.com/kdev-io/kdev/logs/store"
+	"github.com/kdev-io/kdev/tui/logview"
+	"github.com/kdev-io/kdev/tui/theme"
 )
 
-// keptLines bounds what the log pane remembers.
-const keptLines = 5000
+// Options are what the dashboard shows and what it may do.
+type Options struct {
+	State   *session.State
+	Store   *store.Store
+	Names   *Names
+	Control Control // nil: a view without actions
+	Host    Host
+	Memory  Memory
+	Plain   bool // begin without colours, whatever Memory says
+	Now     func() time.Time
+	// Around, if not nil, is what Run hands the messages to instead of the Model:
+	// something that measures it.
+	Around func(tea.Model) tea.Model
+}
 
 // StateMsg is a new snapshot.
 type StateMsg struct{ State *session.State }
 
-// LineMsg is one or more new lines, oldest first.
-type LineMsg struct{ Lines []Line }
+// movedMsg says that the lines that are shown, or may be, are no longer those of
+// the last frame. It holds none of them.
+type movedMsg struct{}
 
-// Line is one line of a log or a notice, without its newline and already
-// cleaned of control sequences.
-type Line struct {
-	Service string // empty: the session as a whole
-	Text    string
-}
+// tickMsg lets running times move.
+type tickMsg struct{}
 
-// clockMsg lets running times move.
-type clockMsg time.Time
+// tick is how often running times are drawn anew.
+const tick = 250 * time.Millisecond
 
-// Model is the dashboard. It is a bubbletea model: hand it messages, draw its
-// View.
+// A pane takes keys when it has the focus.
+type pane int
+
+const (
+	servicesPane pane = iota
+	detailPane
+)
+
+// A tab is one side of the detail pane.
+type tab int
+
+const (
+	logsTab tab = iota
+	buildTab
+	rolloutTab
+	syncTab
+	problemTab
+	diffTab
+	tabCount
+)
+
+var tabNames = [tabCount]string{"logs", "build", "rollout", "sync", "problem", "diff"}
+
+// Model is the dashboard: hand it messages, draw its View.
 type Model struct {
-	state    *session.State
-	lines    []Line
-	now      time.Time
-	width    int
-	height   int
-	selected int
-	only     bool // the log pane shows the selected service alone
-	back     int  // lines scrolled back from the newest
-	leaving  bool
+	opts    Options
+	state   *session.State
+	theme   theme.Theme
+	table   []binding
+	worker  *worker
+	width   int
+	height  int
+	now     time.Time
+	ticking bool
+
+	focus pane
+	tab   tab
+	size  size
+
+	// The services pane.
+	selected  string // name of the service that keys act on
+	pod       string // of it; empty is the service itself
+	firstRow  int    // first row on the screen
+	folded    map[string]bool
+	words     string // filter by name
+	unready   bool   // only what is not ready
+	rowsShown []row  // what is on the screen, for the mouse
+
+	// The log pane.
+	logs    *logview.View
+	all     bool // lines of every service, not of the selected one alone
+	solo    string
+	level   level.Level
+	search  string
+	regexp  bool
+	pattern *filter.Pattern
+	only    bool // lines that match, with context
+	context int
+	wrap    bool
+	pretty  bool
+	stamps  logview.Stamps
+	look    string // of the log pane, in one text
+	version int    // of it
+	shown   Query
+
+	// The other tabs.
+	scroll int
+	diff   diffView
+
+	overlay overlay // takes all keys while it is there
+	said    string  // the outcome of the last action, until the next key
+	badly   bool    // that outcome is a failure
+	mouse   bool
+	quiet   bool // no bell, no notification
+	leaving bool
 }
 
-// New makes a dashboard that shows state until a newer one comes.
-func New(state *session.State, now time.Time) Model {
-	return Model{state: state, now: now, width: 80, height: 24}
+// New makes a dashboard that shows opts.State until a newer one comes.
+func New(opts Options) *Model {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Names == nil {
+		opts.Names = NewNames(func() *session.State { return opts.State })
+	}
+	w := newWorker(opts.Store)
+	m := &Model{
+		opts: opts, state: opts.State, worker: w,
+		width: 80, height: 24, now: opts.Now(), folded: map[string]bool{},
+		logs: logview.NewView(opts.Store, w.levels), context: 2,
+	}
+	m.recall(opts.Memory)
+	if opts.Plain {
+		m.theme, _ = theme.ByName("none")
+	}
+	m.arrange()
+	return m
 }
 
 // Left says whether the person asked to leave.
-func (m Model) Left() bool { return m.leaving }
+func (m *Model) Left() bool { return m.leaving }
 
-// Init starts the clock.
-func (m Model) Init() tea.Cmd { return clock() }
+// Init starts the clock where one is to be seen.
+func (m *Model) Init() tea.Cmd { return m.clock() }
 
-func clock() tea.Cmd {
-	return tea.Tick(time.Second, func(t time.Time) tea.Msg { return clockMsg(t) })
+// clock starts a tick when something is under way and none is.
+func (m *Model) clock() tea.Cmd {
+	if m.ticking || !underWay(m.state) {
+		return nil
+	}
+	m.ticking = true
+	return tea.Tick(tick, func(time.Time) tea.Msg { return tickMsg{} })
 }
 
 // Update takes one message.
-func (m Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	m.now = m.opts.Now()
+	cmd := m.take(msg)
+	m.arrange()
+	return m, tea.Batch(cmd, m.clock())
+}
+
+func (m *Model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
+		m.width, m.height = max(1, msg.Width), max(1, msg.Height)
 	case StateMsg:
+		before := m.state
 		m.state = msg.State
-		m.selected = min(m.selected, max(0, len(m.state.Services)-1))
-	case LineMsg:
-		m.lines = append(m.lines, msg.Lines...)
-		if extra := len(m.lines) - keptLines; extra > 0 {
-			m.lines = append([]Line(nil), m.lines[extra:]...)
-		}
-		if m.back > 0 {
-			m.back += m.matching(msg.Lines) // what is being read stays where it is
-		}
-	case clockMsg:
-		m.now = time.Time(msg)
-		return m, clock()
+		return m.announce(before)
+	case movedMsg:
+		m.worker.taken()
+	case tickMsg:
+		m.ticking = false
+	case doneMsg:
+		m.said, m.badly = msg.text, msg.failed
+	case diffMsg:
+		m.diff.take(msg)
 	case tea.KeyPressMsg:
-		return m.key(msg.String())
+		return m.key(msg)
+	case tea.PasteMsg:
+		if m.overlay != nil {
+			return m.overlay.paste(m, msg.Content)
+		}
+	case tea.MouseClickMsg:
+		return m.click(msg.X, msg.Y)
+	case tea.MouseWheelMsg:
+		m.wheel(msg.Y, msg.Button)
 	}
-	return m, nil
+	return nil
 }
 
-func (m Model) key(key string) (tea.Model, tea.Cmd) {
-	switch key {
-	case "q", "ctrl+c":
-		m.leaving = true
-		return m, tea.Quit
-	case "up", "k":
-		m.selected = max(0, m.selected-1)
-		m.back = 0
-	case "down", "j":
-		m.selected = max(0, min(len(m.state.Services)-1, m.selected+1))
-		m.back = 0
-	case "enter", "space":
-		m.only = !m.only
-		m.back = 0
-	case "pgup", "b":
-		m.back = min(m.back+m.logHeight(), max(0, m.matching(m.lines)-m.logHeight()))
-	case "pgdown", "f":
-		m.back = max(0, m.back-m.logHeight())
-	case "end", "G":
-		m.back = 0
-	case "home", "g":
-		m.back = max(0, m.matching(m.lines)-m.logHeight())
+// key hands a key to what takes it: an overlay, else a binding of the pane that
+// has the focus, else one of all panes.
+func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
+	m.said = ""
+	if m.overlay != nil {
+		return m.overlay.key(m, msg)
 	}
-	return m, nil
+	if b := m.binding(msg.String()); b != nil {
+		return b.run(m)
+	}
+	return nil
 }
 
-// shows says whether the log pane shows a line.
-func (m Model) shows(l Line) bool {
-	return !m.only || m.selected >= len(m.state.Services) || l.Service == m.state.Services[m.selected].Name
+// arrange settles what follows from the rest after each message: the selection
+// is on something that is there, the panes have their sizes, the index shows
+// what the log pane asks for.
+func (m *Model) arrange() {
+	m.now = m.opts.Now()
+	m.settleSelection()
+	l := m.layout()
+	m.settleRows(l.services)
+	m.arrangeLogs(l)
 }
 
-func (m Model) matching(lines []Line) int {
-	n := 0
-	for _, l := range lines {
-		if m.shows(l) {
-			n++
+// service is the selected one; nil when there is none.
+func (m *Model) service() *session.Service {
+	for i := range m.state.Services {
+		if m.state.Services[i].Name == m.selected {
+			return &m.state.Services[i]
 		}
 	}
-	return n
+	return nil
+}
+
+// underWay says whether a running time is on the screen.
+func underWay(st *session.State) bool {
+	for i := range st.Services {
+		switch st.Services[i].Phase {
+		case session.Building, session.Deploying, session.Progressing, session.Syncing:
+			return true
+		}
+	}
+	return false
 }

@@ -3,179 +3,170 @@ package tui
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
 )
 
-var (
-	bold    = lipgloss.NewStyle().Bold(true)
-	faint   = lipgloss.NewStyle().Faint(true)
-	good    = lipgloss.NewStyle().Foreground(lipgloss.Green)
-	busy    = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
-	bad     = lipgloss.NewStyle().Foreground(lipgloss.Red)
-	reverse = lipgloss.NewStyle().Reverse(true)
-)
-
-// keys is the last line.
-const keys = "↑↓ select   enter only its lines   pgup/pgdn scroll   q leave (keeps everything running)"
-
 // View draws the frame.
-func (m Model) View() tea.View {
-	v := tea.NewView(m.frame())
+func (m *Model) View() tea.View {
+	v := tea.NewView(m.Frame())
 	v.AltScreen = true
-	v.WindowTitle = "kdev " + m.state.Project
+	v.WindowTitle = m.title()
+	v.ProgressBar = m.progress()
+	if m.mouse {
+		v.MouseMode = tea.MouseModeCellMotion
+	}
+	if c := m.cursor(); c != nil {
+		v.Cursor = c
+	}
 	return v
 }
 
-// frame is the whole screen: exactly height lines, none wider than width.
-func (m Model) frame() string {
-	lines := append(m.top(), m.logLines()...)
-	lines = append(lines, faint.Render(keys))
-	for i, l := range lines {
-		lines[i] = ansi.Truncate(l, m.width, "…")
+// Frame is the whole screen: exactly height rows, none wider than width.
+func (m *Model) Frame() string {
+	l := m.layout()
+	rows := make([]string, 0, m.height)
+	rows = append(rows, m.header())
+	if l.strip > 0 {
+		rows = append(rows, m.strip())
 	}
-	if len(lines) > m.height {
-		lines = append(lines[:max(0, m.height-1)], lines[len(lines)-1])
+	rows = append(rows, m.alarms(l.alarm)...)
+	rows = append(rows, m.drawServices(l.services)...)
+	rows = append(rows, m.drawDetail(l.detail)...)
+	if l.footer > 0 {
+		rows = append(rows, m.footer())
 	}
-	return strings.Join(lines, "\n")
-}
-
-// top is everything above the log pane.
-func (m Model) top() []string {
-	st := m.state
-	word := busy.Render("◐ working")
-	if st.Ready {
-		word = good.Render("● ready")
+	if m.overlay != nil {
+		rows = m.overlay.draw(m, rows)
 	}
-	lines := []string{fmt.Sprintf("%s  %s  %s  %s", bold.Render("kdev "+st.Project), word,
-		faint.Render(st.Context+"/"+st.Namespace), faint.Render("up "+short(m.now.Sub(st.Started)))), ""}
-	for _, p := range st.Problems {
-		lines = append(lines, problemLines(p)...)
-		lines = append(lines, "")
+	for len(rows) < m.height {
+		rows = append(rows, "")
 	}
-	lines = append(lines, faint.Render(fmt.Sprintf("  %-18s %-14s %-7s %-9s %-10s %s", "SERVICE", "STATE", "PODS", "RESTARTS", "CHANGE", "URL")))
-	for i, svc := range st.Services {
-		row := fmt.Sprintf("%-18s %s %-7s %-9d %-10s %s", ansi.Truncate(svc.Name, 18, "…"), phase(svc.Phase),
-			fmt.Sprintf("%d/%d", svc.Current, svc.Desired), restarts(svc), change(svc), urls(svc))
-		if i == m.selected {
-			row = reverse.Render("›") + " " + row
-		} else {
-			row = "  " + row
-		}
-		lines = append(lines, row)
-	}
-	if m.selected < len(st.Services) {
-		svc := st.Services[m.selected]
-		switch {
-		case svc.Problem != nil:
-			lines = append(lines, "")
-			lines = append(lines, problemLines(svc.Problem)...)
-		case svc.Waiting != nil:
-			lines = append(lines, "", faint.Render("  "+svc.Name+" waits for: "+svc.Waiting.Text))
+	rows = rows[:m.height]
+	for i, r := range rows {
+		// Rows of few bytes cannot be too wide.
+		if len(r) > m.width && ansi.StringWidth(r) > m.width {
+			rows[i] = ansi.Truncate(r, m.width, "…")
 		}
 	}
-	title := "─ all lines "
-	if m.only && m.selected < len(st.Services) {
-		title = "─ " + st.Services[m.selected].Name + " "
-	}
-	if m.back > 0 {
-		title += fmt.Sprintf("(%d newer below) ", m.back)
-	}
-	return append(lines, faint.Render(title+strings.Repeat("─", max(0, m.width-ansi.StringWidth(title)))))
+	return strings.Join(rows, "\n")
 }
 
-func (m Model) logHeight() int { return max(1, m.height-len(m.top())-1) }
-
-// logLines is the log pane, padded to its height.
-func (m Model) logLines() []string {
-	height := m.logHeight()
-	var shown []string
-	skip := m.back
-	for i := len(m.lines) - 1; i >= 0 && len(shown) < height; i-- {
-		if !m.shows(m.lines[i]) {
-			continue
+// footer is the outcome of the last action, else the most useful keys.
+func (m *Model) footer() string {
+	t := m.theme
+	if m.said != "" {
+		if m.badly {
+			return " " + t.Bad.Paint("✗ "+oneLine(m.said))
 		}
-		if skip > 0 {
-			skip--
-			continue
-		}
-		shown = append(shown, m.lines[i].Text)
+		return " " + t.Good.Paint("✓ ") + oneLine(m.said)
 	}
-	for i, j := 0, len(shown)-1; i < j; i, j = i+1, j-1 {
-		shown[i], shown[j] = shown[j], shown[i]
-	}
-	for len(shown) < height {
-		shown = append(shown, "")
-	}
-	return shown
-}
-
-// phase is the state word with its glyph, 14 cells wide.
-func phase(p session.Phase) string {
-	style, glyph := busy, "◐"
-	switch p {
-	case session.Ready:
-		style, glyph = good, "●"
-	case session.FailedPhase:
-		style, glyph = bad, "✗"
-	case session.Pending:
-		style, glyph = faint, "○"
-	}
-	return style.Render(fmt.Sprintf("%s %-12s", glyph, p))
-}
-
-func problemLines(p *problem.Problem) []string {
-	lines := []string{bad.Render("  ✗ " + p.Error())}
-	out := strings.Split(strings.TrimRight(p.Output, "\n"), "\n")
-	if p.Output != "" {
-		for _, l := range out[max(0, len(out)-6):] {
-			lines = append(lines, faint.Render("    │ ")+ansi.Strip(l))
+	var parts []string
+	width := 1
+	for _, b := range m.hints() {
+		text := t.Key.Paint(keyNames(b.keys[:1])) + " " + t.Faint.Paint(b.name)
+		if w := ansi.StringWidth(text) + 3; width+w <= m.width {
+			width += w
+			parts = append(parts, text)
 		}
 	}
-	if p.Hint != "" {
-		lines = append(lines, "    hint: "+p.Hint)
-	}
-	return lines
+	return " " + strings.Join(parts, "   ")
 }
 
-func restarts(svc session.Service) int {
-	n := 0
-	for _, p := range svc.Pods {
-		n += p.Restarts
+// title is the terminal's.
+func (m *Model) title() string {
+	failed := 0
+	for i := range m.state.Services {
+		if m.state.Services[i].Phase == session.FailedPhase {
+			failed++
+		}
 	}
-	return n
-}
-
-func change(svc session.Service) string {
-	if svc.Took() == 0 {
-		return "-"
-	}
-	return short(svc.Took())
-}
-
-func urls(svc session.Service) string {
-	var all []string
-	for _, p := range svc.Ports {
-		all = append(all, p.URL)
-	}
-	return strings.Join(all, " ")
-}
-
-// short writes a duration as a person says it.
-func short(d time.Duration) string {
+	word := "…"
 	switch {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case failed > 0:
+		word = fmt.Sprintf("✗ %d failed", failed)
+	case len(m.state.Problems) > 0:
+		word = "✗"
+	case m.state.Ready:
+		word = "●"
 	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	return "kdev " + safe(m.state.Project) + " " + word
+}
+
+// progress is what a terminal shows on its tab or icon (OSC 9;4).
+func (m *Model) progress() *tea.ProgressBar {
+	ready, total, failed := 0, len(m.state.Services), len(m.state.Problems) > 0
+	for i := range m.state.Services {
+		switch m.state.Services[i].Phase {
+		case session.Ready, session.Paused, session.Sleeping, session.Stopped:
+			ready++
+		case session.FailedPhase:
+			failed = true
+		}
+	}
+	switch {
+	case failed:
+		return tea.NewProgressBar(tea.ProgressBarError, 100*ready/max(1, total))
+	case ready < total:
+		return tea.NewProgressBar(tea.ProgressBarDefault, 100*ready/max(1, total))
+	}
+	return nil
+}
+
+// cursor is where a person types; nil where nothing is typed.
+func (m *Model) cursor() *tea.Cursor {
+	if p, ok := m.overlay.(interface{ cursor(*Model) (x, y int) }); ok {
+		x, y := p.cursor(m)
+		return tea.NewCursor(x, y)
+	}
+	return nil
+}
+
+// announce tells a person who looks elsewhere that something failed or
+// recovered.
+func (m *Model) announce(before *session.State) tea.Cmd {
+	if m.quiet || before == nil {
+		return nil
+	}
+	text := news(before, m.state)
+	if text == "" {
+		return nil
+	}
+	// A bell, which every terminal knows, and the notification of OSC 9, which
+	// others ignore.
+	return tea.Raw("\a\x1b]9;kdev " + safe(m.state.Project) + ": " + text + "\a")
+}
+
+// news is what changed for better or worse from one snapshot to the next.
+func news(before, now *session.State) string {
+	var parts []string
+	for i := range now.Services {
+		svc := &now.Services[i]
+		old, ok := before.Service(svc.Name)
+		if !ok {
+			continue
+		}
+		if svc.Phase == session.FailedPhase && old.Phase != session.FailedPhase {
+			parts = append(parts, svc.Name+" failed")
+		}
+	}
+	if len(parts) > 0 {
+		return safe(strings.Join(parts, ", "))
+	}
+	if now.Ready && !before.Ready && anyFailed(before) {
+		return "everything is ready again"
+	}
+	return ""
+}
+
+func anyFailed(st *session.State) bool {
+	for i := range st.Services {
+		if st.Services[i].Phase == session.FailedPhase {
+			return true
+		}
+	}
+	return len(st.Problems) > 0
 }

@@ -51,7 +51,7 @@ another terminal. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.`,
 // attach joins with a face of its own.
 func (o *upOptions) attach(ctx context.Context, about control.About) error {
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
-	o.tui = false // the dashboard shows a session of its own process
+	o.joins = true
 	face, err := o.face(&config.Project{Name: about.Project, Root: about.Root, Namespace: about.Namespace}, facts)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -26,6 +27,10 @@ type Env struct {
 	Err    io.Writer // progress, warnings, errors
 	Dir    string    // working directory
 	Getenv func(string) string
+
+	// left says that the person has asked to leave by a key: the next Ctrl-C, which
+	// the terminal sends as a signal again, is the second one.
+	left func()
 }
 
 // exitCode ends the process with a code that a command chose itself, without
@@ -44,13 +49,10 @@ func Main(ctx context.Context, env Env, args []string) int {
 	// client-go logs what it survives to stderr, into the middle of a face. What
 	// of it matters to a person comes as an error.
 	klog.SetLogger(logr.Discard())
-	root := newRoot(env)
-	farewell := "interrupted twice: leaving at once"
-	if cmd, _, err := root.Find(args); err == nil && cmd.Annotations[leftBehind] != "" {
-		farewell += "; " + cmd.Annotations[leftBehind]
-	}
-	ctx, stop := interruptible(ctx, func() { fmt.Fprintln(env.Err, "\n"+farewell) })
+	ctx, left, stop := interruptible(ctx, func() { fmt.Fprintln(env.Err, "\n"+farewell(env, args)) })
 	defer stop()
+	env.left = left
+	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
@@ -66,12 +68,24 @@ func Main(ctx context.Context, env Env, args []string) int {
 // ended in the middle, and what removes that.
 const leftBehind = "left-behind"
 
+// farewell is what is said when a command is interrupted twice.
+func farewell(env Env, args []string) string {
+	text := "interrupted twice: leaving at once"
+	if cmd, _, err := newRoot(env).Find(args); err == nil && cmd.Annotations[leftBehind] != "" {
+		text += "; " + cmd.Annotations[leftBehind]
+	}
+	return text
+}
+
 // interruptible returns a context that the first SIGINT or SIGTERM cancels.
-// The second one ends the process at once, after farewell: whatever hangs, the
-// user gets the terminal back.
-func interruptible(ctx context.Context, farewell func()) (context.Context, func()) {
+// The second one ends the process at once, after goodbye: whatever hangs, the
+// user gets the terminal back. first stands for the first one where it came as
+// a key.
+func interruptible(ctx context.Context, goodbye func()) (_ context.Context, first, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
+	asked := make(chan struct{})
+	first = sync.OnceFunc(func() { close(asked) })
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	ended := make(chan struct{})
@@ -80,17 +94,18 @@ func interruptible(ctx context.Context, farewell func()) (context.Context, func(
 		select {
 		case <-signals:
 			cancel()
+		case <-asked: // what runs ends by itself
 		case <-done:
 			return
 		}
 		select {
 		case <-signals:
-			farewell()
+			goodbye()
 			os.Exit(exitInterrupted)
 		case <-done:
 		}
 	}()
-	return ctx, func() {
+	return ctx, first, func() {
 		signal.Stop(signals)
 		close(done)
 		<-ended

@@ -21,6 +21,9 @@ import (
 // the command's.
 const exitOwn = 125
 
+// ephemeralImage has a shell for containers whose image has none.
+const ephemeralImage = "busybox:latest"
+
 // shell is what a person gets who names no command.
 var shell = []string{"sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"}
 
@@ -70,7 +73,7 @@ that kdev itself failed.`,
 	f.StringVarP(&o.container, "container", "c", "", "container of the pod (default: the one with the service's image)")
 	f.StringVar(&o.pod, "pod", "", "one of the service's pods (default: the newest that is ready)")
 	f.BoolVar(&o.debug, "debug", false, "run it in an ephemeral container beside the service's")
-	f.StringVar(&o.image, "image", "busybox:latest", "image of the ephemeral container; it must have a shell")
+	f.StringVar(&o.image, "image", ephemeralImage, "image of the ephemeral container; it must have a shell")
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -17,15 +16,14 @@ import (
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/source"
-	"github.com/kdev-io/kdev/tui"
 )
 
-// A face shows one session. notice may be called from the start; show is called
-// once there is a session, and returns at once or when the person leaves; close
-// writes what is still on its way.
+// A face shows one session. notice may be called from the start. show is called
+// once there is a session; it returns at once, or, where the face takes keys, when
+// the person has left or ctx is done. close writes what is still on its way.
 type face interface {
 	notice(session.Notice)
-	show(ctx context.Context, s *session.Session, parts *session.Parts) error
+	show(ctx context.Context, s *session.Session, parts *session.Parts) (left bool, err error)
 	close() error
 }
 
@@ -33,10 +31,26 @@ func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
 	switch {
 	case o.output == "json":
 		return &jsonFace{out: o.env.Out}, nil
-	case o.tui:
+	case o.dashboard(facts):
 		return newDashboard(o.env, p, facts)
 	}
-	return newPlainFace(o.env.Out, p, facts)
+	f, err := newPlainFace(o.env.Out, p, facts)
+	if err != nil {
+		return nil, err
+	}
+	f.plain.spoken = o.spoken()
+	return f, nil
+}
+
+// spoken says whether the lines are for a screen reader.
+func (o *upOptions) spoken() bool { return o.accessible || o.env.Getenv("ACCESSIBLE") != "" }
+
+// dashboard says whether this is a terminal at which a person sits. Whatever is
+// asked for by a script ends by itself or is read by a program. Who joins another
+// process's session sees lines: the dashboard shows one of its own.
+func (o *upOptions) dashboard(facts term.Facts) bool {
+	in := term.Detect(o.env.In, term.ColorNever, o.env.Getenv)
+	return facts.TTY && in.TTY && !o.plain && !o.joins && !o.spoken() && o.until == "" && o.env.Getenv("CI") == "" && o.env.Getenv("TERM") != "dumb"
 }
 
 // plainFace writes notices and the lines of all pods through one hub, so that
@@ -79,9 +93,9 @@ func (f *plainFace) notice(n session.Notice) {
 	f.plain.notice(n)
 }
 
-func (f *plainFace) show(_ context.Context, s *session.Session, parts *session.Parts) error {
+func (f *plainFace) show(_ context.Context, s *session.Session, parts *session.Parts) (bool, error) {
 	f.hub.Follow(selection(s, parts))
-	return nil
+	return false, nil
 }
 
 func (f *plainFace) close() error {
@@ -135,125 +149,7 @@ func (f *jsonFace) notice(n session.Notice) {
 	_ = writeJSON(f.out, event{apiVersion, n}) // strings, numbers and times always marshal
 }
 
-func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) error { return nil }
-func (f *jsonFace) close() error                                                 { return nil }
-
-// dashboard is the terminal face. Until there is a session it writes plain
-// lines: creating a cluster takes long enough to be watched.
-type dashboard struct {
-	env  Env
-	hub  *logs.Hub
-	stop context.CancelFunc
-	done chan error
-
-	mu      sync.Mutex
-	plain   plain
-	shown   bool // the dashboard has the terminal
-	pending []tui.Line
-	wake    chan struct{}
+func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) (bool, error) {
+	return false, nil
 }
-
-func newDashboard(env Env, p *config.Project, facts term.Facts) (*dashboard, error) {
-	hub, err := logs.New(logs.Options{})
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	d := &dashboard{env: env, hub: hub, stop: stop, done: make(chan error, 1), wake: make(chan struct{}, 1)}
-	d.plain = plain{out: env.Out, colour: facts.Color, width: nameWidth(p)}
-	go func() { d.done <- hub.Run(ctx) }()
-	return d, nil
-}
-
-func (d *dashboard) notice(n session.Notice) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.shown {
-		d.plain.notice(n)
-		return
-	}
-	who := n.Service
-	if who == "" {
-		who = "kdev"
-	}
-	text := fmt.Sprintf("%s %s %s", who, glyphs[n.Level], n.Text)
-	if n.Took > 0 {
-		text += " (" + took(time.Duration(n.Took)) + ")"
-	}
-	d.pending = append(d.pending, tui.Line{Service: n.Service, Text: text})
-	if n.Problem != nil {
-		d.pending = append(d.pending, tui.Line{Service: n.Service, Text: "  " + n.Problem.Error()})
-	}
-	d.signal()
-}
-
-func (d *dashboard) signal() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (d *dashboard) show(ctx context.Context, s *session.Session, parts *session.Parts) error {
-	d.hub.Follow(selection(s, parts))
-	d.mu.Lock()
-	d.shown = true
-	d.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	lines := make(chan []tui.Line)
-	var pumps sync.WaitGroup
-	pumps.Go(func() { d.pump(ctx, s, lines) })
-	err := tui.Run(ctx, s, lines, d.env.In, d.env.Out)
-	cancel()
-	pumps.Wait()
-	d.mu.Lock()
-	d.shown = false
-	d.mu.Unlock()
-	if err == nil && ctx.Err() != nil {
-		return exitCode(exitInterrupted)
-	}
-	return err
-}
-
-// pump hands lines of pods and notices to the dashboard.
-func (d *dashboard) pump(ctx context.Context, s *session.Session, lines chan<- []tui.Line) {
-	cur := d.hub.Store().Cursor(false)
-	defer cur.Close()
-	var safe []byte
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-cur.Changed():
-		case <-d.wake:
-		}
-		d.mu.Lock()
-		batch := d.pending
-		d.pending = nil
-		d.mu.Unlock()
-		segs, _ := cur.Next()
-		for i := range segs {
-			for _, l := range segs[i].Lines {
-				src := segs[i].Source
-				safe = term.AppendSafe(safe[:0], segs[i].Text(l), true)
-				batch = append(batch, tui.Line{Service: s.ServiceOf(src.Pod), Text: src.Pod + " │ " + string(safe)})
-			}
-		}
-		if len(batch) == 0 {
-			continue
-		}
-		select {
-		case lines <- batch:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (d *dashboard) close() error {
-	d.stop()
-	if err := <-d.done; err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
+func (f *jsonFace) close() error { return nil }

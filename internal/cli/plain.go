@@ -14,7 +14,8 @@ import (
 //   - one line per thing that happened: who, glyph, what, how long it took;
 //   - a failure is one line, then its output behind "│", then one hint;
 //   - lines of pods stand between them, with the pod's name in front;
-//   - nothing is rewritten: what was printed stays, so a file of it reads well.
+//   - nothing is rewritten: what was printed stays, so a file of it reads well;
+//   - for a screen reader, words stand for glyphs and nothing is padded.
 
 // glyphs begin the text of a notice.
 var glyphs = map[session.Level]string{
@@ -26,11 +27,17 @@ var colours = map[session.Level]string{
 	session.Info: "2", session.Done: "32", session.Warn: "33", session.Fail: "31",
 }
 
+// words stand for the glyphs where the text is read aloud.
+var words = map[session.Level]string{
+	session.Info: "", session.Done: "done: ", session.Warn: "warning: ", session.Fail: "failed: ",
+}
+
 // plain renders notices as lines of text.
 type plain struct {
 	out    io.Writer
 	colour bool
-	width  int // of the column of names
+	width  int  // of the column of names
+	spoken bool // for a screen reader: words instead of glyphs, columns and bars
 }
 
 func (f *plain) notice(n session.Notice) {
@@ -43,7 +50,11 @@ func (f *plain) notice(n session.Notice) {
 	if f.colour {
 		glyph = "\x1b[" + colours[n.Level] + "m" + glyph + "\x1b[0m"
 	}
-	fmt.Fprintf(&b, "%-*s %s %s", f.width, who, glyph, n.Text)
+	if f.spoken {
+		fmt.Fprintf(&b, "%s: %s%s", who, words[n.Level], n.Text)
+	} else {
+		fmt.Fprintf(&b, "%-*s %s %s", f.width, who, glyph, n.Text)
+	}
 	if n.Took > 0 {
 		fmt.Fprintf(&b, " (%s)", took(time.Duration(n.Took)))
 	}
@@ -56,11 +67,14 @@ func (f *plain) notice(n session.Notice) {
 
 // problem writes what, output and hint, indented under the notice.
 func (f *plain) problem(b *strings.Builder, p *problem.Problem) {
-	pad := strings.Repeat(" ", f.width+3)
+	pad, bar := strings.Repeat(" ", f.width+3), "│ "
+	if f.spoken {
+		pad, bar = "  ", "output: "
+	}
 	fmt.Fprintf(b, "%s%v\n", pad, p)
 	if out := strings.TrimRight(p.Output, "\n"); out != "" {
 		for line := range strings.Lines(out) {
-			fmt.Fprintf(b, "%s│ %s\n", pad, strings.TrimRight(line, "\n"))
+			fmt.Fprintf(b, "%s%s%s\n", pad, bar, strings.TrimRight(line, "\n"))
 		}
 	}
 	if p.Hint != "" {

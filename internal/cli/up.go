@@ -29,17 +29,18 @@ const confirmation = time.Second
 
 // upOptions are the flags of `kdev up`.
 type upOptions struct {
-	env     Env
-	flags   projectFlags
-	until   string
-	timeout time.Duration
-	output  string
-	plain   bool
-	tui     bool
-	detach  bool
-	cleanup bool
-	logFile string // of a session in the background, which it was started as
-	session session.Options
+	env        Env
+	flags      projectFlags
+	until      string
+	timeout    time.Duration
+	output     string
+	plain      bool
+	accessible bool
+	joins      bool // a session of another process
+	detach     bool
+	cleanup    bool
+	logFile    string // of a session in the background, which it was started as
+	session    session.Options
 }
 
 func newUp(env Env) *cobra.Command {
@@ -53,7 +54,8 @@ it builds what is not built yet, applies the manifests, waits for the rollout,
 forwards ports and shows the logs. Then it watches: a saved file goes into the
 running containers where the Dockerfile says where it belongs, anything else
 that an image depends on builds that service again, and a changed manifest is
-applied. Ctrl-C leaves everything running; "kdev down" removes it.
+applied. On a terminal it shows a dashboard (docs/dashboard.md), elsewhere lines.
+Ctrl-C leaves everything running; "kdev down" removes it.
 
 With names it brings up these services and what they need. Where this project is
 up already, it joins that session instead of starting another one, and starts in
@@ -74,8 +76,8 @@ it what was named.`,
 	f.StringVar(&o.until, "until", "", "leave with exit code 0 when everything is: ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "with --until: leave with exit code 4 after this time")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
-	f.BoolVar(&o.plain, "plain", false, "lines of text; the default")
-	f.BoolVar(&o.tui, "dashboard", false, "the terminal dashboard")
+	f.BoolVar(&o.plain, "plain", false, "lines of text instead of the dashboard; the default where there is no terminal, with CI set or TERM=dumb")
+	f.BoolVar(&o.accessible, "accessible", false, "lines for a screen reader: words instead of glyphs, columns and boxes; as with ACCESSIBLE set")
 	f.BoolVar(&o.session.NoSync, "no-sync", false, "build images for every change instead of copying files")
 	f.BoolVar(&o.session.NoBuild, "no-build", false, "build nothing: what was built before is used")
 	f.BoolVar(&o.session.NoPorts, "no-ports", false, "forward no ports")
@@ -83,7 +85,8 @@ it what was named.`,
 	f.BoolVar(&o.cleanup, "cleanup", false, "remove what was deployed on leaving, as `kdev down` does")
 	f.StringVar(&o.logFile, "log-file", "", "where a session in the background writes to")
 	_ = f.MarkHidden("log-file") // for --detach; fails only for a flag that is not there
-	cmd.MarkFlagsMutuallyExclusive("plain", "dashboard", "output")
+	cmd.MarkFlagsMutuallyExclusive("plain", "output")
+	cmd.MarkFlagsMutuallyExclusive("accessible", "output")
 	return cmd
 }
 
@@ -97,9 +100,6 @@ func (o *upOptions) run(ctx context.Context) error {
 	o.session.Reload = func() (*config.Project, error) { return o.flags.load(o.env) }
 
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
-	if o.tui && !facts.TTY {
-		return &problem.Problem{Class: problem.Usage, Code: "no-terminal", Summary: "the dashboard needs a terminal", Hint: "leave out --dashboard, or use --output json"}
-	}
 	if handled, err := o.elsewhere(ctx, p, facts); handled || err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term
 		_, err := fmt.Fprintf(o.env.Out, "%s (process %d): `kdev status`, `kdev attach`, `kdev stop`\n", where, found[0].PID)
 		return true, err
 	}
-	o.tui = false // the dashboard shows a session of its own process
+	o.joins = true
 	face, err := o.face(p, facts)
 	if err != nil {
 		return false, err
@@ -181,10 +181,12 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 		outcome = s.Run(ctx)
 		cancel()
 	})
-	faceErr := face.show(ctx, s, parts)
-	if faceErr == nil && o.until != "" {
+	left, faceErr := face.show(ctx, s, parts)
+	switch {
+	case left || faceErr != nil:
+	case o.until != "":
 		faceErr = o.await(ctx, s)
-	} else if faceErr == nil {
+	default:
 		<-ctx.Done()
 	}
 	interrupted := whole.Err() != nil // else a person had it stopped

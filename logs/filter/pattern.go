@@ -59,6 +59,16 @@ func (p *Pattern) Match(line []byte) bool {
 	return p.re.Match(line)
 }
 
+// FindAll returns where the matches in a line begin and end, without those of no
+// text at all.
+func (p *Pattern) FindAll(line []byte) [][]int {
+	if len(p.literal) > 0 && !bytes.Contains(line, p.literal) {
+		return nil
+	}
+	hits := p.re.FindAllIndex(line, -1)
+	return slices.DeleteFunc(hits, func(h []int) bool { return h[0] == h[1] })
+}
+
 // needed finds the longest text that every match of the expression holds, and
 // whether the expression is just that text.
 func needed(re *syntax.Regexp) (text string, whole bool) {

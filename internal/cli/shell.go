@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/muesli/cancelreader"
+
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/internal/term"
+)
+
+// A shellCommand is the shell that the dashboard opens: the one of `kdev exec`. It
+// takes the terminal while it runs, and gives it back as it was.
+type shellCommand struct {
+	env     Env
+	kc      *kube.Client
+	state   *session.State
+	service string
+	pod     string // "" is the one that a person most likely means
+}
+
+// What a tea.ExecCommand is handed is the terminal, which env has already.
+func (s *shellCommand) SetStdin(io.Reader)  {}
+func (s *shellCommand) SetStdout(io.Writer) {}
+func (s *shellCommand) SetStderr(io.Writer) {}
+
+// Run returns when the shell has ended. How it ended is the person's own doing,
+// and no failure.
+func (s *shellCommand) Run() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	o := &execOptions{env: s.env, pod: s.pod, image: ephemeralImage}
+	pod, container, err := o.target(s.state, s.service)
+	if err != nil {
+		return err
+	}
+	if !hasShell(ctx, s.kc, s.state.Namespace, pod, container) {
+		b := beside{kc: s.kc, namespace: s.state.Namespace, pod: pod, target: container, image: o.image}
+		if container, err = b.container(ctx, s.env); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(s.env.Out, "a shell in %s, container %s; exit or Ctrl-D comes back\n", pod, container)
+	raw, ok, err := term.MakeRaw(s.env.In, s.env.Out)
+	if err != nil || !ok {
+		return errors.Join(errors.New("a shell needs a terminal"), err)
+	}
+	defer raw.Restore()
+	// A read that is under way when the shell ends would take the next key.
+	keys, err := cancelreader.NewReader(s.env.In)
+	if err != nil {
+		return fmt.Errorf("reading the terminal: %w", err)
+	}
+	defer keys.Close()
+	command := []string{shell[0], shell[1], "export TERM='" + strings.ReplaceAll(s.env.Getenv("TERM"), "'", "") + "'; " + shell[2]}
+	err = s.kc.ExecTerminal(ctx, s.state.Namespace, pod, container, command, keys, s.env.Out, raw.Size)
+	keys.Cancel()
+	var exit *kube.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
+}

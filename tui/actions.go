@@ -1,0 +1,175 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/kdev-io/kdev/internal/session"
+)
+
+// Control is what the dashboard asks of a session.
+type Control interface {
+	Do(ctx context.Context, c session.Command) (string, error)
+}
+
+// Host does what needs the machine in front of which the person sits. A nil
+// field is something that cannot be done here.
+type Host struct {
+	// Open shows a URL in a browser.
+	Open func(url string) error
+	// Shell runs a shell in a container; it gets the terminal. pod may be "".
+	Shell func(service, pod string) tea.ExecCommand
+	// Save writes lines to a new file and returns its name.
+	Save func(text []byte) (string, error)
+	// Mark writes a line into the store.
+	Mark func(text string)
+}
+
+// doneMsg is the outcome of something that took time.
+type doneMsg struct {
+	text   string
+	failed bool
+}
+
+// patience bounds how long the session may take to say that it has begun.
+const patience = 10 * time.Second
+
+// ask sends a command to the session. It does not touch the Model.
+func (m *Model) ask(c session.Command) tea.Cmd {
+	control := m.opts.Control
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		said, err := control.Do(ctx, c)
+		if err != nil {
+			return doneMsg{err.Error(), true}
+		}
+		return doneMsg{said, false}
+	}
+}
+
+func outcome(text string, err error) tea.Msg {
+	if err != nil {
+		return doneMsg{err.Error(), true}
+	}
+	return doneMsg{text, false}
+}
+
+// acting is the keys that change something. They act on the selected service.
+func acting() []binding {
+	verb := func(v session.Verb) func(*Model) tea.Cmd {
+		return func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: v, Service: m.selected}) }
+	}
+	return []binding{
+		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 2, when: chosen, run: verb(session.DoRestart)},
+		{name: "trigger", keys: []string{"t"}, in: inServices, help: "do now what is held for it", when: held, hint: 1, run: verb(session.DoTrigger)},
+		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, run: verb(session.DoSync)},
+		{name: "build now", keys: []string{"b"}, in: inServices, help: "make its image anew", when: built, run: verb(session.DoBuild)},
+		{name: "deploy", in: palette, help: "render and apply the manifests anew", when: controlled, run: verb(session.DoDeploy)},
+		{name: "pause", keys: []string{"p"}, in: inServices, help: "hold what is saved for it", when: pausable, run: verb(session.DoPause)},
+		{name: "resume", keys: []string{"p"}, in: inServices, help: "go on with what is saved for it", hint: 2, when: paused, run: verb(session.DoResume)},
+		{name: "start", keys: []string{"t"}, in: inServices, help: "start what waits to be started by hand", when: stopped, hint: 1, run: verb(session.DoStart)},
+		{name: "cancel build", keys: []string{"x"}, in: inServices, help: "end the build under way", when: building, hint: 2, run: verb(session.DoCancel)},
+		{name: "scale", keys: []string{"S"}, in: inServices, help: "another number of replicas, by hand", when: scalable, run: (*Model).askScale},
+		{name: "delete pod", keys: []string{"D"}, in: inServices, help: "delete the selected pod; a new one takes its place", when: podChosen, run: (*Model).askDelete},
+		{name: "shell", keys: []string{"s"}, in: inServices, help: "a shell in its container", when: func(m *Model) bool { return m.opts.Host.Shell != nil && hasPod(m) }, run: (*Model).shell},
+		{name: "open", keys: []string{"o"}, in: inServices, help: "its URL in the browser", when: func(m *Model) bool { return m.opts.Host.Open != nil && m.url() != "" }, run: (*Model).openURL},
+		{name: "copy URL", keys: []string{"c"}, in: inServices, help: "copy its URL", when: func(m *Model) bool { return m.url() != "" }, run: func(m *Model) tea.Cmd { return m.copy("URL", m.url()) }},
+	}
+}
+
+func controlled(m *Model) bool { return m.opts.Control != nil }
+func chosen(m *Model) bool     { return controlled(m) && m.service() != nil }
+func hasPod(m *Model) bool     { return m.service() != nil && len(m.service().Pods) > 0 }
+func podChosen(m *Model) bool  { return chosen(m) && m.pod != "" }
+func built(m *Model) bool      { return chosen(m) && m.service().Kind == session.Built }
+func scalable(m *Model) bool   { return chosen(m) && len(m.service().Workloads) > 0 }
+func paused(m *Model) bool     { return chosen(m) && m.service().Paused }
+func pausable(m *Model) bool   { return chosen(m) && !m.service().Paused }
+func held(m *Model) bool       { return chosen(m) && len(m.service().Held) > 0 }
+func stopped(m *Model) bool    { return chosen(m) && m.service().Phase == session.Stopped }
+func building(m *Model) bool {
+	return chosen(m) && m.service().Build != nil && m.service().Build.Phase == session.BuildRunning
+}
+
+func (m *Model) askScale() tea.Cmd {
+	name := m.selected
+	count := func(text string) (int, error) { return strconv.Atoi(strings.TrimSpace(text)) }
+	m.overlay = &prompt{label: "replicas of " + name,
+		input: input{text: []rune(strconv.Itoa(m.service().Desired))},
+		check: func(text string, _ bool) string {
+			if n, err := count(text); err != nil || n < 0 || n > 1000 {
+				return "a number from 0 to 1000"
+			}
+			return ""
+		},
+		accept: func(m *Model, text string) tea.Cmd {
+			n, err := count(text)
+			if err != nil {
+				return nil // check did not let it through
+			}
+			cmd := m.ask(session.Command{Verb: session.DoScale, Service: name, Replicas: n})
+			if n > 0 {
+				return cmd
+			}
+			m.overlay = &question{text: "Scale " + name + " to nothing?", loss: []string{"Nothing serves it until it is scaled up again."},
+				yes: func(*Model) tea.Cmd { return cmd }}
+			return nil
+		}}
+	return nil
+}
+
+func (m *Model) askDelete() tea.Cmd {
+	name, pod := m.selected, m.pod
+	m.overlay = &question{
+		text: "Delete pod " + pod + "?",
+		loss: []string{"Its controller makes another one. What only this pod holds is lost: files in its container that kdev did not put there, and its memory."},
+		yes: func(m *Model) tea.Cmd {
+			return m.ask(session.Command{Verb: session.DoDelete, Service: name, Pod: pod})
+		},
+	}
+	return nil
+}
+
+func (m *Model) shell() tea.Cmd {
+	return tea.Exec(m.opts.Host.Shell(m.selected, m.pod), func(err error) tea.Msg {
+		if err != nil {
+			return doneMsg{"shell: " + err.Error(), true}
+		}
+		return doneMsg{"the shell has ended", false}
+	})
+}
+
+// url is where the selected service is found; empty when nowhere.
+func (m *Model) url() string {
+	svc := m.service()
+	switch {
+	case svc == nil:
+	case len(svc.URLs) > 0:
+		return svc.URLs[0]
+	case len(svc.Ports) > 0:
+		return svc.Ports[0].URL
+	}
+	return ""
+}
+
+func (m *Model) openURL() tea.Cmd {
+	open, url := m.opts.Host.Open, m.url()
+	return func() tea.Msg { return outcome("opened "+url, open(url)) }
+}
+
+// copy hands text to the terminal's clipboard (OSC 52). Terminals take some 75
+// kB of it; more is told.
+func (m *Model) copy(what, text string) tea.Cmd {
+	const most = 74_994
+	m.say(fmt.Sprintf("copied the %s: %d characters", what, len([]rune(text))), false)
+	if len(text) > most {
+		m.say(fmt.Sprintf("copied the %s: %d kB, which is more than some terminals take", what, len(text)>>10), true)
+	}
+	return tea.SetClipboard(text)
+}

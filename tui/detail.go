@@ -1,0 +1,313 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+)
+
+func (m *Model) setTab(t tab) tea.Cmd {
+	if m.tab != t {
+		m.tab, m.scroll = t, 0
+		m.logs.SetCursor(m.worker.shown.List(), 0)
+		m.logs.Follow()
+	}
+	if t == diffTab {
+		return m.askDiff()
+	}
+	return nil
+}
+
+// drawDetail is the lower pane: its tabs, then what the chosen one shows.
+func (m *Model) drawDetail(height int) []string {
+	if height <= 0 {
+		return nil
+	}
+	if m.lines() {
+		rows := m.logs.Rows(m.worker.shown.List()) // before the title, which says how many are below
+		return append([]string{m.tabs()}, rows...)[:height]
+	}
+	out := []string{m.tabs()}
+	body := m.body()
+	m.scroll = max(0, min(m.scroll, len(body)-height+1))
+	out = append(out, body[m.scroll:]...)
+	for len(out) < height {
+		out = append(out, "")
+	}
+	return out[:height]
+}
+
+// tabs is the title of the lower pane.
+func (m *Model) tabs() string {
+	t := m.theme
+	var parts []string
+	width := 1
+	for i, name := range tabNames {
+		text := fmt.Sprintf("%d %s", i+1, name)
+		if tab(i) == problemTab && m.troubled() {
+			text += "!"
+		}
+		width += len(text) + 2
+		switch {
+		case tab(i) == m.tab && m.focus == detailPane:
+			text = t.Title.Paint("[" + text + "]")
+		case tab(i) == m.tab:
+			text = "[" + text + "]"
+		case tab(i) == problemTab && m.troubled():
+			text = t.Bad.Paint(text)
+		default:
+			text = t.Faint.Paint(text)
+		}
+		parts = append(parts, text)
+	}
+	left := strings.Join(parts, "  ")
+	right := m.selected
+	if m.lines() {
+		right = m.logTitle()
+	}
+	gap := m.width - ansi.StringWidth(left) - ansi.StringWidth(right) - 3
+	if gap < 1 {
+		// What is shown matters more than the tabs that are not.
+		left = "[" + tabNames[m.tab] + "]"
+		if m.focus == detailPane {
+			left = t.Title.Paint(left)
+		}
+		gap = max(1, m.width-ansi.StringWidth(left)-ansi.StringWidth(right)-3)
+	}
+	return left + " " + t.Frame.Paint(strings.Repeat("─", gap)) + " " + right
+}
+
+// body is what a tab that shows no lines of the store has to say.
+func (m *Model) body() []string {
+	svc := m.service()
+	switch m.tab {
+	case problemTab:
+		return m.problemBody(svc)
+	case diffTab:
+		return m.diff.rows(m)
+	}
+	if svc == nil {
+		return []string{m.theme.Faint.Paint("  no service is selected")}
+	}
+	if m.tab == syncTab {
+		return m.syncBody(svc)
+	}
+	return m.rolloutBody(svc)
+}
+
+func (m *Model) rolloutBody(svc *session.Service) []string {
+	t := m.theme
+	var out []string
+	line := func(label, text string) {
+		if text != "" {
+			out = append(out, "  "+t.Faint.Paint(fit(label, 12))+text)
+		}
+	}
+	line("state", m.phase(svc.Phase))
+	if svc.Waiting != nil {
+		line("waits for", t.Busy.Paint(safe(svc.Waiting.Text)))
+	}
+	line("image", safe(svc.Image))
+	if b := svc.Build; b != nil {
+		text := fmt.Sprintf("#%d %s, %s", b.Number, b.Phase, safe(b.Why))
+		if b.Took > 0 {
+			text += ", " + short(time.Duration(b.Took))
+		}
+		line("build", text)
+		line("", safe(b.Rung))
+	}
+	if len(svc.Ahead) > 0 {
+		line("ahead", safe(strings.Join(svc.Ahead, ", ")))
+	}
+	if svc.Scaled != nil {
+		line("scaled", fmt.Sprintf("%d replicas, by hand in this session", *svc.Scaled))
+	}
+	for i := range svc.URLs {
+		line(map[bool]string{true: "found at"}[i == 0], svc.URLs[i])
+	}
+	for _, p := range svc.Ports {
+		line("port", fmt.Sprintf("%s:%d → %d", p.Host, p.Local, p.Remote))
+	}
+	if svc.Local != nil {
+		line("process", fmt.Sprintf("%s (pid %d)", safe(svc.Local.Command), svc.Local.PID))
+	}
+	for _, w := range svc.Workloads {
+		out = append(out, "", "  "+t.Title.Paint(w.Kind+"/"+w.Name)+fmt.Sprintf("  %d/%d ready, %d of the new template, %d old", w.Current, w.Desired, w.Updated, w.Old))
+		if w.Waiting != "" {
+			out = append(out, "  "+t.Busy.Paint("waits for "+safe(w.Waiting)))
+		}
+	}
+	for i := range svc.Pods {
+		out = append(out, m.podBody(svc, &svc.Pods[i])...)
+	}
+	return out
+}
+
+// podBody is a pod with its stages and its containers.
+func (m *Model) podBody(svc *session.Service, p *session.Pod) []string {
+	t := m.theme
+	word := p.Status
+	switch {
+	case p.Ready:
+		word = t.Good.Paint("● " + word)
+	case troubledPod(p):
+		word = t.Bad.Paint("✗ " + word)
+	default:
+		word = t.Busy.Paint("◐ " + word)
+	}
+	head := "  " + p.Name + "  " + word
+	if p.Old {
+		head += t.Faint.Paint("  old")
+	}
+	head += t.Faint.Paint(fmt.Sprintf("  %s  %s  age %s", p.Node, p.IP, short(time.Duration(p.Age))))
+	out := []string{head, "    " + m.stages(p, func(n string) string { return n }, true) + t.Faint.Paint(" s")}
+	for _, c := range p.Containers {
+		text := fmt.Sprintf("    %s  %s", fit(c.Name, 16), c.State)
+		if c.Init {
+			text += " (init)"
+		}
+		if c.Reason != "" {
+			text += " " + t.Bad.Paint(safe(c.Reason))
+		}
+		if c.Exit != nil {
+			text += fmt.Sprintf(", exit %d", *c.Exit)
+		}
+		if c.Restarts > 0 {
+			text += t.Busy.Paint(fmt.Sprintf(", %d restarts", c.Restarts))
+		}
+		if usage := m.against(&c); usage != "" {
+			text += ", " + usage
+		}
+		out = append(out, text+t.Faint.Paint("  "+safe(c.Image)))
+	}
+	return out
+}
+
+func (m *Model) syncBody(svc *session.Service) []string {
+	t := m.theme
+	if len(svc.Sync) == 0 {
+		return []string{t.Faint.Paint("  nothing is synced into " + svc.Name + ": a change of it is a new image, or it is not built here")}
+	}
+	out := []string{t.Faint.Paint("  " + fit("CONTAINER", 34) + fit("GENERATION", 13) + fit("LAG", 10) + fit("LAST", 18) + "SINCE THE START")}
+	for i := range svc.Sync {
+		s := &svc.Sync[i]
+		name := fit(shortPod(s.Pod, svc.Name)+"/"+s.Container, 34)
+		gen := fmt.Sprint(s.Generation)
+		switch {
+		case !s.Connected:
+			gen = t.Busy.Paint("no agent")
+		case s.Wanted > s.Generation:
+			gen = t.Busy.Paint(fmt.Sprintf("%d of %d", s.Generation, s.Wanted))
+		}
+		out = append(out, "  "+name+fit(gen, 13)+fit(short(time.Duration(s.Lag)), 10)+
+			fit(fmt.Sprintf("%d files, %s", s.Files, volume(s.Bytes)), 18)+fmt.Sprintf("%d files, %s", s.AllFiles, volume(s.AllBytes)))
+		if s.Held {
+			out = append(out, t.Bad.Paint("    its process failed after a restart; it is kept for the next change"))
+		}
+		if s.Problem != nil {
+			out = append(out, t.Bad.Paint("    ✗ "+oneLine(s.Problem.Error())))
+		}
+		for _, path := range s.Paths {
+			out = append(out, "    "+safe(path))
+		}
+	}
+	if len(svc.Held) > 0 {
+		out = append(out, "", t.Busy.Paint("  saved and held: ")+safe(strings.Join(svc.Held, ", ")))
+	}
+	if len(svc.History) > 0 {
+		out = append(out, "", t.Faint.Paint("  CHANGES, THE NEWEST FIRST"))
+		for i := len(svc.History) - 1; i >= 0; i-- {
+			out = append(out, "  "+m.changeRow(&svc.History[i]))
+		}
+	}
+	return out
+}
+
+func (m *Model) changeRow(c *session.Change) string {
+	t := m.theme
+	what := string(c.Action)
+	if len(c.Paths) > 0 {
+		what += " " + safe(c.Paths[0])
+		if n := len(c.Paths) - 1 + c.More; n > 0 {
+			what += fmt.Sprintf(" +%d", n)
+		}
+	}
+	var legs []string
+	for _, l := range c.Legs() {
+		legs = append(legs, l.Name+" "+short(l.Took))
+	}
+	style := t.Faint
+	if c.Outcome == session.Failed {
+		style = t.Bad
+	}
+	return t.Faint.Paint(c.Saved.Local().Format("15:04:05 ")) + fit(what, 36) + " " + style.Paint(fit(string(c.Outcome), 11)) + short(c.Took()) + t.Faint.Paint("  "+strings.Join(legs, " → "))
+}
+
+func (m *Model) problemBody(svc *session.Service) []string {
+	var out []string
+	for _, p := range m.state.Problems {
+		out = append(out, m.problemRows(p)...)
+		out = append(out, "")
+	}
+	switch {
+	case svc == nil:
+	case svc.Problem != nil:
+		out = append(out, m.problemRows(svc.Problem)...)
+	case svc.Waiting != nil && svc.Phase != session.Ready:
+		out = append(out, m.theme.Busy.Paint("  "+svc.Name+" waits for "+safe(svc.Waiting.Text)))
+	}
+	if svc != nil && svc.Explanation != "" {
+		out = append(out, "")
+		for line := range strings.SplitSeq(strings.TrimRight(svc.Explanation, "\n"), "\n") {
+			out = append(out, m.fold2(line)...)
+		}
+	}
+	if len(out) == 0 {
+		return []string{m.theme.Good.Paint("  ● ") + "nothing is wrong with " + m.selected}
+	}
+	return out
+}
+
+// problemRows spells a problem out: where and what, the end of the output, what
+// to do.
+func (m *Model) problemRows(p *problem.Problem) []string {
+	t := m.theme
+	var out []string
+	for i, r := range wrapText(safe(p.Error()), m.width-4) {
+		lead := "    "
+		if i == 0 {
+			lead = "  ✗ "
+		}
+		out = append(out, t.Bad.Paint(lead+r))
+	}
+	if text := strings.TrimRight(p.Output, "\n"); text != "" {
+		for line := range strings.SplitSeq(text, "\n") {
+			out = append(out, t.Faint.Paint("    │ ")+safe(line))
+		}
+	}
+	if p.Hint != "" {
+		for i, r := range wrapText("hint: "+safe(p.Hint), m.width-6) {
+			out = append(out, strings.Repeat(" ", 4+2*min(i, 1))+r)
+		}
+	}
+	return append(out, t.Faint.Paint("    code "+p.Code+", docs/errors"))
+}
+
+func (m *Model) fold2(line string) []string {
+	var out []string
+	for _, r := range wrapText(safe(line), m.width-2) {
+		out = append(out, "  "+r)
+	}
+	return out
+}
+
+// wrapText breaks a text between words.
+func wrapText(s string, width int) []string {
+	return strings.Split(ansi.Wrap(s, max(8, width), ""), "\n")
+}

@@ -1,0 +1,263 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/logs/level"
+	"github.com/kdev-io/kdev/tui/logview"
+)
+
+// TestKeyTable: names are unique, each binding can be reached and explained, and
+// no key means two things at one place and time.
+func TestKeyTable(t *testing.T) {
+	names := map[string]bool{}
+	seen := map[string][]string{}
+	for _, b := range bindings() {
+		if b.name == "" || b.help == "" || b.run == nil {
+			t.Errorf("%+v lacks a name, a help or what it does", b)
+		}
+		if names[b.name] {
+			t.Errorf("two bindings are called %q", b.name)
+		}
+		names[b.name] = true
+		if len(b.keys) == 0 && b.in != palette {
+			t.Errorf("%q has no key", b.name)
+		}
+		for _, k := range b.keys {
+			place := fmt.Sprint(b.in, " ", k)
+			seen[place] = append(seen[place], b.name)
+		}
+	}
+	// One key for two things where only one of them is possible at a time.
+	allowed := [][]string{{"pause", "resume"}, {"trigger", "start"}}
+	for place, who := range seen {
+		if len(who) > 1 && !slices.ContainsFunc(allowed, func(a []string) bool { return slices.Equal(a, who) }) {
+			t.Errorf("%s means %v", place, who)
+		}
+	}
+}
+
+func TestFooterHasSixHintsAtMost(t *testing.T) {
+	for _, scene := range scenes {
+		m, _ := open(scene.state(), newDesk(), 200, 60)
+		drive(m, keys(scene.keys...)...)
+		if n := len(m.hints()); n == 0 || n > 6 {
+			t.Errorf("%s: %d hints", scene.name, n)
+		}
+	}
+}
+
+// asked is what keys make the session be asked for.
+func TestActions(t *testing.T) {
+	tests := []struct {
+		name string
+		keys []string
+		want []session.Command
+	}{
+		{"restart", []string{"r"}, []session.Command{{Verb: session.DoRestart, Service: "web"}}},
+		{"sync now", []string{"y"}, []session.Command{{Verb: session.DoSync, Service: "web"}}},
+		{"build", []string{"b"}, []session.Command{{Verb: session.DoBuild, Service: "web"}}},
+		{"pause", []string{"p"}, []session.Command{{Verb: session.DoPause, Service: "web"}}},
+		{"resume", []string{"G", "up", "up", "p"}, []session.Command{{Verb: session.DoResume, Service: "mail"}}},
+		{"trigger", []string{"G", "up", "up", "t"}, []session.Command{{Verb: session.DoTrigger, Service: "mail"}}},
+		{"cancel build", []string{"down", "down", "down", "x"}, []session.Command{{Verb: session.DoCancel, Service: "worker"}}},
+		{"cancel without a build", []string{"x"}, nil},
+		{"scale", []string{"S", "backspace", "type:5", "enter"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 5}}},
+		{"scale to what is no number", []string{"S", "type:x", "enter"}, nil},
+		{"scale to nothing asks", []string{"S", "backspace", "type:0", "enter"}, nil},
+		{"and does it", []string{"S", "backspace", "type:0", "enter", "y"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 0}}},
+		{"delete needs a pod", []string{"D"}, nil},
+		{"delete asks", []string{"enter", "down", "D"}, nil},
+		{"delete and no", []string{"enter", "down", "D", "n"}, nil},
+		{"delete and Enter is no", []string{"enter", "down", "D", "enter"}, nil},
+		{"delete and yes", []string{"enter", "down", "D", "y"}, []session.Command{{Verb: session.DoDelete, Service: "web", Pod: "web-7d9f6b5c4-x2k9p"}}},
+		{"by name", []string{":", "type:deploy", "enter"}, []session.Command{{Verb: session.DoDeploy, Service: "web"}}},
+		{"by name, and left", []string{":", "type:deploy", "esc"}, nil},
+		{"not from the lower pane", []string{"tab", "r"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m, c := open(day(), newDesk(), 120, 40)
+			drive(m, keys(tt.keys...)...)
+			if !slices.Equal(c.asked, tt.want) {
+				t.Errorf("asked for %v, want %v", c.asked, tt.want)
+			}
+		})
+	}
+}
+
+func TestWithoutControlNothingIsOffered(t *testing.T) {
+	d := newDesk()
+	m := New(Options{State: day(), Store: d.store, Now: now})
+	m.ticking = true
+	drive(m, keys(":")...)
+	for _, b := range m.overlay.(*chooser).found(m) {
+		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines"}, b.name) {
+			t.Errorf("offers %q, which nobody can do", b.name)
+		}
+	}
+}
+
+// TestReadingKeys: each key of the log pane does what its help says.
+func TestReadingKeys(t *testing.T) {
+	tests := []struct {
+		keys []string
+		ok   func(*Model) bool
+	}{
+		{[]string{"w"}, func(m *Model) bool { return m.wrap }},
+		{[]string{"p"}, func(m *Model) bool { return m.pretty }},
+		{[]string{"t"}, func(m *Model) bool { return m.stamps == logview.ClockStamps }},
+		{[]string{"t", "t", "t"}, func(m *Model) bool { return m.stamps == logview.NoStamps }},
+		{[]string{"l", "l"}, func(m *Model) bool { return m.level == level.Warn }},
+		{[]string{"a"}, func(m *Model) bool { return !m.all }},
+		{[]string{"P"}, func(m *Model) bool { return m.solo == "web-7d9f6b5c4-x2k9p" }},
+		{[]string{"P", "P"}, func(m *Model) bool { return m.solo == "web-7d9f6b5c4-m8w2q" }},
+		{[]string{"P", "P", "P"}, func(m *Model) bool { return m.solo == "" }},
+		{[]string{"pgup"}, func(m *Model) bool { return !m.logs.Following() }},
+		{[]string{"pgup", "f"}, func(m *Model) bool { return m.logs.Following() }},
+		{[]string{"g"}, func(m *Model) bool { return strings.Contains(m.Frame(), "9 objects applied") }},
+		{[]string{"g", "G"}, func(m *Model) bool { return m.logs.Following() }},
+		{[]string{"/", "type:KeyErrorx", "backspace", "enter"}, func(m *Model) bool { return m.search == "KeyError" && m.logs.Cursor() != 0 }},
+		{[]string{"/", "type:KeyError", "esc"}, func(m *Model) bool { return m.search == "" && m.pattern == nil }},
+		{[]string{"/", "ctrl+r", "type:Key.r+or", "enter"}, func(m *Model) bool { return m.worker.hits.List().Len() == 3 }},
+		{[]string{"/", "type:KeyError", "enter", "x", ">"}, func(m *Model) bool { return m.only && m.context == 3 }},
+		{[]string{"/", "type:KeyError", "enter", "x", "x"}, func(m *Model) bool { return !m.only }},
+		{[]string{"/", "type:KeyError", "enter", "x", "<", "<", "<"}, func(m *Model) bool { return m.worker.shown.List().Len() == 3 }},
+		{[]string{"/", "type:KeyError", "enter", "esc"}, func(m *Model) bool { return m.pattern == nil && m.logs.Cursor() == 0 }},
+		{[]string{"x"}, func(m *Model) bool { return !m.only }},
+		{[]string{"m"}, func(m *Model) bool {
+			return strings.Contains(m.Frame(), "──────── 09:31:30 ────────")
+		}},
+		{[]string{"W"}, func(m *Model) bool { return strings.Contains(m.said, "kdev-shop.log") }},
+		{[]string{"y"}, func(m *Model) bool { return strings.HasPrefix(m.said, "copied the line") }},
+		{[]string{"J"}, func(m *Model) bool { return strings.HasPrefix(m.said, "copied the line as JSON") }},
+		{[]string{"]"}, func(m *Model) bool { return m.tab == buildTab }},
+		{[]string{"["}, func(m *Model) bool { return m.tab == diffTab }},
+		{[]string{"+", "+", "+", "-"}, func(m *Model) bool { return m.size == half }},
+		{[]string{"T"}, func(m *Model) bool { return m.theme.Name == "light" }},
+		{[]string{"M"}, func(m *Model) bool { return m.View().MouseMode == tea.MouseModeCellMotion }},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.keys, " "), func(t *testing.T) {
+			d := newDesk()
+			d.write()
+			m, _ := open(day(), d, 120, 40)
+			drive(m, keys("1")...)
+			drive(m, keys(tt.keys...)...)
+			if !tt.ok(m) {
+				t.Errorf("it does not:\n%s", m.Frame())
+			}
+		})
+	}
+}
+
+// TestCopies looks at what reaches the clipboard: the raw message, however it is
+// shown.
+func TestCopies(t *testing.T) {
+	d := newDesk()
+	d.line("web-7d9f6b5c4-x2k9p", "\x1b[31ma long \x1b[0mline\twith all of its text "+strings.Repeat("x", 300))
+	m, _ := open(day(), d, 80, 24)
+	for _, tt := range []struct {
+		key   string
+		wants []string
+	}{
+		{"y", []string{"\x1b[31ma long \x1b[0mline\twith all of its text xxx"}},
+		{"Y", []string{"web-7d9f6b5c4-x2k9p app 2026-01-02T09:30:00.137Z ", "a long"}},
+		{"J", []string{`"service":"web"`, `"pod":"web-7d9f6b5c4-x2k9p"`, `"message":"\u001b[31ma long`}},
+	} {
+		drive(m, keys("1")...)
+		_, cmd := m.Update(press(tt.key))
+		got := fmt.Sprint(cmd())
+		if batch, ok := cmd().(tea.BatchMsg); ok {
+			got = ""
+			for _, c := range batch {
+				if c != nil {
+					got += fmt.Sprint(c())
+				}
+			}
+		}
+		for _, want := range tt.wants {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s copies %q, want %q in it", tt.key, got, want)
+			}
+		}
+	}
+}
+
+func TestSelectionStaysOnWhatItWas(t *testing.T) {
+	d := newDesk()
+	m, _ := open(day(), d, 120, 40)
+	drive(m, keys("down", "down", "down")...) // worker
+	st := day()
+	st.Services = append([]session.Service{{Name: "aaa", Phase: session.Ready}}, st.Services...)
+	drive(m, StateMsg{st})
+	if m.selected != "worker" {
+		t.Errorf("%s is selected, want worker", m.selected)
+	}
+	st = day()
+	st.Services = st.Services[:1]
+	drive(m, StateMsg{st})
+	if m.selected != "web" {
+		t.Errorf("%s is selected, want the first one", m.selected)
+	}
+	drive(m, StateMsg{&session.State{}})
+	m.Frame()
+}
+
+func TestMouse(t *testing.T) {
+	d := newDesk()
+	d.write()
+	m, _ := open(day(), d, 120, 40)
+	drive(m, tea.MouseClickMsg{X: 5, Y: 4, Button: tea.MouseLeft})
+	if m.selected != "api" || m.focus != servicesPane {
+		t.Errorf("%s is selected, want api", m.selected)
+	}
+	drive(m, tea.MouseWheelMsg{X: 5, Y: 30, Button: tea.MouseWheelUp})
+	if m.logs.Following() {
+		t.Error("the wheel did not scroll the lines")
+	}
+	drive(m, tea.MouseClickMsg{X: 5, Y: 30, Button: tea.MouseLeft})
+	if m.focus != detailPane || m.logs.Cursor() == 0 {
+		t.Error("a click on a line does not choose it")
+	}
+}
+
+func TestAnnouncements(t *testing.T) {
+	good, bad := calm(), day()
+	for _, tt := range []struct {
+		before, now *session.State
+		want        string
+	}{
+		{good, good, ""},
+		{starting(), bad, "api failed"},
+		{bad, bad, ""},
+		{bad, good, "everything is ready again"},
+		{broken(), good, "everything is ready again"},
+		{starting(), good, ""},
+	} {
+		if got := news(tt.before, tt.now); got != tt.want {
+			t.Errorf("news are %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	d := newDesk()
+	m, _ := open(day(), d, 120, 40)
+	drive(m, keys("T", "T", "1", "w", "t", "a", "+", "M", "tab", "down")...)
+	again := New(Options{State: day(), Store: d.store, Now: now, Memory: m.Memory()})
+	if again.Memory() != m.Memory() || again.Memory().Theme != "red-green" || again.Memory().Selected != "api" {
+		t.Errorf("remembers %+v, want %+v", again.Memory(), m.Memory())
+	}
+	odd := New(Options{State: day(), Store: d.store, Now: now, Memory: Memory{Theme: "pink", Size: "huge", Stamps: 99, Selected: "gone"}})
+	odd.Frame()
+	if odd.selected != "web" || odd.theme.Name != "dark" {
+		t.Errorf("starts with %+v", odd.Memory())
+	}
+}

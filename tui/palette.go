@@ -1,0 +1,134 @@
+package tui
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// A chooser is the palette: everything that can be done here, narrowed by what
+// a person types.
+type chooser struct {
+	input  input
+	chosen int
+}
+
+func (m *Model) openPalette() { m.overlay = &chooser{} }
+
+// found is what matches, the best first.
+func (c *chooser) found(m *Model) []*binding {
+	type hit struct {
+		b    *binding
+		rank int
+	}
+	var hits []hit
+	all := m.keys()
+	for i := range all {
+		b := &all[i]
+		if b.name == "commands" || b.run == nil || !b.possible(m) {
+			continue
+		}
+		if rank, ok := fuzzy(b.name, b.help, c.input.String()); ok {
+			hits = append(hits, hit{b, rank})
+		}
+	}
+	sort.SliceStable(hits, func(i, j int) bool { return hits[i].rank < hits[j].rank })
+	out := make([]*binding, len(hits))
+	for i, h := range hits {
+		out[i] = h.b
+	}
+	return out
+}
+
+// fuzzy ranks a name against what was typed: the same beginning before the same
+// text inside, before its letters in their order, before the description.
+func fuzzy(name, help, typed string) (rank int, ok bool) {
+	typed = strings.ToLower(strings.TrimSpace(typed))
+	switch {
+	case strings.HasPrefix(name, typed):
+		return 0, true
+	case strings.Contains(name, typed):
+		return 1, true
+	case inOrder(strings.ToLower(name), typed):
+		return 2, true
+	case strings.Contains(strings.ToLower(help), typed):
+		return 3, true
+	}
+	return 0, false
+}
+
+func inOrder(text, letters string) bool {
+	for _, r := range letters {
+		i := strings.IndexRune(text, r)
+		if i < 0 {
+			return false
+		}
+		text = text[i+len(string(r)):]
+	}
+	return true
+}
+
+func (c *chooser) key(m *Model, msg tea.KeyPressMsg) tea.Cmd {
+	found := c.found(m)
+	switch msg.String() {
+	case "esc", "ctrl+c":
+		m.overlay = nil
+		return nil
+	case "enter":
+		m.overlay = nil
+		if c.chosen < len(found) {
+			b := found[c.chosen]
+			if b.in == inLogs || b.in == inDetail {
+				m.focus = detailPane
+			}
+			return b.run(m)
+		}
+		return nil
+	case "up", "ctrl+p":
+		c.chosen--
+	case "down", "ctrl+n", "tab":
+		c.chosen++
+	default:
+		if c.input.key(msg) {
+			c.chosen = 0
+		}
+	}
+	c.chosen = max(0, min(c.chosen, len(c.found(m))-1))
+	return nil
+}
+
+func (c *chooser) paste(_ *Model, text string) tea.Cmd {
+	c.input.insert(text)
+	c.chosen = 0
+	return nil
+}
+
+func (c *chooser) draw(m *Model, rows []string) []string {
+	t := m.theme
+	found := c.found(m)
+	room := max(1, min(len(found), m.height-7))
+	from := max(0, c.chosen-room+1)
+	width := min(72, m.width-6)
+	lines := []string{t.Title.Paint(":") + c.input.String() + "▏", ""}
+	for i := from; i < min(len(found), from+room); i++ {
+		b := found[i]
+		name := fit(b.name, 24)
+		row := name + " " + fit(keyNames(b.keys), 10) + " " + t.Faint.Paint(b.help)
+		if i == c.chosen {
+			row = "› " + t.Title.Paint(name) + " " + t.Key.Paint(fit(keyNames(b.keys), 10)) + " " + b.help
+		} else {
+			row = "  " + row
+		}
+		lines = append(lines, fit(row, width))
+	}
+	if len(found) == 0 {
+		lines = append(lines, t.Faint.Paint("nothing is called that"))
+	}
+	title := "commands"
+	if svc := m.selected; svc != "" {
+		title = fmt.Sprintf("commands · %s", svc)
+	}
+	return m.box(rows, title, lines)
+}
