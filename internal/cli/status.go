@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
@@ -19,18 +20,26 @@ import (
 )
 
 func newStatus(env Env) *cobra.Command {
-	var flags projectFlags
+	var flags environmentFlags
 	var output string
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say how each service is, and why one is not ready",
 		Long: `Status says how each service of the project is: from the running "kdev up" where there
-is one, else from the cluster. What is not ready is explained below.`,
+is one, else from the cluster. What is not ready is explained below.
+
+With -e it reads that environment from its cluster, whether "kdev up" runs or not:
+for each service how many pods are ready, how long each step of their start took,
+and for one that does not get ready the cause, with what its containers printed last.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(cmd, output, "text", "json"); err != nil {
 				return err
+			}
+			if flags.env != "" {
+				o := statusOptions{env: env, flags: flags, watch: watch, output: output}
+				return o.run(cmd.Context())
 			}
 			show := func(st *session.State) error {
 				if output == "json" {
@@ -46,7 +55,7 @@ is one, else from the cluster. What is not ready is explained below.`,
 				return ambiguous(found[0].Root, found)
 			case len(found) == 0:
 				if watch {
-					return usageError(cmd, "--watch needs a running `kdev up`")
+					return usageError(cmd, "--watch needs a running `kdev up`, or an environment to look at: -e "+config.Dev)
 				}
 				st, err := flags.look(cmd.Context(), env)
 				if err != nil {
@@ -65,9 +74,9 @@ is one, else from the cluster. What is not ready is explained below.`,
 			return show(st)
 		},
 	}
-	flags.add(cmd)
+	flags.add(env, cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print it again after each change, until the session ends")
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "print it again after each change")
 	return cmd
 }
 
