@@ -173,8 +173,7 @@ func (c *Command) line() string {
 	return strings.Join(c.Run, " ")
 }
 
-func (b *commandBuilder) run(ctx context.Context, spec Spec, image string, progress Progress) error {
-	c := spec.Command
+func (c *Command) run(ctx context.Context, spec Spec, image string, progress Progress) error {
 	env := []string{"KDEV_PLATFORM=" + spec.platform(), "KDEV_SERVICE=" + spec.Service, "KDEV_ROOT=" + spec.Root, "KDEV_IMAGE=" + image}
 	for _, k := range sortedKeys(c.Env) {
 		env = append(env, k+"="+c.Env[k])
@@ -202,7 +201,7 @@ func (c *Command) problem(code, summary string, cause error, output, hint string
 // ofEngine takes over the image that the command left on the engine.
 func (b *commandBuilder) ofEngine(ctx context.Context, spec Spec, progress Progress) (string, error) {
 	return b.docker.bring(ctx, spec, spec.Repository(), "pushing to kdev's registry", progress, func(name string) error {
-		if err := b.run(ctx, spec, name, progress); err != nil {
+		if err := spec.Command.run(ctx, spec, name, progress); err != nil {
 			return err
 		}
 		left := name
@@ -220,13 +219,13 @@ func (b *commandBuilder) ofEngine(ctx context.Context, spec Spec, progress Progr
 	})
 }
 
-func (b *commandBuilder) output(ctx context.Context, spec Spec, progress Progress) (string, error) {
-	if err := b.run(ctx, spec, "", progress); err != nil {
+func (c *Command) output(ctx context.Context, spec Spec, progress Progress) (string, error) {
+	if err := c.run(ctx, spec, "", progress); err != nil {
 		return "", err
 	}
-	out := filepath.Join(spec.Context, filepath.FromSlash(spec.Command.Output))
+	out := filepath.Join(spec.Context, filepath.FromSlash(c.Output))
 	if _, err := os.Stat(out); err != nil {
-		return "", spec.Command.problem("command-no-output", "the command did not make its output", err, "",
+		return "", c.problem("command-no-output", "the command did not make its output", err, "",
 			"output: is relative to the build context, "+display(spec, spec.Context), spec)
 	}
 	return out, nil
@@ -234,7 +233,7 @@ func (b *commandBuilder) output(ctx context.Context, spec Spec, progress Progres
 
 // archive takes over an image in files.
 func (b *commandBuilder) archive(ctx context.Context, spec Spec, progress Progress) (string, error) {
-	out, err := b.output(ctx, spec, progress)
+	out, err := spec.Command.output(ctx, spec, progress)
 	if err != nil {
 		return "", err
 	}
@@ -296,19 +295,9 @@ func choose(index v1.ImageIndex, want v1.Platform) (v1.Image, error) {
 // laid lays what the command made over the base.
 func (b *commandBuilder) laid(ctx context.Context, spec Spec, progress Progress) (string, []Output, error) {
 	c := spec.Command
-	out, err := b.output(ctx, spec, progress)
+	list, err := c.made(ctx, spec, progress)
 	if err != nil {
 		return "", nil, err
-	}
-	to := path.Clean(c.To)
-	if info, err := os.Stat(out); err != nil {
-		return "", nil, err
-	} else if !info.IsDir() && strings.HasSuffix(c.To, "/") {
-		to = path.Join(to, filepath.Base(out))
-	}
-	list, err := outputs(ctx, out, to)
-	if err != nil {
-		return "", nil, fmt.Errorf("read what the build command made: %w", err)
 	}
 	d, err := b.docker.begin(ctx, spec, c.Base, progress)
 	if err != nil {

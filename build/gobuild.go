@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/kdev-io/kdev/build/golang"
 	"github.com/kdev-io/kdev/internal/dockerfile"
@@ -144,37 +143,20 @@ type goBuilder struct {
 }
 
 func (b *goBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
-	p := spec.Go.program(spec)
-	// One place for each program, so that go build can see that it is current;
-	// and one build of it at a time, whichever process asks.
-	id := digestOf("go", spec.Root, spec.Service, spec.Context, spec.Go.Main, spec.platform())[:16]
-	unlock, err := b.store.Lock(ctx, "go-"+id)
+	binary, unlock, err := compileGo(ctx, b.store, spec, progress)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	out := filepath.Join(b.store.Dir(), "outputs", id, p.Name())
-	start := time.Now()
-	step := "go build " + path.Clean("./"+spec.Go.Main)
-	progress.send(spec, Event{Step: step})
-	if err := golang.Compile(ctx, p, spec.Root, out, func(l string) { progress.send(spec, Event{Step: step, Line: l}) }); err != nil {
-		return nil, err
-	}
-	progress.send(spec, Event{Step: step, Done: true, Took: time.Since(start).Round(time.Millisecond)})
-	binary, err := outputs(ctx, out, path.Join(goFolder, p.Name()))
-	if err != nil {
-		return nil, err
-	}
-	binary[0].Mode = 0o755
 	data, err := outputs(ctx, filepath.Join(spec.Context, filepath.FromSlash(spec.Go.Main), dataName), dataFolder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	digest, err := b.image(ctx, spec, binary[0], data, progress)
+	digest, err := b.image(ctx, spec, binary, data, progress)
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Digest: digest, Rung: "compiled on this machine", Why: "no engine needed", Record: &Record{Outputs: binary}}, nil
+	return &Result{Digest: digest, Rung: "compiled on this machine", Why: "no engine needed", Record: &Record{Outputs: []Output{binary}}}, nil
 }
 
 func (b *goBuilder) image(ctx context.Context, spec Spec, binary Output, data []Output, progress Progress) (string, error) {
