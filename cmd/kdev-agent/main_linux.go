@@ -14,6 +14,7 @@ var version = "dev"
 const usage = `usage:
   agent run -- COMMAND [ARG…]   run an application as the container's first process
   agent serve                   speak with kdev on stdin and stdout
+  agent seed FOLDER VOLUME …    copy folders of the image into volumes
   agent version
 `
 
@@ -31,6 +32,8 @@ func main() {
 		os.Exit(agent.Run(command, agent.Options{Version: version}))
 	case "serve":
 		os.Exit(agent.Serve(agent.Options{Version: version}))
+	case "seed":
+		os.Exit(agent.Seed(args[1:]))
 	case "version":
 		os.Stdout.WriteString(version + "\n")
 	default:

@@ -9,7 +9,7 @@ import (
 )
 
 // busyFor is how long another kdev may be silent before a new one takes its
-// place. kdev says something every 5 s.
+// place. kdev says something every 3 s.
 const busyFor = 15 * time.Second
 
 // accept serves connections, each in its goroutine, one at a time in effect.
@@ -41,6 +41,10 @@ func (r *runner) connection(in, out, hold *os.File) {
 	}()
 	h, err := s.hello()
 	if err != nil {
+		return
+	}
+	if h.Observe {
+		_ = s.serve(h) // it is told what is wrong, or is gone
 		return
 	}
 	if !r.take(s) {
@@ -76,6 +80,18 @@ func (r *runner) current() *session {
 	return r.session
 }
 
+// syncs implements program.
+func (r *runner) syncs() bool { return r.current() != nil }
+
+// repair implements program.
+func (r *runner) repair() bool {
+	s := r.current()
+	if s != nil {
+		r.do(func() { r.notice(&protocol.Notice{What: protocol.NoticeRepair}) })
+	}
+	return s != nil
+}
+
 func (r *runner) leave(s *session) {
 	r.mu.Lock()
 	if r.session == s {
@@ -102,6 +118,8 @@ type alone struct{}
 func (alone) process() (protocol.Process, bool) { return protocol.Process{}, false }
 func (alone) act(uint64, *protocol.End)         {}
 func (alone) runs() bool                        { return false }
+func (alone) syncs() bool                       { return false }
+func (alone) repair() bool                      { return false }
 
 // Serve joins kdev's exec to run, and returns the exit code.
 func Serve(opts Options) int {

@@ -9,6 +9,9 @@
 // Without a run (the manifest sets a command of its own) serve applies them
 // itself, and nothing can be restarted.
 //
+// `seed` copies folders of the image into volumes, in an init container, where a
+// writable copy is wanted of what a read-only root holds.
+//
 // In: frames of package protocol. Out: files, signals, acknowledgements.
 // It never writes outside the roots that a batch names (os.Root resolves every
 // path), never deletes what kdev did not put there or know of, opens no port, and

@@ -18,6 +18,10 @@ type program interface {
 	act(gen uint64, end *protocol.End)
 	// runs says whether there is an application to restart.
 	runs() bool
+	// syncs says whether a connection that syncs is there, and repair asks it to
+	// look at its files again.
+	syncs() bool
+	repair() bool
 }
 
 // A session serves one connection.
@@ -28,6 +32,9 @@ type session struct {
 	in, out *os.File
 	r       *protocol.Reader
 	batch   *batch
+	began   time.Time // of the batch
+	before  int64     // bytes that had come when it began
+	observe bool      // it may ask and fetch, and nothing else
 
 	mu     sync.Mutex // of w: notices come from another goroutine
 	w      *protocol.Writer
@@ -65,7 +72,7 @@ func (s *session) hello() (*protocol.Hello, error) {
 		return nil, protocol.ErrFrame
 	}
 	s.mu.Lock()
-	s.client, s.seen = h.Client, time.Now()
+	s.client, s.seen, s.observe = h.Client, time.Now(), h.Observe
 	s.mu.Unlock()
 	return h, nil
 }
@@ -122,9 +129,10 @@ func (s *session) welcome(h *protocol.Hello) error {
 		Run: s.prog.runs(), UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mounts: mounts(),
 	}
 	w.Process, w.Unsynced = s.prog.process()
+	w.Synced, w.Last = s.prog.syncs(), s.store.lastBatch()
 	// The same version is no proof that nobody changed a file by hand; kdev asks
 	// for a verification when it wants one.
-	w.Same = h.Boot == w.Boot && h.Version == w.Version
+	w.Same = h.Boot == w.Boot && h.Version == w.Version || s.observe
 	if w.Same {
 		return s.send(w)
 	}
@@ -151,10 +159,18 @@ func (s *session) message(m protocol.Message) error {
 		return s.ask(m)
 	case *protocol.Fetch:
 		return s.fetch(m)
+	case *protocol.Repair:
+		return s.send(&protocol.Repaired{Told: s.prog.repair()})
+	}
+	if s.observe {
+		return errors.New("an observer that wants to change something")
+	}
+	switch m := m.(type) {
 	case *protocol.Begin:
 		if s.batch != nil {
 			return errors.New("a batch inside a batch")
 		}
+		s.began, s.before = time.Now(), s.r.Received()
 		b, err := newBatch(s.store, m)
 		s.batch = b
 		return err
@@ -182,6 +198,7 @@ func (s *session) end(m *protocol.End) error {
 	b.close()
 	ack.Version = s.store.now()
 	ack.Acted = actable(ack.Results)
+	s.store.carriedOut(b.gen, time.Since(s.began), s.r.Received()-s.before, ack.Results)
 	acted := ack.Acted
 	s.mu.Lock()
 	err := s.sendAck(ack)

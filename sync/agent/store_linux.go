@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/kdev-io/kdev/sync/protocol"
 )
@@ -22,6 +23,7 @@ type store struct {
 	mu      sync.Mutex
 	version uint64
 	files   map[string]acked // by absolute path; Absent for what was removed
+	last    protocol.Last
 }
 
 // file.Perm is what kdev said, not what is there: a file keeps the permission
@@ -63,6 +65,23 @@ func (s *store) now() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.version
+}
+
+// carriedOut notes the end of a batch.
+func (s *store) carriedOut(gen uint64, took time.Duration, bytes int64, results []protocol.Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Generation, s.last.Took, s.last.Failed = gen, int64(took), ""
+	s.last.Bytes += bytes
+	if len(results) > 0 {
+		s.last.Failed = results[0].Path + ": " + results[0].Text
+	}
+}
+
+func (s *store) lastBatch() protocol.Last {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // entries lists what is there now at the acknowledged paths, so that what

@@ -133,6 +133,15 @@ func (c *conversation) verify(ctx context.Context, repair bool) ([]Drift, error)
 	return all, nil
 }
 
+// takeRepair says whether somebody wants the files checked, once.
+func (w *worker) takeRepair() bool {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	wanted := w.repair
+	w.repair = false
+	return wanted
+}
+
 func differs(want, have engine.File, is protocol.Type) string {
 	if want.Mode.IsDir() && have.Mode.IsDir() || want.SameContent(have) {
 		return ""
@@ -173,13 +182,55 @@ func (m *Mirror) Pull(ctx context.Context, service, pod, path string, to io.Writ
 }
 
 func (c *conversation) pull(ctx context.Context, path string, to io.Writer) (mode fs.FileMode, told, fatal error) {
+	return fetch(ctx, c, where(c.w.describe()), path, to)
+}
+
+// A talk is a connection to an agent: questions out, answers in.
+type talk interface {
+	send(protocol.Message) error
+	receive(context.Context) (protocol.Message, error)
+}
+
+// askAll asks what paths hold. Few questions are under way at a time: an agent
+// that waits for us to take its answers takes no questions.
+func askAll(ctx context.Context, t talk, paths []string) ([]protocol.Entry, error) {
+	const ahead = 4
+	parts := protocol.PathParts(paths)
+	all := make([]protocol.Entry, 0, len(paths))
+	for sent, answered := 0, 0; answered < len(parts); {
+		if sent < len(parts) && sent-answered < ahead {
+			if err := t.send(&protocol.Ask{ID: uint64(sent), Paths: parts[sent]}); err != nil {
+				return all, err
+			}
+			sent++
+			continue
+		}
+		m, err := t.receive(ctx)
+		if err != nil {
+			return all, err
+		}
+		a, ok := m.(*protocol.Answer)
+		if !ok {
+			return all, protocol.ErrFrame
+		}
+		all = append(all, a.Entries...)
+		if a.Last {
+			answered++
+		}
+	}
+	return all, nil
+}
+
+// fetch copies a file of a container to w. An error that ends the connection is
+// fatal.
+func fetch(ctx context.Context, t talk, where, path string, to io.Writer) (mode fs.FileMode, told, fatal error) {
 	if !protocol.ValidPath(path) {
 		return 0, &problem.Problem{Class: problem.Usage, Code: "sync-path", Summary: fmt.Sprintf("%q is no absolute path of a file in the container", path)}, nil
 	}
-	if err := c.send(&protocol.Fetch{Path: path}); err != nil {
+	if err := t.send(&protocol.Fetch{Path: path}); err != nil {
 		return 0, nil, err
 	}
-	m, err := c.receive(ctx)
+	m, err := t.receive(ctx)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -188,10 +239,10 @@ func (c *conversation) pull(ctx context.Context, path string, to io.Writer) (mod
 		return 0, nil, protocol.ErrFrame
 	}
 	if head.File.Type != protocol.Regular {
-		return 0, &problem.Problem{Code: "sync-pull", Summary: "cannot read " + path, Where: where(c.w.describe()), Err: errors.New(head.Text)}, nil
+		return 0, &problem.Problem{Code: "sync-pull", Summary: "cannot read " + path, Where: where, Err: errors.New(head.Text)}, nil
 	}
 	for {
-		m, err := c.receive(ctx)
+		m, err := t.receive(ctx)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -202,7 +253,7 @@ func (c *conversation) pull(ctx context.Context, path string, to io.Writer) (mod
 			}
 		case *protocol.PutEnd:
 			if m.Abort && told == nil {
-				told = &problem.Problem{Code: "sync-pull", Summary: "reading " + path + " failed", Where: where(c.w.describe())}
+				told = &problem.Problem{Code: "sync-pull", Summary: "reading " + path + " failed", Where: where}
 			}
 			return modeOf(head.File.Perm), told, nil
 		default:

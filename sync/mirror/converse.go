@@ -124,6 +124,9 @@ func (c *conversation) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.boot != c.welcome.Boot {
+		w.forgetProcess(w.boot != [16]byte{})
+	}
 	w.boot, w.version = c.welcome.Boot, c.welcome.Version
 	return c.lookAtUnknown(ctx)
 }
@@ -205,34 +208,9 @@ func (c *conversation) lookAtUnknown(ctx context.Context) error {
 	return err
 }
 
-// ask asks what paths hold. Few questions are under way at a time: an agent that
-// waits for us to take its answers takes no questions.
+// ask asks what paths hold.
 func (c *conversation) ask(ctx context.Context, paths []string) ([]protocol.Entry, error) {
-	const ahead = 4
-	parts := protocol.PathParts(paths)
-	all := make([]protocol.Entry, 0, len(paths))
-	for sent, answered := 0, 0; answered < len(parts); {
-		if sent < len(parts) && sent-answered < ahead {
-			if err := c.send(&protocol.Ask{ID: uint64(sent), Paths: parts[sent]}); err != nil {
-				return all, err
-			}
-			sent++
-			continue
-		}
-		m, err := c.receive(ctx)
-		if err != nil {
-			return all, err
-		}
-		a, ok := m.(*protocol.Answer)
-		if !ok {
-			return all, protocol.ErrFrame
-		}
-		all = append(all, a.Entries...)
-		if a.Last {
-			answered++
-		}
-	}
-	return all, nil
+	return askAll(ctx, c, paths)
 }
 
 // mountOf finds the mount that p is on, nil for the container's root.
@@ -265,6 +243,12 @@ func (c *conversation) serve(ctx context.Context) error {
 				return err
 			}
 			first = false
+		}
+		if c.w.takeRepair() {
+			if _, err := c.verify(ctx, true); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := c.idle(ctx, beat.C); err != nil {
 			return err

@@ -47,12 +47,23 @@ type actions struct {
 func (a *actions) empty() bool { return len(a.commands) == 0 && !a.restart && a.signal == 0 }
 
 func (a *actions) add(h *Hook) {
-	if len(h.Run) > 0 && !slices.ContainsFunc(a.commands, func(c []string) bool { return slices.Equal(c, h.Run) }) {
-		a.commands = append(slices.Clone(a.commands), h.Run)
+	one := actions{restart: h.Restart, signal: SignalNumber(h.Signal)}
+	if len(h.Run) > 0 {
+		one.commands = [][]string{h.Run}
 	}
-	a.restart = a.restart || h.Restart
-	if n := SignalNumber(h.Signal); n != 0 {
-		a.signal = n
+	a.join(one)
+}
+
+// join adds what b asks for; a command that is there already runs once.
+func (a *actions) join(b actions) {
+	for _, run := range b.commands {
+		if !slices.ContainsFunc(a.commands, func(c []string) bool { return slices.Equal(c, run) }) {
+			a.commands = append(slices.Clone(a.commands), run)
+		}
+	}
+	a.restart = a.restart || b.restart
+	if b.signal != 0 {
+		a.signal = b.signal
 	}
 }
 
@@ -87,6 +98,12 @@ func (w *worker) noticed(n *protocol.Notice) {
 			e.Problem = commandProblem(w.describe(), n)
 			w.owe(n.Command)
 		}
+	case protocol.NoticeRepair:
+		w.m.mu.Lock()
+		w.repair = true
+		w.m.mu.Unlock()
+		w.poke()
+		return
 	case protocol.NoticeSignal:
 		if n.Text == "" {
 			return
@@ -110,6 +127,17 @@ func (w *worker) owe(command []string) {
 	}
 }
 
+// forgetProcess drops what was to be done to a process that is no more. again says
+// that there was one: what waited while nobody was connected was meant for it too.
+func (w *worker) forgetProcess(again bool) {
+	w.owed.restart, w.owed.signal = false, 0
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	if again {
+		w.triggered.restart, w.triggered.signal = false, 0
+	}
+}
+
 func (w *worker) hooksNow() []Hook {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
@@ -119,7 +147,11 @@ func (w *worker) hooksNow() []Hook {
 func (w *worker) phase(p protocol.Process) {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
-	w.status.Phase = [...]string{"", "waiting", "running", "held"}[min(int(p.Phase), 3)]
+	w.status.Phase = phaseWord(p)
+}
+
+func phaseWord(p protocol.Process) string {
+	return [...]string{"", "waiting", "running", "held"}[min(int(p.Phase), 3)]
 }
 
 func where(c Container) string { return path.Join(c.Pod, c.Name) }

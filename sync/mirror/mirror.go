@@ -107,6 +107,7 @@ type service struct {
 	known      bool // SetDesired was called
 	generation uint64
 	desired    *engine.Tree
+	gone       map[string]string // container path that is no longer desired: the local one that it came from
 	roots      engine.Roots
 	hooks      []Hook
 	workers    map[key]*worker
@@ -188,6 +189,14 @@ func (m *Mirror) SetDesired(name string, generation uint64, files map[string]eng
 	if s.known && generation < s.generation {
 		generation = s.generation // a tree that was read before a batch, handed over after it
 	}
+	if s.desired != nil {
+		for p, f := range s.desired.All() {
+			s.leave(p, f.Local)
+		}
+	}
+	for p := range files {
+		delete(s.gone, p)
+	}
 	s.desired, s.roots, s.hooks, s.generation, s.known = desired, roots, hooks, generation, true
 	select {
 	case m.keep <- struct{}{}:
@@ -201,29 +210,38 @@ func (m *Mirror) SetDesired(name string, generation uint64, files map[string]eng
 
 // Update changes some paths of the desired tree; nil removes a path and, since a
 // directory may have vanished as a whole, what came from below it. It must follow
-// a SetDesired.
-func (m *Mirror) Update(name string, generation uint64, changed map[string]*engine.File, hooks []Hook) {
+// a SetDesired. triggers are local files that changed and have no place in a
+// container: what the hooks that name them ask for follows all the same.
+func (m *Mirror) Update(name string, generation uint64, changed map[string]*engine.File, hooks []Hook, triggers ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.get(name)
 	if s.desired == nil {
 		s.desired = engine.NewTree(nil)
 	}
-	s.hooks, s.generation, s.known = hooks, generation, true
+	s.hooks, s.generation, s.known = hooks, max(generation, s.generation), true
 	dirty := make([]string, 0, len(changed))
 	for p, f := range changed {
 		dirty = append(dirty, p)
 		if f != nil {
 			s.desired.Set(p, *f)
+			delete(s.gone, p)
 			s.roots.Add(p)
 			continue
 		}
 		dirty = append(dirty, s.remove(p)...)
 	}
+	var triggered actions
+	for i := range hooks {
+		if len(hooks[i].Paths) > 0 && slices.ContainsFunc(triggers, func(local string) bool { return hooks[i].matches("", local) }) {
+			triggered.add(&hooks[i])
+		}
+	}
 	for _, w := range s.workers {
 		for _, p := range dirty {
 			w.dirty[p] = true
 		}
+		w.triggered.join(triggered)
 		w.poke()
 	}
 }
@@ -232,6 +250,7 @@ func (m *Mirror) Update(name string, generation uint64, changed map[string]*engi
 func (s *service) remove(p string) []string {
 	old, had := s.desired.Get(p)
 	s.desired.Delete(p)
+	s.leave(p, old.Local)
 	if had && !old.Mode.IsDir() {
 		return nil
 	}
@@ -246,9 +265,22 @@ func (s *service) remove(p string) []string {
 			continue
 		}
 		s.desired.Delete(q)
+		s.leave(q, f.Local)
 		gone = append(gone, q)
 	}
 	return gone
+}
+
+// leave remembers where a path came from that is no longer desired: hooks go by
+// local names.
+func (s *service) leave(p, local string) {
+	if local == "" {
+		return
+	}
+	if s.gone == nil {
+		s.gone = map[string]string{}
+	}
+	s.gone[p] = local
 }
 
 func (m *Mirror) get(name string) *service {

@@ -22,6 +22,8 @@ type worker struct {
 	dirty     map[string]bool // paths that changed since they were last looked at
 	all       bool            // every path may have changed
 	later     map[string]bool // paths that could not be done; with the next batch, or when it is time
+	repair    bool            // somebody wants the files checked
+	triggered actions         // by files that are not synced
 	looked    uint64          // generation of the last batch
 	acked     uint64
 	ackedAny  bool
@@ -236,9 +238,14 @@ func (w *worker) next(first bool) (p plan, ok bool) {
 	for _, op := range p.ops {
 		p.roots = append(p.roots, s.roots.For(op.Path))
 	}
+	w.owed.join(w.triggered) // until a batch with them is acknowledged
+	w.triggered = actions{}
 	p.act = w.owed
 	for _, op := range p.ops {
 		local := op.File.Local
+		if op.Kind == engine.Remove {
+			local = s.gone[op.Path]
+		}
 		for i := range s.hooks {
 			if op.Kind != engine.Mkdir && s.hooks[i].matches(op.Path, local) {
 				p.act.add(&s.hooks[i])

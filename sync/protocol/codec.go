@@ -60,37 +60,44 @@ func newMessage(k Kind) Message {
 		return new(Fetch)
 	case kindFetched:
 		return new(Fetched)
+	case kindRepair:
+		return new(Repair)
+	case kindRepaired:
+		return new(Repaired)
 	}
 	return nil
 }
 
-func (*Hello) Kind() Kind   { return kindHello }
-func (*Welcome) Kind() Kind { return kindWelcome }
-func (*State) Kind() Kind   { return kindState }
-func (*Begin) Kind() Kind   { return kindBegin }
-func (*Put) Kind() Kind     { return kindPut }
-func (*Data) Kind() Kind    { return kindData }
-func (*PutEnd) Kind() Kind  { return kindPutEnd }
-func (*Remove) Kind() Kind  { return kindRemove }
-func (*Mkdir) Kind() Kind   { return kindMkdir }
-func (*Link) Kind() Kind    { return kindLink }
-func (*Chmod) Kind() Kind   { return kindChmod }
-func (*End) Kind() Kind     { return kindEnd }
-func (*Ack) Kind() Kind     { return kindAck }
-func (*Ask) Kind() Kind     { return kindAsk }
-func (*Answer) Kind() Kind  { return kindAnswer }
-func (*Notice) Kind() Kind  { return kindNotice }
-func (*Ping) Kind() Kind    { return kindPing }
-func (*Pong) Kind() Kind    { return kindPong }
-func (*Refuse) Kind() Kind  { return kindRefuse }
-func (*Command) Kind() Kind { return kindCommand }
-func (*Fetch) Kind() Kind   { return kindFetch }
-func (*Fetched) Kind() Kind { return kindFetched }
+func (*Hello) Kind() Kind    { return kindHello }
+func (*Welcome) Kind() Kind  { return kindWelcome }
+func (*State) Kind() Kind    { return kindState }
+func (*Begin) Kind() Kind    { return kindBegin }
+func (*Put) Kind() Kind      { return kindPut }
+func (*Data) Kind() Kind     { return kindData }
+func (*PutEnd) Kind() Kind   { return kindPutEnd }
+func (*Remove) Kind() Kind   { return kindRemove }
+func (*Mkdir) Kind() Kind    { return kindMkdir }
+func (*Link) Kind() Kind     { return kindLink }
+func (*Chmod) Kind() Kind    { return kindChmod }
+func (*End) Kind() Kind      { return kindEnd }
+func (*Ack) Kind() Kind      { return kindAck }
+func (*Ask) Kind() Kind      { return kindAsk }
+func (*Answer) Kind() Kind   { return kindAnswer }
+func (*Notice) Kind() Kind   { return kindNotice }
+func (*Ping) Kind() Kind     { return kindPing }
+func (*Pong) Kind() Kind     { return kindPong }
+func (*Refuse) Kind() Kind   { return kindRefuse }
+func (*Command) Kind() Kind  { return kindCommand }
+func (*Repair) Kind() Kind   { return kindRepair }
+func (*Repaired) Kind() Kind { return kindRepaired }
+func (*Fetch) Kind() Kind    { return kindFetch }
+func (*Fetched) Kind() Kind  { return kindFetched }
 
 func (m *Hello) encode(e *encoder) {
 	e.uint(m.Protocol)
 	e.b = append(append(e.b, m.Client[:]...), m.Boot[:]...)
 	e.uint(m.Version)
+	e.bool(m.Observe)
 }
 
 func (m *Hello) decode(d *decoder) {
@@ -99,6 +106,7 @@ func (m *Hello) decode(d *decoder) {
 	copy(m.Client[:], both[:16])
 	copy(m.Boot[:], both[16:])
 	m.Version = d.uint()
+	m.Observe = d.bool()
 }
 
 func (m *Welcome) encode(e *encoder) {
@@ -119,6 +127,8 @@ func (m *Welcome) encode(e *encoder) {
 		e.string(mt.Identity)
 	}
 	m.Process.encode(e)
+	e.bool(m.Synced)
+	m.Last.encode(e)
 }
 
 func (m *Welcome) decode(d *decoder) {
@@ -142,6 +152,22 @@ func (m *Welcome) decode(d *decoder) {
 		}
 	}
 	m.Process.decode(d)
+	m.Synced = d.bool()
+	m.Last.decode(d)
+}
+
+func (l *Last) encode(e *encoder) {
+	e.uint(l.Generation)
+	e.int(l.Took)
+	e.int(l.Bytes)
+	e.string(l.Failed)
+}
+
+func (l *Last) decode(d *decoder) {
+	l.Generation = d.uint()
+	l.Took = d.int()
+	l.Bytes = d.int()
+	l.Failed = d.string()
 }
 
 func (p *Process) encode(e *encoder) {
@@ -371,6 +397,12 @@ func (m *Fetch) decode(d *decoder) { m.Path = d.string() }
 
 func (m *Fetched) encode(e *encoder) { m.File.encode(e); e.int(m.MTime); e.string(m.Text) }
 func (m *Fetched) decode(d *decoder) { m.File.decode(d); m.MTime = d.int(); m.Text = d.string() }
+
+func (*Repair) encode(*encoder) {}
+func (*Repair) decode(*decoder) {}
+
+func (m *Repaired) encode(e *encoder) { e.bool(m.Told) }
+func (m *Repaired) decode(d *decoder) { m.Told = d.bool() }
 
 func (m *Ping) encode(e *encoder) { e.uint(m.N) }
 func (m *Ping) decode(d *decoder) { m.N = d.uint() }

@@ -2,7 +2,7 @@ package protocol
 
 // Version is spoken by both sides or not at all: kdev puts its own agent into
 // every image that it builds, so an old agent is told apart and named.
-const Version = 1
+const Version = 2
 
 // A Kind tells messages apart.
 type Kind byte
@@ -30,6 +30,8 @@ const (
 	kindCommand
 	kindFetch
 	kindFetched
+	kindRepair
+	kindRepaired
 )
 
 // KindData is the kind of Data, for a reader that does not want a copy.
@@ -96,12 +98,14 @@ func (f *File) decode(d *decoder) {
 
 // Hello begins a connection. Client stays the same for one kdev process, so that
 // its own new connection replaces a dead one; Boot and Version are what it
-// remembers of this container, and spare it the State when both still hold.
+// remembers of this container, and spare it the State when both still hold. One
+// that only observes may ask and fetch beside the connection that syncs.
 type Hello struct {
 	Protocol uint64
 	Client   [16]byte
 	Boot     [16]byte
 	Version  uint64
+	Observe  bool
 }
 
 // Welcome is the agent's answer. State messages follow when Boot or Version
@@ -117,6 +121,16 @@ type Welcome struct {
 	UID, GID uint32
 	Mounts   []Mount // mount points but the root, sorted by path
 	Process  Process
+	Synced   bool // somebody is connected who syncs
+	Last     Last
+}
+
+// Last is about the batches since Boot.
+type Last struct {
+	Generation uint64 // of the last one that was carried out
+	Took       int64  // nanoseconds, from its first message to its answer
+	Bytes      int64  // of all of them, as they came
+	Failed     string // why the last one was not carried out whole; empty when it was
 }
 
 // A Mount is a mount point of the container.
@@ -309,6 +323,7 @@ const (
 	NoticeHeld                      // it failed and the container is held
 	NoticeCommand                   // a command of a batch ended
 	NoticeSignal                    // a signal was sent, or could not be
+	NoticeRepair                    // an observer wants the files checked
 )
 
 // A Notice is something that happened by itself.
@@ -341,6 +356,13 @@ type Fetched struct {
 	MTime int64
 	Text  string
 }
+
+// Repair asks an agent to have the synced files checked and put right by whoever
+// syncs them. Repaired says whether there was somebody to tell.
+type Repair struct{}
+
+// Repaired answers Repair.
+type Repaired struct{ Told bool }
 
 // Ping asks for a Pong with the same number.
 type Ping struct{ N uint64 }
