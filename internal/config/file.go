@@ -100,7 +100,7 @@ type syncRuleFile struct {
 	From string `yaml:"from" required:"true" check:"inside" doc:"file or folder, relative to the build context"`
 	To   string `yaml:"to" required:"true" check:"absolute" doc:"where it is in the container"`
 
-	Volume later `yaml:"volume"`
+	Volume bool `yaml:"volume" doc:"mount a writable copy of that folder there, for a container whose root is read-only"`
 }
 
 type onSyncFile struct {

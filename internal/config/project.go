@@ -1,5 +1,10 @@
 package config
 
+import (
+	"path"
+	"strings"
+)
+
 // A Project is a configuration with nothing left to decide.
 type Project struct {
 	Name          string
@@ -46,6 +51,20 @@ type Service struct {
 	StartManual bool // `start: manual`: it is not started by itself
 }
 
+// Triggers are the files that rules of onSync name, relative to the build context;
+// not those that a pattern may mean. They count even where git ignores them.
+func (s *Service) Triggers() []string {
+	var files []string
+	for _, rule := range s.OnSync {
+		for _, p := range rule.Paths {
+			if !strings.ContainsAny(p, "*?[!") {
+				files = append(files, path.Clean(p))
+			}
+		}
+	}
+	return files
+}
+
 // A Build says what an image is made from: a Dockerfile, unless one of Go,
 // Command and Image is set.
 type Build struct {
@@ -89,9 +108,10 @@ type Sync struct {
 
 // A SyncRule maps a file or folder of the context to a place in the container.
 type SyncRule struct {
-	From  string // relative to the context, slashes
-	To    string // absolute in the container, slashes
-	Where string
+	From   string // relative to the context, slashes
+	To     string // absolute in the container, slashes
+	Volume bool   // To is a folder, and a writable copy of it is mounted there
+	Where  string
 }
 
 // An OnSync says what happens after a sync of files that match Paths: Run

@@ -31,7 +31,7 @@ func (r *resolver) services() {
 		} else {
 			s.Where = r.name(s.Build.Dockerfile) // only a Dockerfile is detected
 		}
-		s.Sync = r.sync(at, f.Sync)
+		s.Sync = r.sync(at, f.Sync, s.Build)
 		s.OnSync = r.onSync(at, f.OnSync)
 		s.Ports = r.ports(at, f.Ports)
 		for i, n := range f.Needs {
@@ -101,17 +101,23 @@ func (r *resolver) build(name string, f buildFile, found map[string]string) *Bui
 	return b
 }
 
-func (r *resolver) sync(at string, f syncFile) Sync {
+func (r *resolver) sync(at string, f syncFile, build *Build) Sync {
 	s := Sync{Off: f.Off}
 	for i, rule := range f.Rules {
 		if rule.From == "" || rule.To == "" {
 			continue // the decoder has said so
 		}
-		s.Rules = append(s.Rules, SyncRule{
-			From:  path.Clean(rule.From),
-			To:    path.Clean(rule.To),
-			Where: r.where("%s.sync[%d]", at, i).String(),
-		})
+		where := r.where("%s.sync[%d]", at, i)
+		s.Rules = append(s.Rules, SyncRule{From: path.Clean(rule.From), To: path.Clean(rule.To), Volume: rule.Volume, Where: where.String()})
+		if !rule.Volume {
+			continue
+		}
+		switch {
+		case path.Clean(rule.To) == "/":
+			r.add(usage("config-value", where, "name the folder that your files are in", "volume: true cannot mount a copy of the whole root"))
+		case build != nil && isFile(build.Context, rule.From):
+			r.add(usage("config-value", where, "give from and to the folder that holds it", "volume: true mounts a folder, and %s is a file", rule.From))
+		}
 	}
 	return s
 }

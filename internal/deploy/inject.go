@@ -14,7 +14,8 @@ type Image struct {
 	Service    string
 	Repository string   // that manifests name; "": one whose last path component is Service
 	Ref        string   // what is put in its place; "": nothing yet, uses are only found
-	Prefix     []string // put before a container's own command: the dev image's entrypoint
+	Prefix     []string // put before a container's own command: the dev image's entrypoint, the agent first
+	Volumes    []string // folders of the image over which a writable copy is mounted; with Prefix
 }
 
 // Matches says whether a manifest's reference means this image.
@@ -47,6 +48,7 @@ type Injection struct {
 	Uses       map[string][]Use // by service
 	Unused     []string         // services whose image no manifest names
 	Lookalikes []string         // a sentence for each reference that is probably meant to be ours
+	Declared   []Declared       // what else than images was changed
 }
 
 // Inject puts references in the place of the images that manifests name: in
@@ -69,7 +71,7 @@ func Inject(objects []*Object, images []Image) *Injection {
 }
 
 func (in *Injection) workload(o *Object, images []Image) {
-	eachContainer(o, func(c map[string]any, field string) {
+	eachPodContainer(o, func(pod, c map[string]any, list, field string) {
 		ref, _ := c["image"].(string)
 		if ref == "" {
 			return
@@ -92,6 +94,10 @@ func (in *Injection) workload(o *Object, images []Image) {
 				whole = append(whole, p)
 			}
 			c["command"] = append(whole, command...)
+			in.Declared = append(in.Declared, Declared{RefOf(o), field + ".command", "the agent runs the command"})
+		}
+		if len(im.Volumes) > 0 && len(im.Prefix) > 0 && list == "containers" {
+			in.volumes(o, pod, c, field, im)
 		}
 	})
 }

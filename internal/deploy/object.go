@@ -58,6 +58,12 @@ var containerLists = []string{"initContainers", "containers"}
 // messages: "spec.template.spec.containers[0]". Writing to the map writes to
 // the object.
 func eachContainer(o *Object, fn func(container map[string]any, field string)) {
+	eachPodContainer(o, func(_, c map[string]any, _, field string) { fn(c, field) })
+}
+
+// eachPodContainer is eachContainer with the pod spec, and the list that the
+// container is in.
+func eachPodContainer(o *Object, fn func(pod, container map[string]any, list, field string)) {
 	path := podSpecPath(o)
 	if path == nil {
 		return
@@ -71,7 +77,7 @@ func eachContainer(o *Object, fn func(container map[string]any, field string)) {
 		containers, _ := pod[list].([]any)
 		for i, c := range containers {
 			if container, ok := c.(map[string]any); ok {
-				fn(container, fieldPath(append(slices.Clone(path), list), i))
+				fn(pod, container, list, fieldPath(append(slices.Clone(path), list), i))
 			}
 		}
 	}
