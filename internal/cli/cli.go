@@ -148,6 +148,7 @@ staging and production use, and keeps it true while you edit.`,
 		newCluster(env),
 		newRegistry(env),
 		newLogs(env),
+		newSync(env),
 		newWatch(env),
 		newVersion(env),
 	)

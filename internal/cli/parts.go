@@ -141,6 +141,7 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 		Live:     live,
 		Deployer: deployer,
 		Builder:  build.New(docker, store, endpoint, index),
+		Compiler: build.NewCompiler(store),
 		Store:    store,
 		Index:    index,
 		Dial:     transport.Exec(kc.Config),

@@ -103,6 +103,9 @@ func watchOptions(env Env) (watch.Options, error) {
 		for _, src := range plan.Sources() {
 			name(filepath.Join(svc.Build.Context, filepath.FromSlash(src)))
 		}
+		for _, file := range svc.Triggers() {
+			name(filepath.Join(svc.Build.Context, filepath.FromSlash(file)))
+		}
 	}
 	return o, nil
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,37 +35,35 @@ func (clusterChanged) apply(l *loop) {
 // of ours made from the Dockerfile as it is now. Others are about to be
 // replaced: their files belong to another mapping.
 func (l *loop) containersChanged(svc *service) {
-	if !svc.built || svc.plan == nil || l.s.opts.NoSync || !l.deployed || l.taken {
+	if !svc.built || svc.plan == nil || l.s.opts.NoSync || !l.deployed && !l.s.opts.Attach || l.taken {
 		return
 	}
 	var list []mirror.Container
-	seen := map[containerKey]bool{}
+	seen, digests := map[containerKey]bool{}, map[string]bool{}
 	for _, pod := range l.pods(svc) {
-		if pod.DeletionTimestamp != nil || pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-			continue
-		}
-		ids := map[string]string{}
-		for _, st := range pod.Status.ContainerStatuses {
-			ids[st.Name] = st.ContainerID
-		}
-		for _, c := range pod.Spec.Containers {
-			held, ok := l.heldBy(svc, c.Image)
+		for _, c := range syncable(pod) {
+			held, ok := l.heldBy(svc, c.image)
+			if !ok && l.s.opts.Attach {
+				ok = svc.runsImage(c.image) // what it holds is asked
+			}
 			if !ok {
+				l.tellOther(svc, pod, c)
 				continue
 			}
-			key := containerKey{pod.Name, c.Name}
+			digests[digestOf(c.image)] = true
+			key := containerKey{pod.Name, c.name}
 			seen[key] = true
 			if svc.sync[key] == nil {
-				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.Name}
+				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.name}
 				if n := len(svc.saved); n > 0 {
-					l.s.tell(Notice{Level: Info, Service: svc.Name, Code: "started-behind",
+					l.s.tell(Notice{Level: Info, Service: svc.name, Code: "started-behind",
 						Text: fmt.Sprintf("%s gets the files that the others have; saved since then and waiting: %d", pod.Name, n)})
 				}
 			}
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
-				Name: c.Name, ID: ids[c.Name], HasAgent: true, Image: held,
-				MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
+				Name: c.name, ID: c.id, HasAgent: true, Image: held,
+				MayHold: !c.init && pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}
 	}
@@ -74,7 +73,62 @@ func (l *loop) containersChanged(svc *service) {
 			delete(svc.syncErr, key)
 		}
 	}
+	maps.DeleteFunc(svc.held, func(digest string, _ heldFiles) bool { return !digests[digest] })
 	l.s.mirror.SetContainers(svc.Name, list)
+}
+
+// podContainer is a container of a pod that runs, or is about to.
+type podContainer struct {
+	name, image string
+	id          string // of the runtime; empty before it runs
+	init        bool   // a native sidecar too
+	running     bool
+}
+
+// syncable lists the containers of a pod that can be given files: those that run
+// or will. An init container that has ended well does not run again.
+func syncable(pod *corev1.Pod) []podContainer {
+	if pod.DeletionTimestamp != nil || pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return nil
+	}
+	var list []podContainer
+	add := func(specs []corev1.Container, statuses []corev1.ContainerStatus, init bool) {
+		for _, c := range specs {
+			if len(c.Command) > 1 && c.Command[0] == agentPrefix[0] && c.Command[1] == "seed" {
+				continue // kdev's own, which only fills volumes
+			}
+			one := podContainer{name: c.Name, image: c.Image, init: init}
+			i := slices.IndexFunc(statuses, func(st corev1.ContainerStatus) bool { return st.Name == c.Name })
+			if i >= 0 {
+				one.id, one.running = statuses[i].ContainerID, statuses[i].State.Running != nil
+				if init && statuses[i].State.Terminated != nil {
+					continue
+				}
+			}
+			list = append(list, one)
+		}
+	}
+	add(pod.Spec.InitContainers, pod.Status.InitContainerStatuses, true)
+	add(pod.Spec.Containers, pod.Status.ContainerStatuses, false)
+	return list
+}
+
+// tellOther tells once of a container that runs an image of the service that was
+// built by another recipe, where no new one is on its way: saves do not reach it.
+func (l *loop) tellOther(svc *service, pod *corev1.Pod, c podContainer) {
+	if svc.build != nil || svc.dirty != "" || svc.deciding || svc.ref == "" || digestOf(c.image) != digestOf(svc.ref) {
+		return // about to be replaced, or none of ours
+	}
+	key := containerKey{pod.Name, c.name}
+	if svc.toldOther[key] == svc.options {
+		return
+	}
+	if svc.toldOther == nil {
+		svc.toldOther = map[containerKey]string{}
+	}
+	svc.toldOther[key] = svc.options
+	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "sync-other-recipe",
+		Text: fmt.Sprintf("%s/%s runs an image of another Dockerfile or of other build options: saved files do not reach it until a build has worked", pod.Name, c.name)})
 }
 
 // heldBy returns what the image behind ref holds under the paths that can be
@@ -109,7 +163,13 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 			files[dest] = engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
 		}
 	}
-	svc.held = map[string]heldFiles{digest: {svc.options, files}}
+	if !svc.Sync.Off {
+		maps.Copy(files, outputFiles(record.Outputs))
+	}
+	if svc.held == nil {
+		svc.held = map[string]heldFiles{}
+	}
+	svc.held[digest] = heldFiles{svc.options, files}
 	return files, true
 }
 
@@ -218,7 +278,7 @@ func (l *loop) runs(svc *service, key containerKey) bool {
 		if pod.Name != key.pod {
 			continue
 		}
-		for _, st := range pod.Status.ContainerStatuses {
+		for _, st := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 			if st.Name == key.container {
 				return st.State.Running != nil
 			}
@@ -276,6 +336,9 @@ func (l *loop) tellSynced(svc *service) {
 
 // pods lists the pods that the workloads of svc own.
 func (l *loop) pods(svc *service) []*corev1.Pod {
+	if l.s.opts.Attach {
+		return l.attached(svc)
+	}
 	var pods []*corev1.Pod
 	for _, pod := range l.s.parts.Live.Pods() {
 		owner := l.s.parts.Live.Owner(pod)

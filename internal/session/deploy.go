@@ -18,9 +18,21 @@ func (l *loop) images() []deploy.Image {
 		if !svc.built {
 			continue
 		}
-		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: build.AgentCommand()})
+		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: build.AgentCommand(), Volumes: volumes(svc.Sync)})
 	}
 	return images
+}
+
+// volumes are the folders over which the rules want a writable copy mounted.
+func volumes(sync config.Sync) []string {
+	var dirs []string
+	for _, rule := range sync.Rules {
+		if rule.Volume && !slices.Contains(dirs, rule.To) {
+			dirs = append(dirs, rule.To)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
 }
 
 // findUses learns from the manifests which workloads belong to which service.

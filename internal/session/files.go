@@ -25,7 +25,9 @@ type filesChanged struct{ batch watch.Batch }
 // apply asks for each changed path what it means: the manifests are rendered
 // again, a service is built again, a file goes to the containers, or nothing.
 func (e filesChanged) apply(l *loop) {
-	l.generation = e.batch.Generation
+	// Of the session's own count: what is compiled has a generation too.
+	l.generation++
+	e.batch.Generation = l.generation
 	var manifests []string
 	for _, c := range e.batch.Changes {
 		if l.isConfig(c.Path) {
@@ -49,7 +51,7 @@ func (e filesChanged) apply(l *loop) {
 			manifests = append(manifests, c.Path)
 		}
 	}
-	if len(manifests) > 0 {
+	if len(manifests) > 0 && !l.s.opts.Attach {
 		l.deploying = &Change{Action: ActDeploy, Generation: e.batch.Generation, Paths: manifests, Saved: savedAt(e.batch), Batched: e.batch.Time}
 		l.s.tell(Notice{Level: Info, Code: "manifests-changed", Text: "manifests changed"})
 		l.render()
@@ -73,13 +75,17 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		l.recipeChanged(svc, changed, batch)
 		return true
 	}
-	rel, ok := l.inContext(svc, changed)
+	rel, ok := contextPath(svc.spec, changed)
 	if !ok || svc.plan == nil {
 		return false
 	}
 	switch v := svc.plan.explain(rel); v.Action {
 	case dockerfile.Rebuild:
-		if !l.unchanged(svc, rel) {
+		if l.s.opts.Attach {
+			l.tellUnsynced(svc, changed, v.Why)
+			return true
+		}
+		if !l.sourceChanged(svc, rel, batch) && !l.unchanged(svc, rel) {
 			l.needBuild(svc, changed, fmt.Sprintf("%s changed: %s", changed, v.Why), batch)
 		}
 		return true
@@ -95,6 +101,7 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		}
 		return true
 	}
+	l.trigger(svc, rel, batch)
 	return false
 }
 
@@ -109,6 +116,17 @@ func (l *loop) concerns(svc *service, changed string) bool {
 	}
 	v := svc.plan.explain(rel)
 	return (v.Action == dockerfile.Rebuild || v.Action == dockerfile.Sync) && !l.unchanged(svc, rel)
+}
+
+// trigger does what onSync says of a file that has no place in the image.
+func (l *loop) trigger(svc *service, rel string, batch watch.Batch) {
+	named := slices.ContainsFunc(svc.OnSync, func(r config.OnSync) bool { return len(r.Paths) > 0 && r.Matches(rel) })
+	if !named || svc.files == nil || l.s.opts.NoSync || svc.isOutput(rel) {
+		return
+	}
+	if e, ok, err := l.s.parts.Index.Stat(l.indexPath(svc, rel)); err == nil && (!ok || !e.IsDir()) {
+		svc.files.mark(rel, nil, batch)
+	}
 }
 
 // explicitSources lists what COPY lines name, relative to the project: watched
@@ -138,6 +156,9 @@ func (l *loop) explicitSources() []string {
 			if src != "." && src != "*" && src != "./" {
 				paths = append(paths, l.indexPath(svc, src))
 			}
+		}
+		for _, file := range svc.Triggers() {
+			paths = append(paths, l.indexPath(svc, file))
 		}
 	}
 	return paths
@@ -180,6 +201,11 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	if svc.options == was && had == nil {
 		return // saved, but the same to the build
 	}
+	if l.s.opts.Attach {
+		l.tellUnsynced(svc, changed, "it says how the image is built")
+		l.desire(svc)
+		return
+	}
 	l.supersede(svc)
 	svc.changed(ActBuild, changed, batch)
 	if svc.ref == "" {
@@ -192,25 +218,6 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	}
 	// Broken and put back, it asks for nothing: what counts is the image that runs.
 	l.decide(svc, svc.ref)
-}
-
-// inContext turns a path of the project into one of svc's build context.
-func (l *loop) inContext(svc *service, changed string) (string, bool) {
-	dir, err := filepath.Rel(l.s.opts.Project.Root, svc.spec.Context)
-	if err != nil {
-		return "", false
-	}
-	dir = filepath.ToSlash(dir)
-	if dir == "." {
-		return changed, true
-	}
-	rel, ok := strings.CutPrefix(changed, dir+"/")
-	if !ok && svc.spec.Go != nil {
-		// Of the same module or workspace, beside the program.
-		beside, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(changed))
-		return filepath.ToSlash(beside), err == nil
-	}
-	return rel, ok
 }
 
 // unchanged says whether the image that is to run already holds rel as it is
@@ -264,7 +271,7 @@ func (l *loop) desire(svc *service) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	f := &feeder{
 		s: l.s, cancel: cancel, service: svc.Name, plan: svc.plan,
-		hooks: hooks(svc.OnSync, l.indexPath(svc, ".")), wake: make(chan struct{}, 1), modes: map[string]fs.FileMode{},
+		hooks: append(hooks(svc.OnSync, l.indexPath(svc, ".")), outputHooks(svc)...), outputs: svc.wantedOutputs(), wake: make(chan struct{}, 1),
 		local: func(rel string) string { return l.indexPath(svc, rel) },
 		read:  make(chan struct{}),
 	}
@@ -320,15 +327,19 @@ type feeder struct {
 	image     map[string]engine.File  // what its image holds
 	frozen    map[string]*engine.File // what was saved since, as it was before
 
-	modes map[string]fs.FileMode // container path → what --chmod says; run's alone
+	modes   map[string]fs.FileMode // container path → what --chmod says; run's alone
+	outputs []build.Output         // what a build made and the containers should hold; run's alone
 
 	wake    chan struct{}
 	mu      sync.Mutex
-	pending map[string][]string // path in the context → container paths
+	pending map[string][]string // path in the context → container paths; none for one that only triggers
 	batch   watch.Batch         // the newest one that marked a path
+	// compiled is what the newest compilation made, until it is handed on.
+	compiled *swapped
 }
 
-// mark notes that a path of the context changed and where it belongs.
+// mark notes that a path of the context changed and where it belongs, which may
+// be nowhere.
 func (f *feeder) mark(rel string, dests []string, batch watch.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -347,12 +358,12 @@ func (f *feeder) flush() {
 	}
 }
 
-func (f *feeder) take() (map[string][]string, watch.Batch) {
+func (f *feeder) take() (map[string][]string, watch.Batch, *swapped) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := f.pending
-	f.pending = nil
-	return p, f.batch
+	p, s := f.pending, f.compiled
+	f.pending, f.compiled = nil, nil
+	return p, f.batch, s
 }
 
 func (f *feeder) run(ctx context.Context, generation uint64) {
@@ -367,12 +378,18 @@ func (f *feeder) run(ctx context.Context, generation uint64) {
 			return
 		case <-f.wake:
 		}
-		pending, batch := f.take()
-		if len(pending) == 0 {
-			continue
+		pending, batch, compiled := f.take()
+		if compiled != nil && compiled.times.generation < batch.Generation {
+			f.updateOutputs(ctx, compiled)
+			compiled = nil
 		}
-		if err := f.update(ctx, pending, batch); err != nil {
-			f.fail(ctx, err)
+		if len(pending) > 0 {
+			if err := f.update(ctx, pending, batch); err != nil {
+				f.fail(ctx, err)
+			}
+		}
+		if compiled != nil {
+			f.updateOutputs(ctx, compiled)
 		}
 	}
 }
@@ -386,28 +403,15 @@ func (f *feeder) fail(ctx context.Context, err error) {
 
 // whole reads all that the Dockerfile maps.
 func (f *feeder) whole(ctx context.Context, generation uint64) error {
-	placed, err := f.plan.placements(ctx, f.s.parts.Index)
+	files, modes, err := wantedFiles(ctx, f.s.parts.Index, f.plan)
 	if err != nil {
 		return err
 	}
-	files := make(map[string]engine.File, len(placed))
-	for dest, p := range placed {
-		file, err := f.file(ctx, p.Local)
-		if err != nil {
-			return err
-		}
-		if file == nil {
-			continue
-		}
-		if p.Mode != nil {
-			f.modes[dest] = *p.Mode
-			file.Mode = file.Mode&^fs.ModePerm | *p.Mode
-		}
-		files[dest] = *file
-	}
+	f.modes = modes
 	if f.preserves && ctx.Err() == nil {
 		err = f.preserve(files)
 	}
+	maps.Copy(files, outputFiles(f.outputs))
 	f.s.mirror.SetDesired(f.service, generation, files, f.hooks)
 	if !f.preserves {
 		f.s.kept.drop(f.service)
@@ -419,18 +423,26 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 func (f *feeder) update(ctx context.Context, pending map[string][]string, batch watch.Batch) error {
 	changed := map[string]*engine.File{}
 	removed := true
+	var synced, triggers []string
 	for _, rel := range slices.Sorted(maps.Keys(pending)) {
+		if len(pending[rel]) == 0 {
+			triggers = append(triggers, f.local(rel))
+			continue
+		}
 		file, err := f.file(ctx, f.local(rel))
 		if err != nil {
 			return err
 		}
+		synced = append(synced, rel)
 		removed = removed && file == nil
 		for _, dest := range pending[rel] {
 			changed[dest] = f.with(file, dest)
 		}
 	}
-	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks)
-	f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, slices.Sorted(maps.Keys(pending)), removed}})
+	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
+	if len(synced) > 0 {
+		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, synced, removed}})
+	}
 	return nil
 }
 
@@ -447,18 +459,5 @@ func (f *feeder) with(file *engine.File, dest string) *engine.File {
 
 // file describes one local path as it is now; nil when it is gone.
 func (f *feeder) file(ctx context.Context, local string) (*engine.File, error) {
-	entry, ok, err := f.s.parts.Index.Stat(local)
-	if err != nil || !ok {
-		return nil, err
-	}
-	file := engine.File{Mode: entry.Mode, Size: entry.Size, Link: entry.Link, MTime: entry.MTime, Local: local}
-	if entry.Mode.IsRegular() {
-		if file.Digest, err = f.s.parts.Index.Hash(ctx, local); err != nil {
-			if _, still, _ := f.s.parts.Index.Stat(local); !still {
-				return nil, nil // removed while it was read
-			}
-			return nil, err
-		}
-	}
-	return &file, nil
+	return fileOf(ctx, f.s.parts.Index, local)
 }

@@ -18,11 +18,14 @@ type choice struct {
 	record *build.Record
 	why    string
 	ahead  []string // paths that differ from keep and can be synced
+	// compile says that sources of the program are among them.
+	compile bool
 }
 
 // choose compares the local tree with the image that runs now. live is its
-// reference, empty when nothing runs.
-func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *mapping, spec build.Spec, live string) (choice, error) {
+// reference, empty when nothing runs; compiles says that changed sources of the
+// program need no new image.
+func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *mapping, spec build.Spec, live string, compiles bool) (choice, error) {
 	if live == "" {
 		return choice{why: "nothing runs yet"}, nil
 	}
@@ -46,8 +49,13 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 		return choice{}, err
 	}
 	var ahead []string
+	compile := false
 	for _, path := range differing(record.Inputs, inputs) {
 		v := plan.explain(path)
+		if v.Action == dockerfile.Rebuild && compiles {
+			ahead, compile = append(ahead, path), true
+			continue
+		}
 		if v.Action == dockerfile.Rebuild {
 			return choice{why: fmt.Sprintf("%s changed: %s", path, v.Why)}, nil
 		}
@@ -55,7 +63,11 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 			ahead = append(ahead, path)
 		}
 	}
-	return choice{keep: live, record: record, ahead: ahead, why: "what runs is current"}, nil
+	why := "what runs is current"
+	if compile {
+		why = "the program is compiled and replaced in what runs"
+	}
+	return choice{keep: live, record: record, ahead: ahead, why: why, compile: compile}, nil
 }
 
 // differing names the paths that two lists of inputs do not have in common or

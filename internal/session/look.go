@@ -172,6 +172,8 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		v.Phase = Progressing
 	case !svc.reached():
 		wait(Progressing, ForAgent, "the agent in its containers")
+	case svc.swap != nil:
+		wait(Syncing, ForFiles, "its program is compiled", svc.swap.why...)
 	case svc.lastBatch != nil:
 		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
 	case len(svc.saved) > 0:

@@ -82,11 +82,14 @@ type service struct {
 	dirty    string // why a new image is needed; empty when none is
 	build    *buildRun
 	builds   int // started so far: names a build
+	swap     *swapRun
+	outputs  []build.Output // what the newest build or compilation made on this machine
 
 	workloads []deploy.Ref // of the manifests
 	admitted  bool         // its objects may be applied: what it needs was ready once
 	held      map[string]heldFiles
-	told      string // the last rollout problem that was told
+	toldOther map[containerKey]string // options for which it was told that a container runs another recipe's image
+	told      string                  // the last rollout problem that was told
 	wasReady  bool
 	since     time.Time // when it last stopped being ready
 	files     *feeder
@@ -171,7 +174,7 @@ func (svc *service) loadPlan() {
 		svc.problem = asProblem(err, "dockerfile", svc.Name)
 		return
 	}
-	svc.plan, svc.problem = &mapping{plan, svc.Sync, svc.spec.Context}, nil
+	svc.plan, svc.problem = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, nil
 }
 
 // begin starts the first work.
@@ -180,6 +183,10 @@ func (l *loop) begin() {
 		if svc.problem != nil {
 			l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: "cannot be built", Problem: svc.problem})
 		}
+	}
+	if l.s.opts.Attach {
+		l.attach()
+		return
 	}
 	l.render()
 	for _, a := range l.asked {
@@ -295,9 +302,9 @@ type decided struct {
 // decide asks whether what runs can go on running.
 func (l *loop) decide(svc *service, live string) {
 	svc.deciding = true
-	name, spec, plan := svc.Name, svc.spec, svc.plan
+	name, spec, plan, compiles := svc.Name, svc.spec, svc.plan, l.compiles(svc)
 	l.work.Go(func() {
-		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, plan, spec, live)
+		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, plan, spec, live, compiles)
 		l.s.post(l.ctx, decided{name, c, err})
 	})
 }
@@ -318,12 +325,17 @@ func (e decided) apply(l *loop) {
 	}
 	if e.choice.keep != "" {
 		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
+		svc.outputs = svc.record.Outputs
 		for _, path := range e.choice.ahead {
 			svc.ahead[path] = true
 		}
 		l.applyAgain = true
 		svc.track.end(Nothing)
 		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
+		if e.choice.compile {
+			l.swap(svc, nil, time.Now()) // what the containers should hold is known only then
+			return
+		}
 		l.desire(svc)
 		return
 	}
@@ -342,6 +354,7 @@ type buildDone struct {
 }
 
 func (l *loop) startBuild(svc *service) {
+	svc.dropSwap()
 	svc.builds++
 	ctx, cancel := context.WithCancel(l.ctx)
 	svc.build = &buildRun{id: svc.builds, why: svc.dirty, start: time.Now(), cancel: cancel}
@@ -399,6 +412,7 @@ func (e buildDone) apply(l *loop) {
 	}
 	svc.problem = nil
 	svc.ref, svc.record = e.result.Ref, e.result.Record
+	svc.outputs = svc.record.Outputs
 	clear(svc.ahead)
 	text := "built"
 	if e.result.Cached {
@@ -436,6 +450,7 @@ func (l *loop) needBuild(svc *service, path, why string, batch watch.Batch) {
 // supersede ends a build whose result nobody wants any more.
 func (l *loop) supersede(svc *service) {
 	svc.dirty = ""
+	svc.dropSwap()
 	if svc.build != nil {
 		svc.build.cancel()
 		svc.last = svc.last.ended(BuildCancelled, time.Since(svc.build.start))

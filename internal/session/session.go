@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,8 @@ type Options struct {
 	NoWatch bool
 	// Reload reads the configuration anew when it was saved; nil: it stays as it is.
 	Reload func() (*config.Project, error)
+	// Attach syncs into what runs and neither builds nor applies: `kdev sync`.
+	Attach bool
 }
 
 // Parts are the pieces that a session puts to work. The caller made them and
@@ -44,6 +48,7 @@ type Parts struct {
 	Live     *kube.Namespace
 	Deployer *deploy.Deployer
 	Builder  build.Builder
+	Compiler build.Compiler
 	Store    *registry.Store
 	Index    *tree.Index
 	Dial     transport.Dialer // to the agents in the containers
@@ -197,7 +202,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 	ctx, cancel := context.WithCancel(ctx)
 	s.mirror = mirror.New(mirror.Options{
 		Dial:   s.parts.Dial,
-		Open:   s.parts.Index.Open,
+		Open:   s.open,
 		Kept:   s.kept.open,
 		Events: func(e mirror.Event) { s.post(ctx, syncHappened{e}) },
 		Now:    time.Now,
@@ -269,6 +274,15 @@ func (l *loop) more() {
 			return
 		}
 	}
+}
+
+// open opens a file that the mirror sends: one of the project, or with an absolute
+// path what a build made.
+func (s *Session) open(local string) (*os.File, error) {
+	if filepath.IsAbs(local) {
+		return os.Open(local)
+	}
+	return s.parts.Index.Open(local)
 }
 
 // watch starts the watcher and returns when it is armed, so that no change
