@@ -215,8 +215,8 @@ func TestCutNetwork(t *testing.T) {
 		name        string
 		begin, back func()
 	}{
-		{"cut", p.cut, func() {}},
-		{"swallowed", p.sink, p.rise},
+		{"cut", p.Cut, func() {}},
+		{"swallowed", p.Sink, p.Rise},
 	} {
 		b.forget()
 		fault.begin()

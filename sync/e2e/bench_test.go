@@ -31,8 +31,10 @@ type bench struct {
 	t     testing.TB
 	ctx   context.Context
 	local string
-	m     *mirror.Mirror
-	image map[string]engine.File
+	// namespace of the pods; set before the first one is made.
+	namespace string
+	m         *mirror.Mirror
+	image     map[string]engine.File
 
 	mu     sync.Mutex
 	events []mirror.Event
@@ -41,13 +43,15 @@ type bench struct {
 	gen    uint64
 }
 
-func newBench(t testing.TB, d transport.Dialer) *bench {
+func newBench(t testing.TB, d transport.Dialer) *bench { return newBenchIn(t, d, namespace) }
+
+func newBenchIn(t testing.TB, d transport.Dialer, namespace string) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	if d == nil {
 		d = transport.Exec(client.Config)
 	}
-	b := &bench{t: t, ctx: ctx, local: t.TempDir(), more: make(chan struct{}), pods: map[string]*corev1.Pod{}}
+	b := &bench{t: t, ctx: ctx, namespace: namespace, local: t.TempDir(), more: make(chan struct{}), pods: map[string]*corev1.Pod{}}
 	b.image = map[string]engine.File{"/app/data.txt": {Mode: 0o644, Size: 6, Digest: sha256.Sum256([]byte("image\n"))}}
 	b.m = mirror.New(mirror.Options{
 		Dial:   d,
@@ -74,30 +78,61 @@ func (b *bench) event(e mirror.Event) {
 	b.more = make(chan struct{})
 }
 
-// follow tells the mirror about the pods with the bench's label.
+// follow tells the mirror about the pods with the bench's label. Whatever ends a
+// watch may have hidden something, so each begins with a list.
 func (b *bench) follow(ctx context.Context) {
+	pods := client.Core.CoreV1().Pods(b.namespace)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for ctx.Err() == nil {
-		w, err := client.Core.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{LabelSelector: "bench=" + b.label()})
+		opts := metav1.ListOptions{LabelSelector: "bench=" + b.label()}
+		list, err := pods.List(ctx, opts)
+		if err == nil {
+			b.seen(func() {
+				clear(b.pods)
+				for i := range list.Items {
+					b.pods[list.Items[i].Name] = &list.Items[i]
+				}
+			})
+			opts.ResourceVersion = list.ResourceVersion
+			var w watch.Interface
+			if w, err = pods.Watch(ctx, opts); err == nil {
+				b.watched(w)
+			}
+		}
 		if err != nil {
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (b *bench) watched(w watch.Interface) {
+	for e := range w.ResultChan() {
+		pod, ok := e.Object.(*corev1.Pod)
+		if !ok {
 			continue
 		}
-		for e := range w.ResultChan() {
-			pod, ok := e.Object.(*corev1.Pod)
-			if !ok {
-				continue
-			}
-			b.mu.Lock()
+		b.seen(func() {
 			if e.Type == watch.Deleted {
 				delete(b.pods, pod.Name)
 			} else {
 				b.pods[pod.Name] = pod
 			}
-			b.tellPods()
-			close(b.more)
-			b.more = make(chan struct{})
-			b.mu.Unlock()
-		}
+		})
 	}
+}
+
+// seen changes what is known of the pods, and tells it.
+func (b *bench) seen(change func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change()
+	b.tellPods()
+	close(b.more)
+	b.more = make(chan struct{})
 }
 
 func (b *bench) tellPods() {
@@ -160,7 +195,7 @@ func (b *bench) pod(name, base string, change func(*corev1.Pod)) *corev1.Pod {
 	b.t.Helper()
 	zero := int64(0)
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Namespace: namespace, Labels: map[string]string{"bench": b.label()}},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Namespace: b.namespace, Labels: map[string]string{"bench": b.label()}},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: &zero,
 			Containers: []corev1.Container{{
@@ -172,12 +207,12 @@ func (b *bench) pod(name, base string, change func(*corev1.Pod)) *corev1.Pod {
 	if change != nil {
 		change(pod)
 	}
-	pod, err := client.Core.CoreV1().Pods(namespace).Create(b.ctx, pod, metav1.CreateOptions{})
+	pod, err := client.Core.CoreV1().Pods(b.namespace).Create(b.ctx, pod, metav1.CreateOptions{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() {
-		err := client.Core.CoreV1().Pods(namespace).Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero})
+		err := client.Core.CoreV1().Pods(b.namespace).Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero})
 		if err != nil {
 			b.t.Log(err)
 		}
@@ -251,7 +286,7 @@ func (b *bench) getFrom(pod string, port int, path string) string {
 
 // fetch is one try of getFrom.
 func (b *bench) fetch(pod string, port int, path string) (string, error) {
-	conn, err := client.DialPod(b.ctx, namespace, pod, port)
+	conn, err := client.DialPod(b.ctx, b.namespace, pod, port)
 	if err != nil {
 		return "", err
 	}

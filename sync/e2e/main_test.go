@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/internal/cluster"
@@ -20,7 +21,11 @@ import (
 	"github.com/kdev-io/kdev/internal/kube"
 )
 
-const namespace = "sync-e2e"
+// The second namespace admits only what Pod Security calls restricted.
+const (
+	namespace  = "sync-e2e"
+	restricted = "sync-e2e-restricted"
+)
 
 // client of the cluster, for all tests.
 var client *kube.Client
@@ -56,12 +61,16 @@ func prepare(ctx context.Context) error {
 	if err := makeImages(ctx, dir); err != nil {
 		return err
 	}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
-	if _, err := client.Core.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err == nil {
-		return nil
+	for name, labels := range map[string]map[string]string{
+		namespace:  nil,
+		restricted: {"pod-security.kubernetes.io/enforce": "restricted"},
+	} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+		if _, err := client.Core.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
 	}
-	_, err = client.Core.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
-	return err
+	return nil
 }
 
 // makeImages builds the images with the engine and puts them into the node.

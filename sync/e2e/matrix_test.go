@@ -44,6 +44,7 @@ func settings() []setting {
 	return []setting{
 		{name: "image", dir: "/app", others: "sync-denied"},
 		{name: "image-open", dir: "/open"}, // as the directory entries of the dev layer make it
+		{name: "read-only-root-app", dir: "/app", readOnlyRoot: true, root: "sync-read-only", others: "sync-read-only"},
 		{name: "read-only-root", dir: "/open", readOnlyRoot: true, root: "sync-read-only", others: "sync-read-only"},
 		{name: "empty-dir", dir: "/app", volume: empty},
 		{name: "read-only-root-empty-dir", dir: "/app", readOnlyRoot: true, volume: empty},
@@ -154,5 +155,26 @@ func matrix(t *testing.T, base, dir string) {
 		case e.Problem.Hint == "" || e.Problem.Where == "":
 			t.Errorf("%s %s: %+v", o.pod, o.container, e.Problem)
 		}
+	}
+}
+
+// A namespace that enforces restricted Pod Security takes pods with the agent, and
+// they take files.
+func TestRestrictedPodSecurity(t *testing.T) {
+	for base := range bases {
+		t.Run(base, func(t *testing.T) {
+			b := newBenchIn(t, nil, restricted)
+			b.image = map[string]engine.File{"/open/data.txt": b.image["/app/data.txt"]}
+			pod := b.pod("restricted", base, func(pod *corev1.Pod) {
+				security := identities["restricted"]
+				pod.Spec.Containers[0].SecurityContext = &security
+			})
+			b.gen = 1
+			b.m.SetDesired("web", 1, map[string]engine.File{"/open/data.txt": *b.write("data.txt", "synced\n", 0o644)}, nil)
+			b.awaitEvent("the files", func(e mirror.Event) bool { return e.Kind == mirror.Synced && e.Files == 1 })
+			if got := b.get(pod.Name, "/open/data.txt"); got != "synced\n" {
+				t.Errorf("data.txt holds %q", got)
+			}
+		})
 	}
 }

@@ -4,10 +4,14 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -45,10 +49,62 @@ func main() {
 			all = append(all, b)
 		}
 	})
+	http.HandleFunc("/-/tree", func(w http.ResponseWriter, r *http.Request) { tree(w, r.URL.Query().Get("dir")) })
+	http.HandleFunc("/-/fill", func(_ http.ResponseWriter, r *http.Request) { fill(r.URL.Query().Get("dir")) })
+	http.HandleFunc("/-/free", func(_ http.ResponseWriter, r *http.Request) { os.Remove(filler(r.URL.Query().Get("dir"))) })
 	http.HandleFunc("/-/exit", func(http.ResponseWriter, *http.Request) { os.Exit(9) })
 	http.HandleFunc("/-/started", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.TrimSpace(string(data))) })
 	http.Handle("/", http.FileServer(http.Dir("/")))
 	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Second}
 	fmt.Println(server.ListenAndServe())
 	os.Exit(1)
+}
+
+// tree lists all that is in a folder, in the words of the test's own list of the
+// local one.
+func tree(w io.Writer, dir string) {
+	filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || p == dir || p == filler(dir) {
+			return nil
+		}
+		fmt.Fprintln(w, line(strings.TrimPrefix(p, dir+"/"), p, e))
+		return nil
+	})
+}
+
+// line describes one path.
+func line(name, p string, e fs.DirEntry) string {
+	info, err := e.Info()
+	if err != nil {
+		return name + " " + err.Error()
+	}
+	switch {
+	case info.IsDir():
+		return name + "/"
+	case info.Mode()&fs.ModeSymlink != 0:
+		to, _ := os.Readlink(p)
+		return name + " -> " + to
+	}
+	content, err := os.ReadFile(p)
+	if err != nil {
+		return name + " " + err.Error()
+	}
+	return fmt.Sprintf("%s %o %x", name, info.Mode().Perm(), sha256.Sum256(content))
+}
+
+func filler(dir string) string { return filepath.Join(dir, ".filler") }
+
+// fill leaves no space in a folder.
+func fill(dir string) {
+	f, err := os.Create(filler(dir))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for _, size := range []int{64 << 10, 1} {
+		for b := make([]byte, size); err == nil; {
+			_, err = f.Write(b)
+		}
+		err = nil
+	}
 }
