@@ -94,7 +94,7 @@ func syncable(pod *corev1.Pod) []podContainer {
 	var list []podContainer
 	add := func(specs []corev1.Container, statuses []corev1.ContainerStatus, init bool) {
 		for _, c := range specs {
-			if len(c.Command) > 1 && c.Command[0] == agentPrefix[0] && c.Command[1] == "seed" {
+			if len(c.Command) > 1 && c.Command[0] == build.AgentCommand()[0] && c.Command[1] == "seed" {
 				continue // kdev's own, which only fills volumes
 			}
 			one := podContainer{name: c.Name, image: c.Image, init: init}

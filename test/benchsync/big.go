@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// One byte of a file of 100 MB changes, in a container that may have 32 MB.
+func big(ctx context.Context, r *rig, _ options) (rows []result, err error) {
+	const size = 100 << 20
+	p, err := r.newProject("big")
+	if err != nil {
+		return nil, err
+	}
+	s := idle("web", 1)
+	s.memory = "32Mi"
+	if err := p.declare(s); err != nil {
+		return nil, err
+	}
+	local := filepath.Join(p.dir, "web", "blob")
+	if err := fill(local, size); err != nil {
+		return nil, err
+	}
+	down, err := p.up(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, down()) }()
+	where, err := p.find("web", 1)
+	if err != nil {
+		return nil, err
+	}
+	v := where[0]
+	// The first version is copied aside to make patches from, behind the first sync.
+	time.Sleep(3 * time.Second)
+	var took, share []float64
+	heap := 0.0
+	random := rand.New(rand.NewPCG(2, 2))
+	for i := range 8 {
+		at, b := random.Int64N(size), byte(i+1)
+		before := p.wire.now()
+		start := time.Now()
+		if err := poke(local, at, b); err != nil {
+			return nil, err
+		}
+		err := until(ctx, "the byte", func() bool {
+			if _, anonymous, err := v.memory(); err == nil {
+				heap = max(heap, anonymous)
+			}
+			got, err := peek(v.root+"/app/blob", at)
+			return err == nil && got == b
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%w\n%s", err, p.said())
+		}
+		took = append(took, ms(time.Since(start)))
+		share = append(share, float64(p.wire.now().since(before).sent)/size*100)
+		time.Sleep(time.Second)
+	}
+	peak, _, err := v.memory()
+	return []result{
+		atMost("one byte in 100 MB -> readable, p50", median(took), "ms", 500).with(took),
+		atMost("one byte in 100 MB -> readable, max", quantile(took, 1), "ms", 500),
+		atMost("one byte in 100 MB: of its bytes on the wire", quantile(share, 1), "%", 1).with(share),
+		atMost("agent: peak memory, in a container of 32 Mi", peak, "MB", 20),
+		atMost("agent: anonymous memory meanwhile (bounds the heap)", heap, "MB", 8),
+	}, err
+}
+
+// fill writes bytes that no compression makes less.
+func fill(name string, size int64) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{1}), size)
+	return errors.Join(err, f.Close())
+}
+
+func poke(name string, at int64, b byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte{b}, at)
+	return errors.Join(err, f.Close())
+}
+
+func peek(name string, at int64) (byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var b [1]byte
+	_, err = f.ReadAt(b[:], at)
+	return b[0], err
+}
+
+func (v view) has(path string) bool {
+	_, err := os.Lstat(v.root + path)
+	return err == nil
+}
