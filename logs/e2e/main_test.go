@@ -1,0 +1,53 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/cluster/clustertest"
+	"github.com/kdev-io/kdev/internal/kube"
+)
+
+// What all tests share.
+var (
+	client *kube.Client
+	node   string // the container that is the cluster's node
+	binary string // kdev
+	config string // a kubeconfig whose current context is the cluster
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "logs-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "kdev")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/kdev-io/kdev/cmd/kdev").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "compile kdev: %v\n%s", err, out)
+		return 1
+	}
+	return clustertest.Run(m, func(c *kube.Client, made *cluster.Cluster) {
+		client, node = c, made.Nodes[0]
+		config = made.Kubeconfig
+	})
+}
+
+// onNode runs a shell script in the node.
+func onNode(ctx context.Context, script string) (string, error) {
+	out, err := exec.CommandContext(ctx, "docker", "exec", node, "sh", "-c", script).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("on the node: %w\n%s", err, out)
+	}
+	return string(out), err
+}
