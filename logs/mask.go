@@ -3,7 +3,10 @@ package logs
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -23,18 +26,26 @@ type Mask struct {
 }
 
 // Set replaces the values: of the project's Secrets. A value of several lines is
-// hidden line by line; the base64 form is hidden too, since that is what
-// `kubectl get secret -o yaml` and many programs print.
+// hidden line by line, and of lines such as KEY=value what stands behind the sign
+// is hidden by itself too. The forms in which programs print a value are hidden
+// with it: base64, as `kubectl get secret -o yaml` has it, inside a JSON string, in
+// a URL.
 func (m *Mask) Set(values []string) {
 	var out [][]byte
 	add := func(v string) {
-		if v = strings.TrimSpace(v); len(v) >= minSecret {
+		if v = strings.TrimSpace(v); len(v) >= minSecret && !slices.Contains(common, v) {
 			out = append(out, []byte(v))
 		}
 	}
 	for _, v := range values {
 		for line := range strings.SplitSeq(v, "\n") {
 			add(line)
+			for _, form := range written(strings.TrimSpace(line)) {
+				add(form)
+			}
+			if _, part, ok := strings.Cut(line, "="); ok && strings.Contains(v, "\n") {
+				add(strings.Trim(strings.TrimSpace(part), `"'`))
+			}
 		}
 		if len(v) >= minSecret {
 			add(base64.StdEncoding.EncodeToString([]byte(v)))
@@ -49,6 +60,41 @@ func (m *Mask) Set(values []string) {
 	})
 	out = slices.CompactFunc(out, bytes.Equal)
 	m.values.Store(&out)
+}
+
+// common are values that hide nothing and stand in every second line.
+var common = []string{"false", "default", "localhost", "127.0.0.1", "0.0.0.0"}
+
+// written are the forms of a value inside other text.
+func written(v string) []string {
+	var forms []string
+	if quoted, err := json.Marshal(v); err == nil {
+		forms = append(forms, string(quoted[1:len(quoted)-1]))
+	}
+	inQuotes := strconv.Quote(v)
+	return append(forms, inQuotes[1:len(inQuotes)-1], url.QueryEscape(v), url.PathEscape(v), url.UserPassword("", v).String()[1:])
+}
+
+// String hides the values in a text.
+func (m *Mask) String(text string) string {
+	values := m.values.Load()
+	if values == nil {
+		return text
+	}
+	for _, v := range *values {
+		text = strings.ReplaceAll(text, string(v), masked)
+	}
+	return text
+}
+
+// Bytes hides the values in a line, in place.
+func (m *Mask) Bytes(line []byte) []byte {
+	if values := m.values.Load(); values != nil {
+		for _, v := range *values {
+			line = hide(line, v)
+		}
+	}
+	return line
 }
 
 // apply hides the values in lines that follow each other in data.

@@ -50,6 +50,8 @@ type Selection struct {
 	// From says from where containers are read that exist when the selection begins.
 	// Those that come later are read from their first line.
 	From source.Options
+	// Early reads new containers before the API serves their logs; nil waits for it.
+	Early *source.Early
 	// Once reads what is there and ends; without it the containers are followed.
 	Once bool
 }
@@ -163,9 +165,14 @@ func (t *tracker) update(ctx context.Context, known *tail, pod *corev1.Pod, cs *
 			known.ignored, known.old = false, false
 			t.start(ctx, known, pod, cs.Name, state)
 		}
-	case state.ID != "":
+	case state.ID != "" || t.sel.Early != nil && !t.sel.Once && starts(pod, cs):
 		t.start(ctx, known, pod, cs.Name, state)
 	}
+}
+
+// starts says that a container is on its way to its first run, on a node that is known.
+func starts(pod *corev1.Pod, cs *corev1.ContainerStatus) bool {
+	return pod.Spec.NodeName != "" && pod.DeletionTimestamp == nil && cs.RestartCount == 0 && cs.State.Waiting != nil
 }
 
 func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, container string, state source.State) {
@@ -184,8 +191,9 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 	opts := source.Options{New: true}
 	if known.old {
 		opts = t.sel.From
+		opts.New = t.crashed(pod, container)
 	}
-	opts.Follow = !t.sel.Once
+	opts.Follow, opts.Early = !t.sel.Once, t.sel.Early
 	known.reader = source.NewReader(t.sel.Opener, h.store, src, h.gate, state, opts, source.Hooks{
 		Lines:  h.prepare,
 		Notice: func(n source.Notice) { h.notice(src, n) },
@@ -213,6 +221,24 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 		}
 		h.colors.give(workload, string(pod.UID))
 	})
+}
+
+// crashed says whether the run before the one that a container is in ended badly:
+// why is what a person who looks now wants to see first. Where old lines are not
+// wanted its are not either.
+func (t *tracker) crashed(pod *corev1.Pod, container string) bool {
+	from := t.sel.From
+	if t.sel.Once || from.Tail != nil && *from.Tail == 0 {
+		return false
+	}
+	crashed := false
+	eachContainer(pod, func(cs *corev1.ContainerStatus, _ ContainerType) {
+		last := cs.LastTerminationState.Terminated
+		if cs.Name == container && cs.State.Running != nil && last != nil {
+			crashed = last.ExitCode != 0 && !last.FinishedAt.Time.Before(from.Since)
+		}
+	})
+	return crashed
 }
 
 // eachContainer visits the containers of a pod that have a status.

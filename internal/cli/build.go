@@ -154,7 +154,10 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 		docker.Close()
 		return nil, nil, err
 	}
-	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, builder: build.New(docker, store, endpoint, index), face: face}
+	hide := &secrets{}
+	hide.ofManifests(ctx, p)
+	builder := hidingBuilder{build.New(docker, store, endpoint, index), hide}
+	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, builder: builder, face: face}
 	return m, func() { index.Close(); docker.Close() }, nil
 }
 

@@ -31,8 +31,8 @@ type dashboard struct {
 	shown bool // the dashboard has the terminal
 }
 
-func newDashboard(env Env, p *config.Project, facts term.Facts) (*dashboard, error) {
-	hub, err := logs.New(logs.Options{})
+func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets) (*dashboard, error) {
+	hub, err := logs.New(logs.Options{Mask: &hide.mask})
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func newDashboard(env Env, p *config.Project, facts term.Facts) (*dashboard, err
 	ctx, stop := context.WithCancel(context.Background())
 	d := &dashboard{env: env, facts: facts, hub: hub, stop: stop, done: make(chan error, 1), memory: memoryFile(env.Getenv, p.Root)}
 	d.plain = plain{out: env.Out, colour: facts.Color, width: nameWidth(p)}
-	go func() { d.done <- hub.Run(ctx) }()
+	go func() { d.done <- runAndKeep(ctx, env, p, hub, hide) }()
 	return d, nil
 }
 

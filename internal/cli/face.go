@@ -32,9 +32,9 @@ func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
 	case o.output == "json":
 		return &jsonFace{out: o.env.Out}, nil
 	case o.dashboard(facts):
-		return newDashboard(o.env, p, facts)
+		return newDashboard(o.env, p, facts, &o.hide)
 	}
-	f, err := newPlainFace(o.env.Out, p, facts)
+	f, err := newPlainFace(o.env, p, facts, &o.hide)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ type plainFace struct {
 	done  chan error
 }
 
-func newPlainFace(out io.Writer, p *config.Project, facts term.Facts) (*plainFace, error) {
-	hub, err := logs.New(logs.Options{Out: out, Format: format.Options{Color: facts.Color, Safe: facts.TTY}})
+func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets) (*plainFace, error) {
+	hub, err := logs.New(logs.Options{Out: env.Out, Mask: &hide.mask, Format: format.Options{Color: facts.Color, Safe: facts.TTY}})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func newPlainFace(out io.Writer, p *config.Project, facts term.Facts) (*plainFac
 	ctx, stop := context.WithCancel(context.Background())
 	f := &plainFace{hub: hub, stop: stop, done: make(chan error, 1)}
 	f.plain = plain{out: hub.Source(""), colour: facts.Color, width: nameWidth(p)}
-	go func() { f.done <- hub.Run(ctx) }()
+	go func() { f.done <- runAndKeep(ctx, env, p, hub, hide) }()
 	return f, nil
 }
 
@@ -111,6 +111,7 @@ func (f *plainFace) close() error {
 func selection(s *session.Session, parts *session.Parts) logs.Selection {
 	return logs.Selection{
 		Opener: source.API(parts.Kube.Core),
+		Early:  early(parts.Kube),
 		Pods:   ownedPods{parts.Live, s},
 		Select: func(pod *corev1.Pod, _ string, _ logs.ContainerType) bool { return s.Owns(pod) },
 		From:   source.Options{Follow: true, Since: time.Now()},
@@ -151,5 +152,6 @@ func (f *jsonFace) notice(n session.Notice) {
 
 func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) (bool, error) {
 	return false, nil
+}
 }
 func (f *jsonFace) close() error { return nil }

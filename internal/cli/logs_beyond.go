@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
@@ -194,48 +193,66 @@ func (p *logsPlan) events(ctx context.Context, hub *logs.Hub, c *chosen) (wait f
 	}, func(err error) { p.notices.say(fmt.Sprintf("events are not shown: %v", err)) })
 }
 
-// hideSecrets masks the values of the Secrets beside the project's pods. Who may not
-// read them sees the logs all the same: the values cannot come from here then.
-func hideSecrets(ctx context.Context, c *logsCluster, mask *logs.Mask) error {
-	var values []string
-	for _, namespace := range c.namespaces {
-		list, err := c.client.Core.CoreV1().Secrets(namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		for _, secret := range list.Items {
-			if secret.Type == "helm.sh/release.v1" {
-				continue // the whole release, compressed
-			}
-			for _, v := range secret.Data {
-				values = append(values, string(v))
-			}
+// hideManifests masks the values of Secrets that the manifests of the project around
+// hold, where there is one.
+func (p *logsPlan) hideManifests(ctx context.Context) bool {
+	flags := projectFlags{}
+	project, err := flags.load(p.o.env)
+	if err != nil {
+		return false // none, or one that cannot be read: who needs it says so
+	}
+	p.hidden.ofManifests(ctx, project)
+	if !p.o.noMask {
+		p.hub.Mask = &p.hidden.mask
+	}
+	return true
+}
+
+// hideSecrets masks those values, and those of the Secrets beside the pods, until ctx
+// is done; wait waits for that. With --no-mask they are known all the same: what is
+// kept on disk is masked.
+func (p *logsPlan) hideSecrets(ctx context.Context, clusters []*logsCluster) (wait func()) {
+	var waits []func()
+	wait = func() {
+		for _, w := range waits {
+			w()
 		}
 	}
-	mask.Set(values)
-	return nil
+	if !p.hideManifests(ctx) || p.o.noMask && p.project == nil {
+		return wait
+	}
+	for _, c := range clusters {
+		w, err := p.hidden.ofCluster(ctx, c.client, c.namespaces)
+		if err != nil && ctx.Err() == nil {
+			p.notices.say(err.Error())
+		}
+		waits = append(waits, w)
+	}
+	return wait
 }
 
 // pastDir is where the lines of a project are kept.
-func (o *logsOptions) pastDir(project *config.Project) (string, error) {
+func pastDir(env Env, project *config.Project) (string, error) {
 	sum := sha256.Sum256([]byte(project.Root))
-	return past.Dir(o.env.Getenv, project.Name+"-"+hex.EncodeToString(sum[:4]))
+	return past.Dir(env.Getenv, project.Name+"-"+hex.EncodeToString(sum[:4]))
 }
 
-// keep writes the lines of a hub to disk until ctx is done.
-func (p *logsPlan) keep(ctx context.Context, hub *logs.Hub, project *config.Project) error {
-	dir, err := p.o.pastDir(project)
+// keepLines writes the lines of a store to disk until ctx is done, without the values
+// that hide holds.
+func keepLines(ctx context.Context, env Env, project *config.Project, st *store.Store, hide *secrets) error {
+	dir, err := pastDir(env, project)
 	if err != nil {
 		return err
 	}
 	w, err := past.Open(dir, past.Limit)
 	if errors.Is(err, past.ErrBusy) {
-		return nil // `kdev up` keeps them
+		return nil // `kdev up`, or another `kdev logs`, keeps them
 	}
 	if err != nil {
 		return err
 	}
-	err = w.Run(ctx, hub.Store())
+	w.Hide = hide.mask.Bytes
+	err = w.Run(ctx, st)
 	return errors.Join(err, w.Close())
 }
 
@@ -246,7 +263,7 @@ func (p *logsPlan) readPast(hub *logs.Hub) error {
 	if err != nil {
 		return err
 	}
-	dir, err := p.o.pastDir(project)
+	dir, err := pastDir(p.o.env, project)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type logsPlan struct {
 	from      source.Options
 	hub       logs.Options
 	notices   *notices
+	hidden    secrets
 	project   *config.Project // of the cluster that is read; nil outside of one
 	reached   bool            // what --until waits for
 }

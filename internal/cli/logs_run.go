@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/format"
@@ -31,6 +34,7 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		p.hub.Save = file
 	}
 	if p.o.stdin || p.o.past {
+		p.hideManifests(ctx)
 		hub, err := logs.New(p.hub)
 		if err != nil {
 			return badLogs(err)
@@ -52,12 +56,9 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if p.project != nil && !p.o.noMask {
-		p.hub.Mask = &logs.Mask{}
-		if err := hideSecrets(ctx, clusters[0], p.hub.Mask); err != nil {
-			p.notices.say(fmt.Sprintf("values of Secrets are not masked: %v", err))
-		}
-	}
+	reading, stop := context.WithCancel(ctx)
+	wait := p.hideSecrets(reading, clusters)
+	defer func() { stop(); wait() }()
 	hub, err := logs.New(p.hub)
 	if err != nil {
 		return badLogs(err)
@@ -105,7 +106,7 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	}
 	if p.project != nil {
 		work.Go(func() {
-			if err := p.keep(beside, hub, p.project); err != nil {
+			if err := keepLines(beside, p.o.env, p.project, hub.Store(), &p.hidden); err != nil {
 				p.notices.say(err.Error())
 			}
 		})
@@ -156,6 +157,7 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 	sel := logs.Selection{
 		Cluster:  c.name,
 		Opener:   source.API(c.client.Core),
+		Early:    early(c.client),
 		Select:   selector.Select,
 		Existing: func(cs *corev1.ContainerStatus) bool { return pods.MatchState(p.states, cs) },
 		From:     p.from,
@@ -179,6 +181,19 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 	}
 	p.nothing(c, selector, sel.Pods.Pods())
 	return sel, &chosen{c, selector, sel.Pods}, wait, nil
+}
+
+// early reads new containers of a cluster on this machine before their log can be had; nil
+// for others: what it costs their nodes is not ours to spend.
+func early(client *kube.Client) *source.Early {
+	u, err := url.Parse(client.Server)
+	if err != nil {
+		return nil
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
+		return nil
+	}
+	return source.NewEarly(client.Core)
 }
 
 // unreachable names the cluster where the failure is of the connection.

@@ -41,6 +41,7 @@ type upOptions struct {
 	cleanup    bool
 	logFile    string // of a session in the background, which it was started as
 	session    session.Options
+	hide       secrets
 }
 
 func newUp(env Env) *cobra.Command {
@@ -111,7 +112,7 @@ func (o *upOptions) run(ctx context.Context) error {
 	for _, d := range p.Detected {
 		face.notice(session.Notice{Time: started, Level: session.Info, Code: "detected", Text: d})
 	}
-	err = o.with(ctx, p, face)
+	err = o.hide.failure(o.with(ctx, p, masked{face, &o.hide}))
 	return errors.Join(err, face.close())
 }
 
@@ -160,11 +161,21 @@ func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term
 
 // with opens what a session needs, runs it under the face and says how it ended.
 func (o *upOptions) with(ctx context.Context, p *config.Project, face face) error {
+	var rendered sync.WaitGroup
+	rendered.Go(func() { o.hide.ofManifests(ctx, p) })
 	parts, closeParts, err := o.flags.parts(ctx, p, face.notice)
+	rendered.Wait()
 	if err != nil {
 		return err
 	}
 	defer closeParts()
+	parts.Builder = hidingBuilder{parts.Builder, &o.hide}
+	watching, unwatch := context.WithCancel(ctx)
+	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})
+	defer func() { unwatch(); wait() }()
+	if err != nil {
+		face.notice(session.Notice{Level: session.Warn, Code: "secrets-unread", Text: err.Error()})
+	}
 	s := session.New(o.session, *parts)
 	s.OnNotice(face.notice)
 

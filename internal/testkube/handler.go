@@ -31,6 +31,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /apis/{group}/{version}", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusOK, resourceList(r.PathValue("group")))
 	})
+	mux.HandleFunc("GET /api/v1/nodes/{node}/proxy/logs/pods/{folder}/{container}/0.log", s.file)
 	for _, prefix := range []string{"/api/{version}", "/apis/{group}/{version}"} {
 		mux.HandleFunc("GET "+prefix+"/namespaces/{namespace}/{plural}/{name}/log", s.log)
 		mux.HandleFunc("GET "+prefix+"/namespaces/{namespace}/{plural}/{name}", s.get)

@@ -38,6 +38,9 @@ func Dir(getenv func(string) string, key string) (string, error) {
 
 // A Writer keeps lines in a folder. It belongs to one goroutine.
 type Writer struct {
+	// Hide takes out of a line, in place, what is not to be kept; nil keeps all.
+	Hide func(line []byte) []byte
+
 	dir     string
 	limit   int64
 	lock    *flock.Flock
@@ -46,6 +49,7 @@ type Writer struct {
 	numbers map[int]uint64   // of sources in the current file, by their ID
 	kept    map[string]int64 // time of the last line of each container that is on disk
 	buf     []byte
+	line    []byte // what Hide works on: the store's lines are shared
 }
 
 // Open begins to keep lines in a folder, which it makes. It reads what is there, to
@@ -136,6 +140,10 @@ func (w *Writer) add(src *store.Source, l store.Line, msg []byte) error {
 		number = uint64(len(w.numbers))
 		w.numbers[src.ID] = number
 		w.buf = appendSource(w.buf, number, src)
+	}
+	if w.Hide != nil {
+		w.line = append(w.line[:0], msg...)
+		msg = w.Hide(w.line)
 	}
 	w.buf = appendLine(w.buf, number, l, msg)
 	if len(w.buf) > 256<<10 {

@@ -29,6 +29,8 @@ type Options struct {
 	// New says that the container came up under our eyes: if it ran more than once
 	// already, the run before is wanted too.
 	New bool
+	// Early reads lines of a container that has no log yet for the API; nil waits for it.
+	Early *Early
 }
 
 func (o *Options) whole() bool { return o.Tail == nil && o.Since.IsZero() && o.SinceSeconds == 0 }
@@ -49,6 +51,11 @@ type Reader struct {
 	told    bool   // that it was opened
 	trust   bool   // the next stream may be of another log than the last one: its run before is read
 	longest time.Duration
+
+	earlyAt    int64 // bytes of the first run's file that were read early
+	earlyEnd   bool  // no more of it is
+	earlyTried int
+	earlyWait  time.Duration
 }
 
 // retryWithin is the longest wait before a broken stream is opened again.
@@ -119,6 +126,9 @@ func (r *Reader) follow(ctx context.Context) {
 		switch {
 		case state.ID == "" && (state.Gone || state.Final):
 			return
+		case state.ID == "" && r.opts.Early != nil:
+			r.early(ctx, changed)
+			continue
 		case state.ID == "":
 			waitFor(ctx, changed)
 			continue
@@ -226,9 +236,8 @@ func (r *Reader) consume(ctx context.Context, opts *corev1.PodLogOptions, watch 
 	}
 	defer body.Close()
 	r.read, r.trust = true, false
-	if !r.told && !r.in.marking {
-		r.told = true
-		r.hooks.notice(Notice{Kind: Opened})
+	if !r.in.marking {
+		r.open()
 	}
 	if watch != nil {
 		var watching sync.WaitGroup
@@ -243,6 +252,14 @@ func (r *Reader) consume(ctx context.Context, opts *corev1.PodLogOptions, watch 
 		return err
 	}
 	return nil
+}
+
+// open tells, once, that lines can come.
+func (r *Reader) open() {
+	if !r.told {
+		r.told = true
+		r.hooks.notice(Notice{Kind: Opened})
+	}
 }
 
 // errGivenUp is the end of a stream that we cut ourselves.

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/logs"
+)
+
+// secrets keep a mask equal to the values of a project's Secrets: those that its
+// manifests hold, and those that are in its namespaces. A value that was there once
+// stays hidden: a pod that started with it may still print it.
+type secrets struct {
+	mask logs.Mask
+
+	mu     sync.Mutex
+	values []string
+}
+
+// ofManifests hides what the project's files hold, without a cluster. Manifests that
+// do not render hide nothing here: whoever deploys them says why.
+func (s *secrets) ofManifests(ctx context.Context, p *config.Project) {
+	var from []deploy.Source
+	for _, m := range p.Manifests {
+		from = append(from, deploy.Source{Kustomize: m.Kustomize, YAML: m.YAML})
+	}
+	m, _ := deploy.Render(ctx, p.Root, from)
+	for _, o := range m.Objects {
+		if o.GetKind() != "Secret" {
+			continue
+		}
+		secret := &corev1.Secret{}
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, secret) == nil {
+			s.add(secret)
+		}
+	}
+}
+
+// ofCluster hides what is in the namespaces, and what comes there until ctx is done;
+// wait waits for that. Who may not read Secrets gets an error, and the logs all the
+// same.
+func (s *secrets) ofCluster(ctx context.Context, client *kube.Client, namespaces []string) (wait func(), err error) {
+	wait, err = kube.WatchSecrets(ctx, client.Core, namespaces, s.add)
+	if err != nil {
+		return func() {}, fmt.Errorf("values of Secrets are masked as far as the manifests hold them: %w", err)
+	}
+	return wait, nil
+}
+
+func (s *secrets) add(secret *corev1.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.values)
+	for _, v := range secretValues(secret) {
+		if !slices.Contains(s.values, v) {
+			s.values = append(s.values, v)
+		}
+	}
+	if len(s.values) > before {
+		s.mask.Set(s.values)
+	}
+}
+
+// secretValues are the parts of a Secret that nobody else should see.
+func secretValues(secret *corev1.Secret) []string {
+	var values []string
+	if secret.Type == "helm.sh/release.v1" {
+		return nil // the whole release, compressed
+	}
+	for key, v := range secret.Data {
+		switch {
+		case secret.Type == corev1.SecretTypeServiceAccountToken && key != corev1.ServiceAccountTokenKey:
+			continue // the namespace, and the certificate that every client has
+		case secret.Type == corev1.SecretTypeTLS && key == corev1.TLSCertKey:
+			continue // shown to everybody who connects
+		case key == corev1.DockerConfigJsonKey:
+			values = append(values, logins(v)...)
+		}
+		values = append(values, string(v))
+	}
+	for _, v := range secret.StringData {
+		values = append(values, v)
+	}
+	return values
+}
+
+// logins are the passwords in a docker configuration.
+func logins(docker []byte) []string {
+	var file struct {
+		Auths map[string]struct{ Password, Auth, IdentityToken string }
+	}
+	if json.Unmarshal(docker, &file) != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range file.Auths {
+		out = append(out, a.Password, a.Auth, a.IdentityToken)
+		if b, err := base64.StdEncoding.DecodeString(a.Auth); err == nil {
+			out = append(out, string(b))
+		}
+	}
+	return out
+}
+
+// notice hides the values in what is told of a session: the output of a build holds
+// what the build was given.
+func (s *secrets) notice(n session.Notice) session.Notice {
+	n.Text = s.mask.String(n.Text)
+	if n.Problem != nil {
+		n.Problem = s.problem(n.Problem)
+	}
+	return n
+}
+
+func (s *secrets) problem(p *problem.Problem) *problem.Problem {
+	c := *p
+	c.Summary, c.Where, c.Output, c.Hint = s.mask.String(p.Summary), s.mask.String(p.Where), s.mask.String(p.Output), s.mask.String(p.Hint)
+	if p.Err != nil {
+		c.Err = hidden{p.Err, s.mask.String(p.Err.Error())}
+	}
+	return &c
+}
+
+// failure hides the values in what a command ends with.
+func (s *secrets) failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	if p := problem.As(err); p != nil {
+		return s.problem(p)
+	}
+	if text := s.mask.String(err.Error()); text != err.Error() {
+		return hidden{err, text}
+	}
+	return err
+}
+
+// hidden is an error with another text.
+type hidden struct {
+	error
+	text string
+}
+
+func (h hidden) Error() string { return h.text }
+func (h hidden) Unwrap() error { return h.error }
+
+// masked is a face that is told nothing of what is hidden.
+type masked struct {
+	face
+	hide *secrets
+}
+
+func (m masked) notice(n session.Notice) { m.face.notice(m.hide.notice(n)) }
+
+// hidingBuilder is a builder of which neither output nor failures show what is hidden.
+type hidingBuilder struct {
+	build.Builder
+	hide *secrets
+}
+
+func (b hidingBuilder) Build(ctx context.Context, spec build.Spec, progress build.Progress) (*build.Result, error) {
+	tell := progress
+	if progress != nil {
+		tell = func(e build.Event) {
+			e.Step, e.Line, e.Warning = b.hide.mask.String(e.Step), b.hide.mask.String(e.Line), b.hide.mask.String(e.Warning)
+			progress(e)
+		}
+	}
+	result, err := b.Builder.Build(ctx, spec, tell)
+	return result, b.hide.failure(err)
+}
+
+// runAndKeep runs a hub, and keeps its lines on disk for `kdev logs --past`. That they
+// cannot be kept is told among them.
+func runAndKeep(ctx context.Context, env Env, p *config.Project, hub *logs.Hub, hide *secrets) error {
+	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	work.Go(func() {
+		if err := keepLines(keeping, env, p, hub.Store(), hide); err != nil {
+			hub.Source("").WriteLine(err.Error())
+		}
+	})
+	err := hub.Run(ctx)
+	stop()
+	work.Wait()
+	return err
+}
