@@ -3,6 +3,7 @@ package testkube
 import (
 	"encoding/pem"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -39,6 +40,8 @@ func Start() *Server {
 	}
 	s.http = httptest.NewUnstartedServer(s.handler())
 	s.http.EnableHTTP2 = true
+	// As many streams on a connection as an API server allows (Kubernetes 1.29 and later).
+	s.http.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100}
 	// What a client does to its own connections is no news.
 	s.http.Config.ErrorLog = discardLog()
 	s.http.StartTLS()

@@ -84,7 +84,21 @@ func New(opts Options) (*Formatter, error) {
 	default:
 		return nil, fmt.Errorf("output should be one of '%s', not %q", strings.Join(Outputs(), "', '"), opts.Output)
 	}
+	if strings.Contains(opts.Output, "json") || opts.Output == "logfmt" {
+		f.escape()
+	}
 	return f, nil
+}
+
+// escape makes the outputs that are read by programs safe for a terminal too.
+func (f *Formatter) escape() {
+	if !f.opts.Safe {
+		return
+	}
+	line := f.line
+	f.line = func(dst []byte, src *store.Source, l store.Line, msg []byte) []byte {
+		return escapeControls(line(dst, src, l, msg), len(dst))
+	}
 }
 
 // Append writes one line or record, with its newline.

@@ -64,6 +64,46 @@ func appendString(dst, s []byte) []byte {
 	return append(dst, '"')
 }
 
+// escapeControls makes what stands in dst from start on safe for a terminal, as JSON
+// allows it: control characters that may stand in a JSON string as they are, and
+// bytes that are no text, become escapes; a carriage return between tokens becomes a space.
+func escapeControls(dst []byte, start int) []byte {
+	var tail []byte // what is written again, from the first such byte on
+	for i := start; i < len(dst); {
+		b := dst[i]
+		size, text := 1, ""
+		switch {
+		case b == '\r':
+			text = " "
+		case b == 0x7f:
+			text = `\u007f`
+		case b >= utf8.RuneSelf:
+			var r rune
+			r, size = utf8.DecodeRune(dst[i:])
+			switch {
+			case r == utf8.RuneError && size == 1:
+				text = `\ufffd`
+			case r < 0xa0:
+				text = `\u00` + string([]byte{hexDigits[r>>4&15], hexDigits[r&15]})
+			}
+		}
+		if text != "" && tail == nil {
+			tail = make([]byte, 0, len(dst)-i+64)
+			start = i
+		}
+		if text != "" {
+			tail = append(tail, text...)
+		} else if tail != nil {
+			tail = append(tail, dst[i:i+size]...)
+		}
+		i += size
+	}
+	if tail == nil {
+		return dst
+	}
+	return append(dst[:start], tail...)
+}
+
 // marshal is v as JSON; v is made of strings and maps of strings, which cannot fail.
 func marshal(v any) []byte {
 	b, err := json.Marshal(v)

@@ -76,11 +76,22 @@ func (in *ingest) read(ctx context.Context, r io.Reader) error {
 			return cerr
 		}
 		if err == io.EOF {
+			in.said()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// said takes text of the kubelet that ends a stream: it has no newline behind it.
+func (in *ingest) said() {
+	p := in.app.Pending()
+	if text := string(p[:min(len(p), 512)]); in.stamped && isKubeletText(text) {
+		in.kubelet = text
+		in.app.Consume(len(p))
+		in.scanned = 0
 	}
 }
 
