@@ -29,6 +29,23 @@ var conformance = []row{
 	{name: "replicaset/NAME", args: one("rs/" + "web-5d9c7bd6f8")},
 	{name: "service/NAME", args: one("svc/web")},
 	{name: "service without selector", args: one("svc/external"), want: &outcome{code: 1, stderr: "has no labels to select"}, why: 1},
+	{name: "deployments/NAME", args: one("deployments/web")},
+	{name: "rs/NAME in full", args: one("replicaset/web-5d9c7bd6f8")},
+	{name: "replicasets/NAME", args: one("replicasets/web-5d9c7bd6f8")},
+	{name: "services/NAME", args: one("services/web")},
+	{name: "service/NAME in full", args: one("service/web")},
+	{name: "statefulset/NAME", args: one("-n", "kinds", "statefulset/store")},
+	{name: "sts/NAME", args: one("-n", "kinds", "sts/store")},
+	{name: "statefulsets/NAME", args: one("-n", "kinds", "statefulsets/store")},
+	{name: "daemonset/NAME", args: one("-n", "kinds", "daemonset/agent")},
+	{name: "ds/NAME", args: one("-n", "kinds", "ds/agent")},
+	{name: "daemonsets/NAME", args: one("-n", "kinds", "daemonsets/agent")},
+	{name: "replicationcontroller/NAME", args: one("-n", "kinds", "replicationcontroller/legacy")},
+	{name: "rc/NAME", args: one("-n", "kinds", "rc/legacy")},
+	{name: "replicationcontrollers/NAME", args: one("-n", "kinds", "replicationcontrollers/legacy")},
+	{name: "jobs/NAME", args: one("jobs/report-28")},
+	{name: "a custom kind", args: one("-n", "kinds", "rollout/canary"), want: &outcome{stdout: "canary-x7 app canary says hello\n"}, why: 3},
+	{name: "pod/NAME is no regexp but anchored", args: one("pod/db")},
 	{name: "job/NAME", args: one("job/report-28")},
 	{name: "cronjob/NAME", args: one("cronjob/report"), want: &outcome{stdout: "report-28-abcde report reported\n"}, why: 3},
 	{name: "resource that is missing", args: one("deploy/nobody")},
@@ -46,6 +63,9 @@ var conformance = []row{
 	{name: "-n comma", args: one("-n", "other,default", "-c", "^web$", "web")},
 	{name: "--context", args: one("--context", "fake", "db")},
 	{name: "--context unknown", args: one("--context", "nope", "db"), want: &outcome{code: 2, stderr: `there is no context "nope"`}, why: 1},
+	{name: "--kubeconfig missing", args: one("--kubeconfig", "$DIR/none", "db"), want: &outcome{code: 2, stderr: "none"}, why: 1},
+	{name: "hidden connection flags", args: one("--as", "me", "--as-group", "g", "--as-uid", "1", "--cache-dir", "$DIR", "--cluster", "fake", "--disable-compression", "--request-timeout", "30s", "--tls-server-name", "example.com", "--token", "t", "--user", "fake", "db")},
+	{name: "--request-timeout bad", args: one("--request-timeout", "x", "db"), want: &outcome{code: 2, stderr: "--request-timeout"}, why: 1},
 	{name: "--selector", args: one("--selector", "app in (db,crash)"), unordered: true},
 	{name: "--selector bad", args: one("-l", "app in"), want: usage("failed to parse selector as label selector"), why: 1},
 	{name: "--field-selector", args: one("--field-selector", "metadata.name=db-0")},
@@ -79,6 +99,13 @@ var conformance = []row{
 	{name: "--qps and --burst", args: one("--qps=100", "--burst=10", "db")},
 	{name: "--qps=-1", args: one("--qps=-1", "db")},
 
+	{name: "--since by default", args: []string{"--no-follow", "--max-log-requests=1", "--only-log-lines", "db"}},
+	{name: "--max-log-requests 0", args: []string{"--no-follow", "--max-log-requests=0", "db"}, want: usage("--max-log-requests should be 1 or more"), why: 7},
+	{name: "--only-log-lines left out", args: []string{"--no-follow", "--max-log-requests=1", "--since=876000h", "db"}, signs: true},
+	{name: "--only-log-lines left out, -A", args: []string{"--no-follow", "--max-log-requests=1", "--since=876000h", "-A", "db"}, signs: true},
+	{name: "lines without a time", args: one("-n", "kinds", "-c", "^plain$", "-i", "nothing like this", "-t", "--timezone=UTC", ".")},
+	{name: "--previous is kdev's own", args: []string{"--previous", "--only-log-lines", "--since=876000h", "-n", "kinds", "twice"}, want: &outcome{stdout: "twice app the first run\n"}},
+
 	// Which lines.
 	{name: "--include", args: one("-i", "ERROR", "web|db"), unordered: true},
 	{name: "--include twice", args: one("-i", "ERROR", "--include", "GET", "web")},
@@ -103,6 +130,7 @@ var conformance = []row{
 	{name: "-o extjson -A", args: one("-o", "extjson", "-A", "web")},
 	{name: "-o ppextjson", args: one("-o", "ppextjson", "web")},
 	{name: "-o ppextjson -A", args: one("-o", "ppextjson", "-A", "db")},
+	{name: "-o extjson of several namespaces", args: one("-o", "extjson", "-n", "other,default", "-c", "^web$", "elsewhere"), want: &outcome{stdout: `{"namespace": "other", "pod": "web-elsewhere", "container": "web", "message": "from other"}` + "\n"}, why: 12},
 	{name: "-o bad", args: one("-o", "x", "web"), want: usage("output should be one of 'default', 'raw', 'json', 'extjson', 'ppextjson'"), why: 1},
 	{name: "--timestamps short", args: one("--timestamps=short", "--timezone=UTC", "db")},
 	{name: "--timestamps default", args: one("--timestamps=default", "--timezone=Asia/Tokyo", "db")},
@@ -146,6 +174,10 @@ var conformance = []row{
 	{name: "--diff-container", args: one("--color=always", "--pod-colors", "91", "--container-colors", "32", "-d", "db")},
 	{name: "NO_COLOR", args: one("db"), env: []string{"NO_COLOR=yes"}},
 
+	// The menu.
+	{name: "--prompt", args: one("-p", "-n", "kinds"), stdin: "sts/store\nstatefulset/store\n", want: &outcome{stdout: "store-0 app store says hello\n", stderr: "statefulset/store (1 pod)"}, why: 11},
+	{name: "--prompt without an answer", args: one("-p", "-n", "kinds"), want: &outcome{code: 2, stderr: "no workload was chosen"}, why: 11},
+
 	// Standard input.
 	{name: "--stdin", args: []string{"--stdin"}, stdin: "one\ntwo\nthree"},
 	{name: "--stdin include", args: []string{"--stdin", "-i", "t", "-o", "raw"}, stdin: "one\ntwo\nthree\n"},
@@ -163,7 +195,17 @@ var conformance = []row{
 	{name: "--config bad value", args: one("--config", "$DIR/c.yaml", "db"), files: map[string]string{"c.yaml": "tail: many\n"}, want: &outcome{code: 2, stderr: `invalid value many for "tail" in the config file`}, why: 1},
 	{name: "STERNCONFIG wins over --config", args: one("--config", "$DIR/none.yaml", "db"), env: []string{"STERNCONFIG=$DIR/c.yaml"}, files: map[string]string{"c.yaml": "output: raw\n"}},
 
+	{name: "the configuration file of stern", args: one("db"), files: map[string]string{".config/stern/config.yaml": "output: raw\n"}},
+	{name: "the configuration file sets the context", args: one("--config", "$DIR/c.yaml", "db"), files: map[string]string{"c.yaml": "context: nope\n"}, want: &outcome{code: 2, stderr: `there is no context "nope"`}, why: 12},
+
 	// Itself.
+	{name: "--version", args: []string{"--version"}, want: &outcome{like: `^version: \S+\n$`}},
+	{name: "-v", args: []string{"-v"}, want: &outcome{like: `^version: \S+\n$`}},
+	{name: "--verbosity", args: one("--verbosity=2", "db")},
+	{name: "--completion bash", args: []string{"--completion", "bash"}, want: &outcome{like: `bash completion V2 for kdev`}},
+	{name: "--completion zsh", args: []string{"--completion", "zsh"}, want: &outcome{like: `#compdef kdev`}},
+	{name: "--completion fish", args: []string{"--completion", "fish"}, want: &outcome{like: `fish completion for kdev`}},
+	{name: "--show-hidden-options", args: []string{"--show-hidden-options"}, want: &outcome{like: `(?s)^The following options can also be used:\n.*--as string.*--user string`}},
 	{name: "--completion bad", args: []string{"--completion", "x"}, want: usage(`unsupported shell type: "x"`), why: 1},
 	{name: "flag that does not exist", args: []string{"--nonsense"}, want: &outcome{code: 2, stderr: "unknown flag: --nonsense"}, why: 1},
 }

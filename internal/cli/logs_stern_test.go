@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kdev-io/kdev/internal/testkube"
@@ -41,6 +43,8 @@ type row struct {
 	why  int
 	// Unordered rows read several containers at once.
 	unordered bool
+	// Signs rows compare what is said of containers on stderr too.
+	signs bool
 }
 
 // An outcome is what a run of a command leaves.
@@ -48,6 +52,7 @@ type outcome struct {
 	code   int
 	stdout string
 	stderr string // "" is not compared: the wording of help texts is each tool's own
+	like   string // a regular expression on stdout, in the place of a text
 }
 
 // conformance holds the cluster that the rows read.
@@ -56,28 +61,9 @@ func sternWorld(t *testing.T) (*testkube.Server, string) {
 	s := testkube.Start()
 	t.Cleanup(s.Close)
 	at := time.Date(2020, 11, 20, 22, 0, 0, 123456789, time.UTC)
-	put := func(objs ...any) {
+	put := func(objs ...runtime.Object) {
 		for _, o := range objs {
-			var err error
-			switch o := o.(type) {
-			case *corev1.Pod:
-				err = s.Put(o)
-			case *appsv1.Deployment:
-				err = s.Put(o)
-			case *appsv1.ReplicaSet:
-				err = s.Put(o)
-			case *batchv1.Job:
-				err = s.Put(o)
-			case *batchv1.CronJob:
-				err = s.Put(o)
-			case *corev1.Service:
-				err = s.Put(o)
-			case *unstructured.Unstructured:
-				err = s.Put(o)
-			default:
-				t.Fatalf("put %T", o)
-			}
-			if err != nil {
+			if err := s.Put(o); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -141,11 +127,53 @@ func sternWorld(t *testing.T) (*testkube.Server, string) {
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "external"}},
 	)
+	put(kinds(say)...)
+	put(testkube.Pod("kinds", "plain-1", "plain"))
+	s.Log("kinds", "plain-1", "plain").Append(testkube.Entry{Time: at, Text: "a proxy says hello", Bare: true})
+	s.Log("kinds", "plain-1", "plain").End()
+	twice := testkube.Pod("kinds", "twice", "app")
+	twice.Status.ContainerStatuses[0] = testkube.Running("twice", "app", 1)
+	put(twice)
+	say("kinds", "twice", "app", "the first run")
+	s.Log("kinds", "twice", "app").Restart()
+	say("kinds", "twice", "app", "the second run")
 	config, err := s.Kubeconfig(t.TempDir(), "fake", "default")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s, config
+}
+
+// kinds are the workloads of a namespace of their own, a pod of each.
+func kinds(say func(namespace, pod, container string, lines ...string)) []runtime.Object {
+	const ns = "kinds"
+	named := func(kind, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID("uid-" + kind + "-" + name)}
+	}
+	template := func(app string) corev1.PodTemplateSpec {
+		return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": app}}}
+	}
+	legacy := template("legacy")
+	rollout := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.dev/v1", "kind": "Rollout"}}
+	rollout.SetNamespace(ns)
+	rollout.SetName("canary")
+	rollout.SetUID("uid-Rollout-canary")
+	objects := []runtime.Object{
+		&appsv1.StatefulSet{ObjectMeta: named("StatefulSet", "store"), Spec: appsv1.StatefulSetSpec{Template: template("store")}},
+		&appsv1.DaemonSet{ObjectMeta: named("DaemonSet", "agent"), Spec: appsv1.DaemonSetSpec{Template: template("agent")}},
+		&corev1.ReplicationController{ObjectMeta: named("ReplicationController", "legacy"), Spec: corev1.ReplicationControllerSpec{Template: &legacy}},
+		rollout,
+	}
+	for _, w := range []struct{ kind, api, name, pod string }{
+		{"StatefulSet", "apps/v1", "store", "store-0"}, {"DaemonSet", "apps/v1", "agent", "agent-x7"},
+		{"ReplicationController", "v1", "legacy", "legacy-x7"}, {"Rollout", "example.dev/v1", "canary", "canary-x7"},
+	} {
+		pod := testkube.Pod(ns, w.pod, "app")
+		pod.Labels = map[string]string{"app": w.name}
+		say(ns, w.pod, "app", w.name+" says hello")
+		objects = append(objects, owning(pod, w.kind, w.api, w.name))
+	}
+	return objects
 }
 
 func owning[T metav1.Object](obj T, kind, api, name string) T {
@@ -166,6 +194,9 @@ func TestLogsDoesWhatSternDoes(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for name, text := range r.files {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+					t.Fatal(err)
+				}
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -176,7 +207,10 @@ func TestLogsDoesWhatSternDoes(t *testing.T) {
 			}
 			if *recordStern != "" && r.want == nil {
 				o := r.sorted(sternRun(t, *recordStern, dir, r, args))
-				recorded[r.name] = recording{o.code, strings.SplitAfter(o.stdout, "\n")}
+				recorded[r.name] = recording{Code: o.code, Out: strings.SplitAfter(o.stdout, "\n")}
+				if r.signs {
+					recorded[r.name] = recording{o.code, strings.SplitAfter(o.stdout, "\n"), o.stderr}
+				}
 			}
 			want := r.want
 			if want == nil {
@@ -184,13 +218,17 @@ func TestLogsDoesWhatSternDoes(t *testing.T) {
 				if !ok {
 					t.Fatal("stern was not recorded for this row")
 				}
-				want = &outcome{code: have.Code, stdout: strings.Join(have.Out, "")}
+				want = &outcome{code: have.Code, stdout: strings.Join(have.Out, ""), stderr: have.Err}
 			}
 			got := r.sorted(kdevRun(t, dir, r, append([]string{"logs"}, args...)))
 			if got.code != want.code {
 				t.Errorf("exit code %d, want %d\nstderr: %s", got.code, want.code, got.stderr)
 			}
-			if got.stdout != want.stdout {
+			if want.like != "" {
+				if !regexp.MustCompile(want.like).MatchString(got.stdout) {
+					t.Errorf("stdout:\n%s\nwant it to match %s", got.stdout, want.like)
+				}
+			} else if got.stdout != want.stdout {
 				t.Errorf("stdout:\n%s\nwant:\n%s", got.stdout, want.stdout)
 			}
 			if want.stderr != "" && !strings.Contains(got.stderr, want.stderr) {
@@ -213,6 +251,7 @@ func TestLogsDoesWhatSternDoes(t *testing.T) {
 type recording struct {
 	Code int      `json:"code"`
 	Out  []string `json:"out"` // standard output, cut behind each newline
+	Err  string   `json:"err,omitempty"`
 }
 
 func (r row) sorted(o outcome) outcome {
@@ -235,7 +274,7 @@ func kdevRun(t *testing.T, dir string, r row, args []string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	code := Main(ctx, Env{In: strings.NewReader(r.stdin), Out: &out, Err: &errs, Dir: dir, Getenv: func(k string) string { return env[k] }}, args)
-	return outcome{code, out.String(), errs.String()}
+	return outcome{code: code, stdout: out.String(), stderr: errs.String()}
 }
 
 func sternRun(t *testing.T, stern, dir string, r row, args []string) outcome {
@@ -253,5 +292,5 @@ func sternRun(t *testing.T, stern, dir string, r row, args []string) outcome {
 	if err := cmd.Run(); err != nil {
 		code = cmd.ProcessState.ExitCode()
 	}
-	return outcome{code, out.String(), errs.String()}
+	return outcome{code: code, stdout: out.String(), stderr: errs.String()}
 }

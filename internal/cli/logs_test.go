@@ -55,7 +55,7 @@ func (r *logsRun) wait() outcome {
 	code := <-r.done
 	out, _ := r.out.get()
 	errs, _ := r.err.get()
-	return outcome{code, out, errs}
+	return outcome{code: code, stdout: out, stderr: errs}
 }
 
 // interrupt is Ctrl-C.
@@ -192,6 +192,88 @@ func TestLogsReadsMoreContainersThanRequests(t *testing.T) {
 	r.out.await(t, "web-3 web again\n")
 	if o := r.interrupt(); !strings.Contains(o.stderr, "read in turn") {
 		t.Errorf("stderr:\n%s", o.stderr)
+	}
+}
+
+// More containers than streams that an API server allows on one connection: all of them
+// are followed at the same time.
+func TestLogsFollowsMoreContainersThanOneConnectionCarries(t *testing.T) {
+	c := newFakeCluster(t)
+	const n = 230
+	name := func(i int) string { return fmt.Sprintf("web-%d", i) }
+	for i := range n {
+		c.pod(testkube.Pod("default", name(i), "web"))
+		c.say(name(i), "web", "first of "+name(i))
+	}
+	r := startLogs(t, c.Server, ".", "--max-log-requests=1000")
+	for i := range n {
+		r.out.await(t, "first of "+name(i)+"\n")
+	}
+	open := 0
+	for i := range n {
+		open += c.Log("default", name(i), "web").Open()
+	}
+	if open != n {
+		t.Errorf("%d of %d streams are open", open, n)
+	}
+	for i := range n {
+		c.say(name(i), "web", "second of "+name(i))
+	}
+	for i := range n {
+		r.out.await(t, "second of "+name(i)+"\n")
+	}
+	if o := r.interrupt(); strings.Contains(o.stderr, "retry") {
+		t.Errorf("stderr:\n%s", o.stderr)
+	}
+}
+
+// Who may read pods and logs only, neither nodes nor events nor owners.
+func TestLogsWithFewRights(t *testing.T) {
+	c := newFakeCluster(t)
+	for _, verb := range []string{"get", "list", "watch"} {
+		for _, resource := range []string{"nodes", "events", "secrets", "replicasets", "deployments", "namespaces", "services"} {
+			c.Deny(verb, resource)
+		}
+	}
+	p := testkube.Pod("default", "web-5d9c7bd6f8-x2x4j", "web")
+	p.Labels = map[string]string{"pod-template-hash": "5d9c7bd6f8"}
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d9c7bd6f8", UID: "u", Controller: new(true)}}
+	c.pod(p)
+	c.say(p.Name, "web", "ready")
+	for _, args := range [][]string{{"."}, {"rs/web-5d9c7bd6f8"}, {"deploy/web"}, {".", "--events"}} {
+		if o := startLogs(t, c.Server, append(args, "--until", "ready", "--for=30s")...).wait(); o.code != 0 || !strings.HasSuffix(o.stdout, "web ready\n") {
+			t.Errorf("%v: %d\n%s\n%s", args, o.code, o.stdout, o.stderr)
+		}
+	}
+}
+
+// A container whose last run crashed is shown with that run, unless only new lines are
+// wanted.
+func TestLogsShowsTheRunBeforeACrash(t *testing.T) {
+	c := newFakeCluster(t)
+	crashed := testkube.Pod("default", "web-1", "web")
+	crashed.Status.ContainerStatuses[0] = testkube.Running("web-1", "web", 1)
+	c.pod(crashed)
+	c.say("web-1", "web", "the reason")
+	c.Log("default", "web-1", "web").Restart()
+	c.say("web-1", "web", "runs again")
+	o := startLogs(t, c.Server, ".", "--until=runs again").wait()
+	if o.code != 0 || o.stdout != "web-1 web the reason\nweb-1 web runs again\n" {
+		t.Errorf("%d\n%s\n%s", o.code, o.stdout, o.stderr)
+	}
+	r := startLogs(t, c.Server, ".", "--tail=0")
+	r.err.await(t, `\+ web-1 › web`)
+	c.say("web-1", "web", "new")
+	r.out.await(t, "new\n")
+	if o := r.interrupt(); o.stdout != "web-1 web new\n" {
+		t.Errorf("--tail=0:\n%s", o.stdout)
+	}
+	ended := testkube.Pod("default", "web-1", "web")
+	ended.Status.ContainerStatuses[0] = testkube.Running("web-1", "web", 1)
+	ended.Status.ContainerStatuses[0].LastTerminationState.Terminated.ExitCode = 0
+	c.pod(ended)
+	if o := startLogs(t, c.Server, ".", "--until=new").wait(); strings.Contains(o.stdout, "the reason") {
+		t.Errorf("a run that ended well is shown:\n%s", o.stdout)
 	}
 }
 
