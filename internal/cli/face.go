@@ -153,5 +153,4 @@ func (f *jsonFace) notice(n session.Notice) {
 func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) (bool, error) {
 	return false, nil
 }
-}
 func (f *jsonFace) close() error { return nil }

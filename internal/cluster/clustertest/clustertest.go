@@ -43,7 +43,7 @@ func Run(m *testing.M, use func(*kube.Client, *cluster.Cluster)) int {
 			_ = os.Remove(options.Kubeconfig)
 		}()
 	}
-	if err := load(context.Background(), c); err != nil {
+	if err := Load(context.Background(), c); err != nil {
 		return failed(err)
 	}
 	client, err := kube.New(c.Kubeconfig, c.Context)

@@ -13,9 +13,9 @@ import (
 // nodes, so that no test needs a registry.
 const Image = "debian:bookworm-slim"
 
-// load copies Image from the engine into nodes that lack it. Only tests do that:
+// Load copies Image from the engine into nodes that lack it. Only tests do that:
 // it copies the whole image, where kdev pushes what changed.
-func load(ctx context.Context, c *cluster.Cluster) error {
+func Load(ctx context.Context, c *cluster.Cluster) error {
 	for _, node := range c.Nodes {
 		have, err := exec.CommandContext(ctx, c.Engine, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q").Output()
 		if err != nil {
