@@ -129,10 +129,11 @@ func (o *oracle) stop() map[string][]written {
 }
 
 // readCRI reads the runtime's form of a log: time, stream, F for a full line or P
-// for a part of one, text.
+// for a part of one, text. A line has the time of its first part, as the API shows it.
 func readCRI(r io.Reader) ([]written, error) {
 	var out []written
 	var part []byte
+	var first time.Time
 	in := bufio.NewReaderSize(r, 1<<20)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -146,15 +147,16 @@ func readCRI(r io.Reader) ([]written, error) {
 		if len(fields) != 4 {
 			return nil, fmt.Errorf("not a line of a container: %q", line)
 		}
+		if len(part) == 0 {
+			if first, err = time.Parse(time.RFC3339Nano, string(fields[0])); err != nil {
+				return nil, err
+			}
+		}
 		part = append(part, fields[3]...)
 		if string(fields[2]) == "P" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339Nano, string(fields[0]))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, written{at.UnixNano(), string(part)})
+		out = append(out, written{first.UnixNano(), string(part)})
 		part = part[:0]
 	}
 }

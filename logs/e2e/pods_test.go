@@ -53,6 +53,23 @@ while ($n < $count) {
 	return []string{"perl", "-e", script, fmt.Sprint(count), fmt.Sprint(each), fmt.Sprint(size)}
 }
 
+// steady is a program that writes count numbered lines of about size bytes, rate of
+// them a second by the machine's clock.
+func steady(count, rate, size int) []string {
+	script := `my ($count, $rate, $size) = @ARGV;
+sub uptime { open(my $f, "<", "/proc/uptime") or die; my ($s) = split(" ", <$f>); return $s }
+my ($n, $fill, $start) = (0, "." x $size, uptime());
+while ($n < $count) {
+	my ($due, $out) = (int((uptime() - $start) * $rate), "");
+	$due = $count if $due > $count;
+	while ($n < $due) { $n++; $out .= substr("line $n of $ENV{HOSTNAME} $fill", 0, $size) . "\n" }
+	while (length $out) { my $w = syswrite(STDOUT, $out); substr($out, 0, $w, "") }
+	select(undef, undef, undef, 0.02) if $n < $count;
+}
+sleep 1 while 1;`
+	return []string{"perl", "-e", script, fmt.Sprint(count), fmt.Sprint(rate), fmt.Sprint(size)}
+}
+
 // stay is an end of talk: wait for SIGTERM.
 const stay = `syswrite(STDOUT, "done\n"); sleep 1 while 1;`
 
@@ -72,8 +89,13 @@ func podSpec(containers ...corev1.Container) corev1.PodSpec {
 
 func makePod(t testing.TB, namespace, name string, spec corev1.PodSpec) *corev1.Pod {
 	t.Helper()
+	return labelledPod(t, namespace, name, map[string]string{"app": name}, spec)
+}
+
+func labelledPod(t testing.TB, namespace, name string, labels map[string]string, spec corev1.PodSpec) *corev1.Pod {
+	t.Helper()
 	pod, err := client.Core.CoreV1().Pods(namespace).Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}}, Spec: spec}, metav1.CreateOptions{})
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Spec: spec}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

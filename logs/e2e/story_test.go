@@ -111,8 +111,8 @@ func TestEverythingThatHappensToPods(t *testing.T) {
 func TestQueriesGoByOwners(t *testing.T) {
 	ns := newNamespace(t)
 	makeDeployment(t, ns, "web", 1, podSpec(container("app", talk(20, 20, 40, stay))))
-	twin := makePod(t, ns, "twin", podSpec(container("app", talk(20, 20, 40, stay))))
-	twin.Labels["app"] = "web-twin"
+	// A selector would take it for the deployment's.
+	labelledPod(t, ns, "twin", map[string]string{"app": "web"}, podSpec(container("app", talk(20, 20, 40, stay))))
 	makePod(t, ns, "lonely", podSpec(container("app", talk(20, 20, 40, stay))))
 	pods := awaitPods(t, ns, "three pods", allRun(3))
 
@@ -121,7 +121,7 @@ func TestQueriesGoByOwners(t *testing.T) {
 	// Taken out of its service by hand, as one does to look at it: still the deployment's
 	// until the controller lets it go; then a new one stands in for it.
 	for _, p := range pods {
-		if p.Labels["app"] == "web" {
+		if p.Labels["app"] == "web" && len(p.OwnerReferences) > 0 {
 			label := fmt.Appendf(nil, `{"metadata":{"labels":{"hand":"on"}}}`)
 			if _, err := client.Core.CoreV1().Pods(ns).Patch(t.Context(), p.Name, types.StrategicMergePatchType, label, metav1.PatchOptions{}); err != nil {
 				t.Fatal(err)
@@ -249,7 +249,7 @@ func awaitRollout(t *testing.T, ns, name string) {
 		}
 		n := 0
 		for _, p := range pods {
-			if p.Labels["app"] == name {
+			if p.Labels["app"] == name && len(p.OwnerReferences) > 0 {
 				n++
 			}
 		}
