@@ -3,8 +3,10 @@ package pods
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -47,9 +49,17 @@ func NewOwners(client dynamic.Interface, mapper meta.RESTMapper) *Owners {
 }
 
 // Chain returns the controllers of a pod, the nearest first. Where one may not be
-// read, the chain ends with it.
+// read, the chain ends with it; but a replica set's name is its deployment's with the
+// hash of the template behind, which the pod carries too.
 func (o *Owners) Chain(ctx context.Context, pod *corev1.Pod) []Owner {
-	return o.chain(ctx, pod.Namespace, metav1.GetControllerOfNoCopy(pod))
+	chain := o.chain(ctx, pod.Namespace, metav1.GetControllerOfNoCopy(pod))
+	hash := pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
+	if len(chain) == 1 && chain[0].Kind == "ReplicaSet" && chain[0].Labels == nil && hash != "" {
+		if name, ok := strings.CutSuffix(chain[0].Name, "-"+hash); ok {
+			chain = append(chain, Owner{GroupKind: schema.GroupKind{Group: appsv1.GroupName, Kind: "Deployment"}, Name: name})
+		}
+	}
+	return chain
 }
 
 func (o *Owners) chain(ctx context.Context, namespace string, ref *metav1.OwnerReference) []Owner {
