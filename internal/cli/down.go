@@ -55,7 +55,9 @@ given. The namespace goes when kdev created it and nothing is left in it.`,
 			}
 			defer kc.Close()
 			start := time.Now()
-			report, err := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}).Down(ctx, o)
+			deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
+			defer deployer.Close()
+			report, err := deployer.Down(ctx, o)
 			if report != nil {
 				writeDown(env, p.Namespace, report, time.Since(start))
 			}

@@ -133,11 +133,13 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
+	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
+	closers = append(closers, deployer.Close)
 	parts := &session.Parts{
 		Cluster:  c,
 		Kube:     kc,
 		Live:     live,
-		Deployer: deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}),
+		Deployer: deployer,
 		Builder:  build.New(docker, store, endpoint, index),
 		Store:    store,
 		Index:    index,

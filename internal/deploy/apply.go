@@ -195,6 +195,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 			return err
 		}
 		d.note(t, out.now)
+		if IsWorkload(t.Object) && d.elsewhere(t.Object) && out.note == "" && (out.created || out.changed || out.recreated) {
+			out.note = RefOf(t.Object).String() + " is in namespace " + t.key.namespace + ", where its rollout is not watched"
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		result.add(RefOf(t.Object).String(), out)

@@ -57,15 +57,20 @@ type Deployer struct {
 	tails   tails
 }
 
-// New makes a Deployer; nothing is sent before Apply or Down.
+// New makes a Deployer; nothing is sent before Apply or Down. Who made it closes it.
 func New(client *kube.Client, options Options) *Deployer {
 	d := &Deployer{client: client, options: options}
-	d.tails.fetch = func(pod *corev1.Pod, container string, previous bool) []string {
-		return fetchTail(client, pod, container, previous)
+	d.tails.ctx, d.tails.end = context.WithCancel(context.Background())
+	d.tails.fetch = func(ctx context.Context, pod *corev1.Pod, container string, previous bool) []string {
+		return fetchTail(ctx, client, pod, container, previous)
 	}
 	d.id = applySetID(d.parentName(), options.Namespace)
 	return d
 }
+
+// Close ends what Status asked for beside itself and waits for it. Nothing of the
+// Deployer may be used after it.
+func (d *Deployer) Close() { d.tails.close() }
 
 // parentName is the ConfigMap that stands for the set.
 func (d *Deployer) parentName() string { return "kdev-" + d.options.Project }

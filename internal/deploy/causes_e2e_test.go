@@ -147,7 +147,6 @@ func TestExplanations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.tails.wg.Wait()
 	defer live.Wait()
 	defer cancel()
 	left := slices.Clone(causes)

@@ -107,7 +107,9 @@ func deployer(t *testing.T) *Deployer {
 			t.Error(err)
 		}
 	})
-	return newDeployer(name)
+	d := newDeployer(name)
+	t.Cleanup(d.Close)
+	return d
 }
 
 func newDeployer(namespace string) *Deployer {

@@ -103,9 +103,10 @@ func explainFixture(t *testing.T, archive *txtar.Archive) (text, code string) {
 	defer live.Wait()
 	defer cancel()
 	d := New(client, Options{Project: "shop", Namespace: namespace, Now: func() time.Time { return now }})
-	d.tails.fetch = func(pod *corev1.Pod, container string, _ bool) []string {
+	d.tails.fetch = func(_ context.Context, pod *corev1.Pod, container string, _ bool) []string {
 		return tail[run{container: container, id: pod.Name}]
 	}
+	defer d.Close()
 	d.status(live, Ref{kind, name}) // asks for the lines
 	d.tails.wg.Wait()
 	s := d.status(live, Ref{kind, name})

@@ -33,11 +33,21 @@ type WorkloadStatus struct {
 func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadStatus {
 	var all []WorkloadStatus
 	for _, o := range objects {
-		if IsWorkload(o) {
+		switch {
+		case !IsWorkload(o):
+		case d.elsewhere(o):
+			all = append(all, WorkloadStatus{Ref: RefOf(o), Ready: true}) // Apply says that it is not watched
+		default:
 			all = append(all, d.status(live, RefOf(o)))
 		}
 	}
 	return all
+}
+
+// elsewhere says whether an object is of another namespace than the project's,
+// which is the one that is watched.
+func (d *Deployer) elsewhere(o *Object) bool {
+	return o.GetNamespace() != "" && o.GetNamespace() != d.options.Namespace
 }
 
 func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {

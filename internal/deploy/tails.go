@@ -22,7 +22,9 @@ const (
 // tails fetches the last lines of runs that failed, each once, beside whoever
 // asks: Status answers at once, and again when the lines are there.
 type tails struct {
-	fetch func(pod *corev1.Pod, container string, previous bool) []string
+	fetch func(ctx context.Context, pod *corev1.Pod, container string, previous bool) []string
+	ctx   context.Context // ends with close; the fetches belong to the Deployer and to no call
+	end   context.CancelFunc
 
 	mu   sync.Mutex
 	runs map[run][]string // nil while it is fetched
@@ -42,7 +44,7 @@ func (t *tails) of(live *kube.Namespace, pod *corev1.Pod, container string, prev
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines, known := t.runs[key]
-	if known || key.id == "" {
+	if known || key.id == "" || t.ctx.Err() != nil {
 		return lines
 	}
 	if t.runs == nil || len(t.runs) >= tailCache {
@@ -50,7 +52,7 @@ func (t *tails) of(live *kube.Namespace, pod *corev1.Pod, container string, prev
 	}
 	t.runs[key] = nil
 	t.wg.Go(func() {
-		lines := t.fetch(pod, container, previous)
+		lines := t.fetch(t.ctx, pod, container, previous)
 		t.mu.Lock()
 		t.runs[key] = lines
 		t.mu.Unlock()
@@ -76,9 +78,18 @@ func runID(pod *corev1.Pod, container string, previous bool) string {
 	return ""
 }
 
+// close ends the fetches and waits for them. Under the lock, so that none begins
+// after the wait has.
+func (t *tails) close() {
+	t.mu.Lock()
+	t.end()
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
 // fetchTail asks the kubelet.
-func fetchTail(client *kube.Client, pod *corev1.Pod, container string, previous bool) []string {
-	ctx, cancel := context.WithTimeout(context.Background(), tailLimit)
+func fetchTail(ctx context.Context, client *kube.Client, pod *corev1.Pod, container string, previous bool) []string {
+	ctx, cancel := context.WithTimeout(ctx, tailLimit)
 	defer cancel()
 	lines, limit := int64(tailLines), int64(tailBytes)
 	stream, err := client.Core.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
