@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/internal/kube"
 )
 
 // crash explains a run that ended. A first end of a container that will be
@@ -23,7 +25,7 @@ func (e *evidence) crash(r containerRun, t *corev1.ContainerStateTerminated) *fi
 	if strings.Contains(t.Message, "exec format error") {
 		return execFormat([]string{oneLine(t.Message, 200)})
 	}
-	f := e.killedByProbe(r)
+	f := e.killedByProbe(r, t)
 	if f == nil {
 		f = exitFinding(r, t)
 	}
@@ -101,8 +103,14 @@ func execFormatLine(lines []string) string {
 	return ""
 }
 
-// killedByProbe explains a run that the kubelet ended because of a probe.
-func (e *evidence) killedByProbe(r containerRun) *finding {
+// killedByProbe explains a run that the kubelet ended because of a probe. An event
+// from before the run is about an earlier one, unless a signal ended this one too:
+// after some twenty events of a pod the kubelet's recorder keeps further ones back.
+func (e *evidence) killedByProbe(r containerRun, t *corev1.ContainerStateTerminated) *finding {
+	if t.Reason == "OOMKilled" {
+		return nil
+	}
+	signalled := t.ExitCode == 137 || t.ExitCode == 143
 	for _, p := range []struct {
 		kind, code string
 		probe      *corev1.Probe
@@ -112,7 +120,7 @@ func (e *evidence) killedByProbe(r containerRun) *finding {
 			continue
 		}
 		kill := lastEvent(e.events, "Killing", "Container "+r.Name+" failed "+kind+" probe")
-		if kill == nil {
+		if kill == nil || kube.EventTime(kill).Time.Before(t.StartedAt.Time) && !signalled {
 			continue
 		}
 		f := &finding{code: p.code, summary: "its " + kind + " probe fails, so it is killed and started again",

@@ -18,6 +18,7 @@ var (
 	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 	registeredID = regexp.MustCompile(`already registered id: ([^/\s']+)/([^'\s]+?)\.`)
 	noMatch      = regexp.MustCompile(`no matches for Id ([^\s.]+)[^/]*/([^\s;]+?)\.`)
+	jsonPath     = regexp.MustCompile(`doc is missing path: "?([^\s":]+)`)
 	wrapping     = regexp.MustCompile(`(?:accumulating (?:resources|components)(?: from '[^']*')?|accumulation err='|merging resources from '[^']*'|recursed (?:accumulation|merging) (?:of|from) path '[^']*')(?:: )?`)
 )
 
@@ -35,7 +36,7 @@ func (r *recorder) explain(err error) error {
 	if last := r.lastKustomization(); last != "" {
 		p.Where = r.at(last, 0)
 	}
-	for _, look := range []func(string, *problem.Problem) bool{r.syntaxError, r.missingEntry, r.wrongDocument, r.unknownKey, r.twice, r.patchWithoutTarget} {
+	for _, look := range []func(string, *problem.Problem) bool{r.syntaxError, r.missingEntry, r.wrongDocument, r.unknownKey, r.twice, r.patchWithoutTarget, r.missingPath, r.mentioned} {
 		if look(err.Error(), p) {
 			break
 		}
@@ -232,9 +233,69 @@ func (r *recorder) patchWithoutTarget(text string, p *problem.Problem) bool {
 	return true
 }
 
+// missingPath finds the JSON patch that changes a field which is not there.
+func (r *recorder) missingPath(text string, p *problem.Problem) bool {
+	m := jsonPath.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	for _, file := range slices.Backward(r.read) {
+		if line := r.lineWith(file, m[1]); line > 0 {
+			p.Where, p.Summary = r.at(file, line), "a patch changes "+m[1]+", and there is no such field"
+			p.Hint = "correct the path; `op: add` makes a field in an object that is there"
+			return true
+		}
+	}
+	return false
+}
+
+// mentioned finds the file that the message names: the last that was read, and
+// the line that names it where that is an entry of a kustomization.
+func (r *recorder) mentioned(text string, p *problem.Problem) bool {
+	for _, file := range slices.Backward(r.read) {
+		if isKustomization(file) || !strings.Contains(text, filepath.Base(file)) {
+			continue
+		}
+		p.Where = r.at(file, 0)
+		if kustomization := r.lastKustomization(); kustomization != "" {
+			if line := r.lineWith(kustomization, filepath.Base(file)); line > 0 {
+				p.Where += " (" + r.at(kustomization, line) + ")"
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// lineWith finds the first line of a file that has a text, 0 when none has.
+func (r *recorder) lineWith(file, text string) int {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		if strings.Contains(line, text) {
+			return n
+		}
+	}
+	return 0
+}
+
 // plainKustomize drops what kustomize says about its own ways.
 func plainKustomize(text string) string {
 	text, _, _ = strings.Cut(text, "': must build at directory")
-	text = wrapping.ReplaceAllString(oneLine(text, 2000), "")
-	return oneLine(strings.TrimLeft(text, ": "), 300)
+	text = wrapping.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
+	return bothEnds(strings.TrimLeft(text, ": "), 600)
+}
+
+// bothEnds shortens a message in its middle: kustomize names the file at the start,
+// and the field at the end.
+func bothEnds(text string, limit int) string {
+	runes := []rune(text)
+	if len(runes) <= limit {
+		return text
+	}
+	return string(runes[:limit/2-1]) + " … " + string(runes[len(runes)-limit/2+2:])
 }
