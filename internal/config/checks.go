@@ -49,6 +49,12 @@ var checks = map[string]check{
 		want: "a path inside the project",
 		hint: "write it relative to kdev.yaml, and keep it below that folder",
 	},
+	"chart": {
+		expr: `^(oci://.+|[^/:]([^:]*[^/:])?)$`,
+		test: func(s string) bool { return strings.HasPrefix(s, "oci://") || inside(s) },
+		want: "a chart of the project or of an OCI registry",
+		hint: "name a folder or package below kdev.yaml, or oci://REGISTRY/CHART with a version",
+	},
 	"absolute": {
 		expr: `^/`,
 		want: "an absolute path",

@@ -113,18 +113,33 @@ type sourceFile struct {
 	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
 	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
 
-	Helm    later `yaml:"helm"`
-	Command later `yaml:"command"`
+	Helm    helmFile          `yaml:"helm" doc:"a helm chart, rendered by kdev"`
+	Command sourceCommandFile `yaml:"command" doc:"a command that prints manifests"`
+}
+
+type helmFile struct {
+	Chart   string          `yaml:"chart" required:"true" check:"chart" doc:"folder or package (*.tgz), or oci://REGISTRY/CHART"`
+	Version text            `yaml:"version" doc:"version of a chart behind oci://"`
+	Release string          `yaml:"release" check:"label" default:"the project's name" doc:"name of the release, as templates see it"`
+	Values  []string        `yaml:"values" check:"inside" doc:"files of values; the last one wins"`
+	Set     map[string]text `yaml:"set" doc:"single values by their path, over those of the files"`
+}
+
+type sourceCommandFile struct {
+	Run    commandFile     `yaml:"run" required:"true" doc:"command that runs in the project's folder and prints manifests; a string is given to sh -c"`
+	Inputs []string        `yaml:"inputs" check:"inside" doc:"patterns of the files that it reads: kdev up runs it again when one changes"`
+	Env    map[string]text `yaml:"env" keys:"variable" doc:"variables for the command"`
 }
 
 type environmentFile struct {
 	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
 	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
-	Context   string   `yaml:"context" default:"that of kdev up" doc:"kubeconfig context of this environment"`
-	Namespace string   `yaml:"namespace" check:"label" default:"what its manifests say, else the name" doc:"namespace of this environment"`
 
-	Helm    later `yaml:"helm"`
-	Command later `yaml:"command"`
+	Helm      helmFile          `yaml:"helm" doc:"a helm chart, rendered by kdev"`
+	Command   sourceCommandFile `yaml:"command" doc:"a command that prints manifests"`
+	Manifests manifestsFile     `yaml:"manifests" doc:"several sources in their order, instead of one"`
+	Context   string            `yaml:"context" default:"that of kdev up" doc:"kubeconfig context of this environment"`
+	Namespace string            `yaml:"namespace" check:"label" default:"what its manifests say, else the name" doc:"namespace of this environment"`
 }
 
 type watchFile struct {

@@ -15,11 +15,12 @@ import (
 func manifestNamespace(root string, sources []Source) (name, where string) {
 	for _, s := range sources {
 		var ns, at string
-		if s.Kustomize != "" {
+		switch {
+		case s.Kustomize != "":
 			ns, at = kustomizeNamespace(root, s.Kustomize, 0)
-		} else {
+		case s.YAML != nil:
 			ns, at = filesNamespace(root, s.YAML)
-		}
+		} // a chart goes where the release goes; what a command prints is not known yet
 		switch {
 		case ns == "":
 		case name == "":

@@ -109,11 +109,29 @@ type Port struct {
 }
 
 // A Source is one place that manifests come from. Paths are relative to the
-// root, with slashes; just one of the two is set.
+// root, with slashes; just one of the four is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
 	YAML      []string // files and patterns
-	Where     string   // "kdev.yaml:9", or the path that was detected
+	Helm      *Helm
+	Command   *Command
+	Where     string // "kdev.yaml:9", or the path that was detected
+}
+
+// Helm is a chart with its values.
+type Helm struct {
+	Chart   string // folder or package, or oci://…
+	Version string
+	Release string
+	Values  []string          // files
+	Set     map[string]string // path → YAML
+}
+
+// A Command prints manifests. It runs in the root.
+type Command struct {
+	Run    []string
+	Inputs []string // patterns
+	Env    map[string]string
 }
 
 // An Environment is another way to deploy the project.
@@ -123,6 +141,7 @@ type Environment struct {
 	Context   string // empty: that of kdev up
 	Namespace string // with its default
 	Where     string
+	Up        bool // it is the one that kdev up brings up
 }
 
 // Watch says which files count.

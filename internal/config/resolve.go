@@ -84,7 +84,7 @@ func (r *resolver) manifests() {
 		e := f.Environments[name]
 		at := join("environments", name)
 		env := Environment{Name: name, Context: e.Context, Namespace: e.Namespace, Where: r.where("%s", at).String()}
-		env.Manifests = r.source(at, sourceFile{Kustomize: e.Kustomize, YAML: e.YAML})
+		env.Manifests = r.environment(at, e)
 		p.Environments = append(p.Environments, env)
 	}
 	if f.Manifests == nil {
@@ -108,6 +108,40 @@ func (r *resolver) manifests() {
 	}
 }
 
+// environment is the one source of an environment, or its list of several.
+func (r *resolver) environment(at string, e environmentFile) []Source {
+	one := sourceFile{Kustomize: e.Kustomize, YAML: e.YAML, Helm: e.Helm, Command: e.Command}
+	if e.Manifests == nil {
+		return r.source(at, one)
+	}
+	if r.kinds(at, one) > 0 {
+		r.add(usage("config-value", r.where("%s.manifests", at), "put the other into the list", "%s has both manifests and a source of its own", at))
+		return nil
+	}
+	var all []Source
+	for i, s := range e.Manifests {
+		below := at + ".manifests"
+		if _, list := r.d.at[below+"[0]"]; list {
+			below = fmt.Sprintf("%s[%d]", below, i)
+		}
+		all = append(all, r.source(below, s)...)
+	}
+	return all
+}
+
+// kinds counts the kinds of source that a source names.
+func (r *resolver) kinds(at string, s sourceFile) int {
+	n := 0
+	_, helm := r.d.at[at+".helm"]
+	_, command := r.d.at[at+".command"]
+	for _, set := range []bool{s.Kustomize != "", s.YAML != nil, helm, command} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *resolver) detected(what string, s Source) {
 	from := s.Kustomize
 	if from == "" {
@@ -124,6 +158,13 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 	case s.Kustomize != "" && s.YAML != nil:
 		r.add(usage("config-value", where, "make it a list of two sources: their order matters", "%s has both kustomize and yaml", at))
 		return nil
+	case r.kinds(at, s) > 1:
+		r.add(usage("config-value", where, "make it a list of sources: their order matters", "%s names several sources", at))
+		return nil
+	case len(s.Command.Run) > 0:
+		out.Command = &Command{Run: s.Command.Run, Inputs: cleanAll(s.Command.Inputs), Env: texts(s.Command.Env)}
+	case s.Helm.Chart != "":
+		out.Helm = r.helm(at, s.Helm)
 	case s.Kustomize != "":
 		out.Kustomize = path.Clean(s.Kustomize)
 		where := r.where("%s.kustomize", at)
@@ -148,11 +189,38 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 		}
 	default:
 		if !r.troubled(at) {
-			r.add(usage("config-value", where, "add kustomize: FOLDER or yaml: [FILES]", "%s names no manifests", at))
+			r.add(usage("config-value", where, "add kustomize: FOLDER, yaml: [FILES], helm: {chart: …} or command: {run: …}", "%s names no manifests", at))
 		}
 		return nil
 	}
 	return []Source{out}
+}
+
+// helm checks what can be checked without loading the chart.
+func (r *resolver) helm(at string, f helmFile) *Helm {
+	h := &Helm{Chart: f.Chart, Version: string(f.Version), Release: f.Release, Values: cleanAll(f.Values), Set: texts(f.Set)}
+	if h.Release == "" {
+		h.Release = r.p.Name
+	}
+	where := r.where("%s.helm.chart", at)
+	switch remote := strings.HasPrefix(h.Chart, "oci://"); {
+	case remote && h.Version == "":
+		r.add(usage("config-value", where, "add version: 1.2.3, so that the same manifests come out tomorrow", "chart %s has no version", h.Chart))
+	case remote:
+	case h.Version != "":
+		r.add(usage("config-value", r.where("%s.helm.version", at), "take it out: the version of a chart of the project is in its Chart.yaml", "%s has a version", h.Chart))
+	default:
+		h.Chart = path.Clean(h.Chart)
+		if !isFile(r.root, path.Join(h.Chart, "Chart.yaml")) && !isFile(r.root, h.Chart) {
+			r.add(usage("config-manifests-missing", where, "name a folder with a Chart.yaml, or a package; the path is relative to "+FileName, "no chart at %s", h.Chart))
+		}
+	}
+	for i, file := range h.Values {
+		if !isFile(r.root, file) {
+			r.add(usage("config-manifests-missing", r.where("%s.helm.values[%d]", at, i), "check the path: it is relative to "+FileName, "no file %s", file))
+		}
+	}
+	return h
 }
 
 // troubled says whether the decoder has already refused something of a value,

@@ -94,10 +94,16 @@ func objectSchema(t reflect.Type) schema {
 	switch t {
 	case reflect.TypeFor[sourceFile](), reflect.TypeFor[environmentFile]():
 		s["type"] = "object"
-		s["oneOf"] = []any{
+		one := []any{
 			schema{"required": []string{"kustomize"}},
 			schema{"required": []string{"yaml"}, "properties": schema{"yaml": schema{"type": "array", "minItems": 1}}},
+			schema{"required": []string{"helm"}},
+			schema{"required": []string{"command"}},
 		}
+		if t == reflect.TypeFor[environmentFile]() {
+			one = append(one, schema{"required": []string{"manifests"}})
+		}
+		s["oneOf"] = one
 	case reflect.TypeFor[onSyncFile]():
 		s["type"] = "object"
 		s["anyOf"] = []any{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,6 +113,7 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		return nil, err
 	}
 	var stages [stageCount][]*Object
+	var before, after []*Object // hooks
 	want := members{map[schema.GroupKind]bool{}, map[string]bool{}}
 	for _, o := range objects {
 		gk := o.GroupVersionKind().GroupKind()
@@ -119,7 +121,14 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		if ns := o.GetNamespace(); ns != "" && ns != d.options.Namespace {
 			want.namespaces[ns] = true
 		}
-		stages[stageOf(gk)] = append(stages[stageOf(gk)], o)
+		switch {
+		case o.Hook == nil:
+			stages[stageOf(gk)] = append(stages[stageOf(gk)], o)
+		case o.Hook.Before:
+			before = append(before, o)
+		default:
+			after = append(after, o)
+		}
 	}
 	want, err := d.remember(ctx, want)
 	if err != nil {
@@ -131,9 +140,19 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		err = d.established(ctx, stages[foundations])
 	}
 	if err == nil {
-		// One object that is refused keeps no other back.
-		for _, s := range stages[foundations+1:] {
-			err = errors.Join(err, d.stage(ctx, s, result))
+		// One object that is refused keeps no other back, but for a hook: what comes
+		// after it counts on it.
+		first := !d.installed
+		err = d.stage(ctx, stages[surroundings], result)
+		hooked := d.runHooks(ctx, before, first, result)
+		err = errors.Join(err, hooked)
+		for _, s := range stages[workloads:] {
+			if hooked == nil {
+				err = errors.Join(err, d.stage(ctx, s, result))
+			}
+		}
+		if err == nil {
+			err = d.runHooks(ctx, after, first, result)
 		}
 	}
 	if d.jobs.changed() {
@@ -190,6 +209,7 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	var mu sync.Mutex
 	failed = append(failed, each(targets, func(t target) error {
 		was := live[t.key]
+		kept := keepLive(t.Object, was)
 		out, err := d.write(ctx, t, was)
 		if err != nil {
 			return err
@@ -200,6 +220,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if len(kept) > 0 && (out.changed || out.recreated) {
+			result.Notes = append(result.Notes, RefOf(t.Object).String()+" keeps what its chart made up at first: "+strings.Join(kept, ", "))
+		}
 		result.add(RefOf(t.Object).String(), out)
 		return nil
 	}))

@@ -22,19 +22,20 @@ import (
 
 // Names of KEP-3659, "ApplySet: kubectl apply --prune redesign".
 const (
-	partOfLabel        = "applyset.kubernetes.io/part-of"
-	idLabel            = "applyset.kubernetes.io/id"
-	toolingAnnotation  = "applyset.kubernetes.io/tooling"
-	groupKindsAnnot    = "applyset.kubernetes.io/contains-group-kinds"
-	namespacesAnnot    = "applyset.kubernetes.io/additional-namespaces"
-	tooling            = "kdev/v1"
-	fieldManager       = "kdev"
-	createdAnnotation  = "kdev.dev/created-namespace" // on a Namespace: the project that kdev made it for
-	keepAnnotation     = "kdev.dev/keep"
-	rootAnnotation     = "kdev.dev/root" // on the parent: host and folder of the project
-	projectLabel       = "kdev.dev/project"
-	managedByLabel     = "app.kubernetes.io/managed-by"
-	concurrentRequests = 8
+	partOfLabel         = "applyset.kubernetes.io/part-of"
+	idLabel             = "applyset.kubernetes.io/id"
+	toolingAnnotation   = "applyset.kubernetes.io/tooling"
+	groupKindsAnnot     = "applyset.kubernetes.io/contains-group-kinds"
+	namespacesAnnot     = "applyset.kubernetes.io/additional-namespaces"
+	tooling             = "kdev/v1"
+	fieldManager        = "kdev"
+	createdAnnotation   = "kdev.dev/created-namespace" // on a Namespace: the project that kdev made it for
+	keepAnnotation      = "kdev.dev/keep"
+	rootAnnotation      = "kdev.dev/root" // on the parent: host and folder of the project
+	projectLabel        = "kdev.dev/project"
+	installedAnnotation = "kdev.dev/installed" // on the parent: hooks for the first apply are over
+	managedByLabel      = "app.kubernetes.io/managed-by"
+	concurrentRequests  = 8
 )
 
 // Options name the project that a Deployer deploys.
@@ -55,6 +56,9 @@ type Deployer struct {
 	applied appliedSet
 	jobs    ledger
 	tails   tails
+
+	releases  releases
+	installed bool // everything was ready once; only where there are hooks
 }
 
 // New makes a Deployer; nothing is sent before Apply or Down. Who made it closes it.
@@ -138,6 +142,8 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 	cm, err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Get(ctx, d.parentName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		d.jobs.read(nil)
+		d.releases.read(nil)
+		d.installed = false
 		return nil, nil
 	}
 	if err != nil {
@@ -151,6 +157,8 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 		}
 	}
 	d.jobs.read(cm.Data)
+	d.releases.read(cm.Data)
+	d.installed = cm.Annotations[installedAnnotation] != ""
 	return cm, nil
 }
 
@@ -188,9 +196,12 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 			Labels:      map[string]string{idLabel: d.id, managedByLabel: "kdev", projectLabel: d.options.Project},
 			Annotations: m.annotations(),
 		},
-		Data: d.jobs.data(),
+		Data: d.releases.into(d.jobs.data()),
 	}
 	cm.Annotations[rootAnnotation] = d.root()
+	if d.installed {
+		cm.Annotations[installedAnnotation] = "true"
+	}
 	u, err := toUnstructured(cm)
 	if err != nil {
 		return err

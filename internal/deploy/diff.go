@@ -128,6 +128,7 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		diff := objectDiff(t.Object, Create, nil)
 		return &diff, nil
 	}
+	keepLive(t.Object, live)
 	if current(t.Unstructured, live) {
 		return nil, nil
 	}

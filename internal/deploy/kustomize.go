@@ -53,7 +53,7 @@ func (m *Manifests) kustomize(root string, s Source) error {
 		if disk.added {
 			dropAnnotation(&u, originAnnotation)
 		}
-		m.Objects = append(m.Objects, &Object{&u, origin})
+		m.Objects = append(m.Objects, &Object{Unstructured: &u, Origin: origin})
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -43,6 +45,25 @@ func (d *Deployer) Live(ctx context.Context, objects []*Object, images []Image) 
 	return found, nil
 }
 
+// Deployed are the live objects of the set, sorted: for when the manifests cannot
+// say what there is.
+func (d *Deployer) Deployed(ctx context.Context) ([]*Object, error) {
+	cm, err := d.parent(ctx)
+	if err != nil || cm == nil {
+		return nil, err
+	}
+	all, err := d.members(ctx, parseMembers(cm.Annotations))
+	if err != nil {
+		return nil, err
+	}
+	objects := make([]*Object, len(all))
+	for i, m := range all {
+		objects[i] = &Object{Unstructured: m.Unstructured}
+	}
+	slices.SortFunc(objects, func(a, b *Object) int { return strings.Compare(RefOf(a).String(), RefOf(b).String()) })
+	return objects, nil
+}
+
 func withoutRefs(images []Image) []Image {
 	out := make([]Image, len(images))
 	for i, im := range images {
@@ -71,7 +92,7 @@ func (d *Deployer) liveImage(ctx context.Context, o *Object, container string) (
 		return "", d.apiProblem(err, RefOf(o).String(), o.Origin)
 	}
 	ref := ""
-	eachContainer(&Object{&unstructured.Unstructured{Object: live.Object}, ""}, func(c map[string]any, _ string) {
+	eachContainer(&Object{Unstructured: &unstructured.Unstructured{Object: live.Object}}, func(c map[string]any, _ string) {
 		if c["name"] == container {
 			ref, _ = c["image"].(string)
 		}

@@ -11,6 +11,9 @@ import (
 type Object struct {
 	*unstructured.Unstructured
 	Origin string // "deploy/base/webui.yaml:3" where known, else ""
+	Hook   *Hook  // nil for what is no hook of a chart
+
+	unstable [][]string // fields that every render makes differently: the live value stays
 }
 
 // A Ref names a workload or another object of the project's namespace.
@@ -25,7 +28,7 @@ func RefOf(o *Object) Ref { return Ref{o.GetKind(), o.GetName()} }
 func Copy(objects []*Object) []*Object {
 	out := make([]*Object, len(objects))
 	for i, o := range objects {
-		out[i] = &Object{o.DeepCopy(), o.Origin}
+		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, unstable: o.unstable}
 	}
 	return out
 }

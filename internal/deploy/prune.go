@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -84,7 +85,9 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 	for _, m := range going {
 		left.add(m.key, d.options.Namespace)
 	}
-	if !left.equal(have) {
+	first := !d.installed && slices.ContainsFunc(objects, func(o *Object) bool { return o.Hook != nil })
+	d.installed = d.installed || first
+	if first || !left.equal(have) {
 		return pruned, d.writeParent(ctx, left)
 	}
 	return pruned, nil

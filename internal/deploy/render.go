@@ -4,23 +4,46 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // A Source is one place that manifests come from; paths are relative to the
-// root. Just one of Kustomize and YAML is set.
+// root. Just one of Kustomize, YAML, Helm and Command is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
 	Remote    bool     // the kustomization may name what is not in the project
 	YAML      []string // files and patterns of filepath.Match
+	Helm      *Chart
+	Command   *Command
+}
+
+// Sources are the deployer's form of what the configuration says. Charts are
+// rendered for a namespace, and for a cluster where that is not nil.
+func Sources(list []config.Source, namespace string, cluster *kube.Client) []Source {
+	out := make([]Source, len(list))
+	for i, s := range list {
+		out[i] = Source{Kustomize: s.Kustomize, YAML: s.YAML}
+		if h := s.Helm; h != nil {
+			out[i].Helm = &Chart{Chart: h.Chart, Version: h.Version, Release: h.Release, Namespace: namespace, Values: h.Values, Set: h.Set, Cluster: cluster, Where: s.Where}
+		}
+		if c := s.Command; c != nil {
+			out[i].Command = &Command{Run: c.Run, Env: c.Env, Inputs: c.Inputs, Where: s.Where}
+		}
+	}
+	return out
 }
 
 // Manifests is what sources render to.
 type Manifests struct {
 	Objects []*Object       // in the order of the sources
+	Notes   []string        // what a person should know of the render, in words
 	files   map[string]bool // absolute paths that were read
 	globs   []string        // absolute patterns
+	dirs    []string        // absolute; every file below takes part
 }
 
 // Reads says whether a file (absolute) takes part in the render, or would if
@@ -29,7 +52,8 @@ func (m *Manifests) Reads(file string) bool {
 	if m == nil {
 		return false
 	}
-	return m.files[file] || slices.ContainsFunc(m.globs, func(glob string) bool {
+	below := func(dir string) bool { return strings.HasPrefix(file, dir+string(filepath.Separator)) }
+	return m.files[file] || slices.ContainsFunc(m.dirs, below) || slices.ContainsFunc(m.globs, func(glob string) bool {
 		ok, _ := filepath.Match(glob, file)
 		return ok
 	})
@@ -39,8 +63,9 @@ func (m *Manifests) Reads(file string) bool {
 // the same order. The Manifests are never nil: after an error they still know
 // which files were read, so that a change of one of them can be noticed.
 //
-// Problems: render-failed, render-remote, manifest-invalid, manifest-missing,
-// manifest-duplicate.
+// Problems: render-failed, render-remote, render-command, manifest-invalid,
+// manifest-missing, manifest-duplicate, chart-invalid, chart-values,
+// chart-dependency, chart-pull, chart-kubernetes.
 func Render(ctx context.Context, root string, sources []Source) (*Manifests, error) {
 	m := &Manifests{files: map[string]bool{}}
 	for _, s := range sources {
@@ -48,9 +73,14 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 			return m, err
 		}
 		var err error
-		if s.Kustomize != "" {
+		switch {
+		case s.Kustomize != "":
 			err = m.kustomize(root, s)
-		} else {
+		case s.Helm != nil:
+			err = m.helm(ctx, root, s.Helm)
+		case s.Command != nil:
+			err = m.command(ctx, root, s.Command)
+		default:
 			err = m.yaml(root, s.YAML)
 		}
 		if err != nil {

@@ -93,6 +93,15 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// A long message keeps its start, which names the file, and its end, which names the
+// field.
+func TestLongKustomizeMessage(t *testing.T) {
+	got := plainKustomize("accumulating resources: first.yaml: " + strings.Repeat("middle ", 200) + ": spec.replicas")
+	if !strings.HasPrefix(got, "first.yaml") || !strings.HasSuffix(got, "spec.replicas") || len([]rune(got)) > 610 {
+		t.Errorf("%d: %s", len(got), got)
+	}
+}
+
 func TestRenderKeepsAnOriginThatIsWanted(t *testing.T) {
 	root := project(t, map[string]string{"kustomization.yaml": "resources: [a.yaml]\nbuildMetadata: [originAnnotations]\n", "a.yaml": settings})
 	m, err := Render(t.Context(), root, []Source{{Kustomize: "."}})
@@ -124,6 +133,8 @@ func TestRenderProblems(t *testing.T) {
 		{"no kind", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\n", "base/a.yaml": settings + "---\napiVersion: v1\nmetadata: {name: x}\n"}, "manifest-invalid", "base/a.yaml:6", "kind"},
 		{"an unknown key", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\nresource: x\n", "base/a.yaml": settings}, "render-failed", "base/kustomization.yaml:2", `"resource"`},
 		{"a patch without target", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\npatches:\n- path: p.yaml\n", "base/a.yaml": settings, "base/p.yaml": "# x\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: nope}\n"}, "render-failed", "base/p.yaml:2", "ConfigMap/nope, which is not there"},
+		{"a JSON patch without its field", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\npatches:\n- path: p.yaml\n  target: {kind: ConfigMap}\n", "base/a.yaml": settings, "base/p.yaml": "- op: replace\n  path: /data/mode\n  value: x\n"}, "render-failed", "base/p.yaml:2", "/data/mode, and there is no such field"},
+		{"a patch that is none", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\npatches:\n- path: p.yaml\n", "base/a.yaml": settings, "base/p.yaml": "hello\n"}, "render-failed", "base/p.yaml (base/kustomization.yaml:3)", ""},
 		{"twice", kustomize, map[string]string{"base/kustomization.yaml": "resources: [a.yaml, b.yaml]\n", "base/a.yaml": settings, "base/b.yaml": "\n" + settings}, "manifest-duplicate", "base/b.yaml:2", "twice"},
 		{"no kustomization", kustomize, map[string]string{"base/a.yaml": settings}, "render-failed", "base", "unable to find one of"},
 		{"outside of the base", kustomize, map[string]string{"base/kustomization.yaml": "resources: [../a.yaml]\n", "a.yaml": settings}, "render-failed", "base/kustomization.yaml", "is not in or below"},

@@ -131,7 +131,7 @@ func (m *Manifests) yamlFile(root, file string) error {
 			case o.GetName() == "":
 				return invalid(lines[i], "metadata.name is missing")
 			}
-			m.Objects = append(m.Objects, &Object{o, placeIn(root, file, lines[i])})
+			m.Objects = append(m.Objects, &Object{Unstructured: o, Origin: placeIn(root, file, lines[i])})
 		}
 		return nil
 	})

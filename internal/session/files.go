@@ -110,6 +110,12 @@ func (l *loop) explicitSources() []string {
 	var paths []string
 	for _, m := range l.s.opts.Project.Manifests {
 		paths = append(paths, m.YAML...)
+		if m.Helm != nil && !strings.Contains(m.Helm.Chart, "://") {
+			paths = append(append(paths, m.Helm.Chart), m.Helm.Values...)
+		}
+		if m.Command != nil {
+			paths = append(paths, m.Command.Inputs...)
+		}
 		// An overlay stands beside its base: what is above both is watched.
 		if top, _, _ := strings.Cut(path.Clean(m.Kustomize), "/"); m.Kustomize != "" && top != "." {
 			paths = append(paths, top)

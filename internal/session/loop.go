@@ -210,7 +210,7 @@ func (l *loop) render() {
 	l.work.Go(func() {
 		start := time.Now()
 		e := renderDone{}
-		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, sources(l.s.opts.Project.Manifests))
+		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, deploy.Sources(l.s.opts.Project.Manifests, l.s.opts.Project.Namespace, l.s.parts.Kube))
 		if e.err == nil {
 			deploy.MoveNamespace(e.manifests.Objects, l.s.opts.Project.Namespace)
 		}
@@ -427,13 +427,4 @@ func asProblem(err error, code, where string) *problem.Problem {
 		return p
 	}
 	return &problem.Problem{Code: code, Summary: err.Error(), Where: where}
-}
-
-// sources turns the configuration's manifests into the deployer's.
-func sources(list []config.Source) []deploy.Source {
-	out := make([]deploy.Source, len(list))
-	for i, s := range list {
-		out[i] = deploy.Source{Kustomize: s.Kustomize, YAML: s.YAML}
-	}
-	return out
 }

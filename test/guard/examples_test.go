@@ -8,14 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
 )
 
-// Each example is a configuration that loads, and each of its environments a
-// kustomization that renders, before any cluster sees them.
+// Each example is a configuration that loads, and the manifests of each of its
+// environments render, before any cluster sees them.
 func TestExamplesLoadAndRender(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "examples", "*", config.FileName))
 	if err != nil || len(files) == 0 {
@@ -33,11 +31,11 @@ func TestExamplesLoadAndRender(t *testing.T) {
 				sources = append(sources, e.Manifests...)
 			}
 			for _, s := range sources {
-				m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(dir, s.Kustomize))
+				m, err := deploy.Render(t.Context(), dir, deploy.Sources([]config.Source{s}, p.Namespace, nil))
 				if err != nil {
-					t.Errorf("%s: %v", s.Kustomize, err)
-				} else if m.Size() == 0 {
-					t.Errorf("%s: nothing", s.Kustomize)
+					t.Errorf("%s: %v", s.Where, err)
+				} else if len(m.Objects) == 0 {
+					t.Errorf("%s: nothing", s.Where)
 				}
 			}
 			for _, s := range p.Services {
