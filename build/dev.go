@@ -93,7 +93,7 @@ func (b *devBuilder) derive(ctx context.Context, spec Spec, d *imageDoc, top *la
 			return "", err
 		}
 	}
-	entrypoint := append([]string{Agent, "run", "--"}, d.list("Entrypoint")...)
+	entrypoint := append(AgentCommand(), d.list("Entrypoint")...)
 	if err := d.set("Entrypoint", entrypoint); err != nil {
 		return "", err
 	}

@@ -113,23 +113,32 @@ func (o *buildOptions) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
+	width := len("kdev")
+	for _, s := range services {
+		width = max(width, len(s.Name))
+	}
+	m, done, err := o.open(ctx, p, &plain{out: o.env.Err, width: width})
+	if err != nil {
+		return err
+	}
+	defer done()
+	m.tags = tags
+	made, err := m.all(ctx, services)
+	if err != nil {
+		return err
+	}
+	return o.report(imagesDocument{APIVersion: apiVersion, Project: p.Name, Images: made})
+}
+
+// open makes a maker and what ends it.
+func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifier) (*maker, func(), error) {
 	store, err := openStore()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	index, err := tree.Open(p.Root)
-	if err != nil {
-		return err
-	}
-	defer index.Close()
 	docker, err := client.New(client.FromEnv)
 	if err != nil {
-		return fmt.Errorf("finding the container engine: %w", err)
-	}
-	defer docker.Close()
-	face := &plain{out: o.env.Err, width: len("kdev")}
-	for _, s := range services {
-		face.width = max(face.width, len(s.Name))
+		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
 	}
 	// Without an engine, what needs none is built all the same.
 	endpoint, err := registry.Ensure(ctx, docker, store, nil)
@@ -137,14 +146,16 @@ func (o *buildOptions) run(ctx context.Context, names []string) error {
 		endpoint, err = registry.Local(), nil
 	}
 	if err != nil {
-		return err
+		docker.Close()
+		return nil, nil, err
 	}
-	m := &maker{o: o, p: p, store: store, endpoint: endpoint, builder: build.New(docker, store, endpoint, index), tags: tags, face: face}
-	made, err := m.all(ctx, services)
+	index, err := tree.Open(p.Root)
 	if err != nil {
-		return err
+		docker.Close()
+		return nil, nil, err
 	}
-	return o.report(imagesDocument{APIVersion: apiVersion, Project: p.Name, Images: made})
+	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, builder: build.New(docker, store, endpoint, index), face: face}
+	return m, func() { index.Close(); docker.Close() }, nil
 }
 
 // chooseServices are the services with a build: all, or the named ones.
@@ -181,13 +192,18 @@ type maker struct {
 	o        *buildOptions
 	p        *config.Project
 	store    *registry.Store
+	docker   *client.Client
 	endpoint *registry.Endpoint
 	builder  build.Builder
 	tags     func(service, digest string) (string, error)
+	dev      bool // dev images, for what kdev up would apply
 
 	mu   sync.Mutex
-	face *plain
+	face notifier
 }
+
+// A notifier shows notices: a face, or a part of one.
+type notifier interface{ notice(session.Notice) }
 
 func (m *maker) tell(n session.Notice) {
 	m.mu.Lock()
@@ -242,6 +258,7 @@ func (m *maker) one(ctx context.Context, s config.Service) (madeImage, error) {
 	}
 	var results []*build.Result
 	spec := session.SpecOf(m.p, s)
+	spec.Dev = m.dev
 	for _, platform := range m.o.platforms {
 		spec.Platform = platform
 		r, err := m.builder.Build(ctx, spec, m.progress)

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
-	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -107,7 +106,13 @@ staging and production use, and keeps it true while you edit.`,
 	root.AddCommand(
 		newUp(env),
 		newDown(env),
+		newRender(env),
+		newDiff(env),
+		newStatus(env),
 		newBuild(env),
+		newDeploy(env),
+		newCI(env),
+		newRollback(env),
 		newCluster(env),
 		newRegistry(env),
 		newLogs(env),
@@ -151,7 +156,23 @@ func report(w io.Writer, err error) int {
 	for _, e := range each(err) {
 		writeProblem(w, "error: ", e)
 	}
+	return codeOf(err)
+}
+
+// withCode is an error that ends the process with another code than its own.
+type withCode struct {
+	error
+	code int
+}
+
+func (e withCode) Unwrap() error { return e.error }
+
+// codeOf is the exit code of an error.
+func codeOf(err error) int {
+	var own withCode
 	switch p := problem.As(err); {
+	case errors.As(err, &own):
+		return own.code
 	case p != nil:
 		return p.ExitCode()
 	case errors.Is(err, context.Canceled):
@@ -167,10 +188,18 @@ func report(w io.Writer, err error) int {
 // each splits an error that stands for several, so that every one of them gets
 // its own lines and hint.
 func each(err error) []error {
-	if list, ok := err.(config.Problems); ok {
-		return list.Unwrap()
+	if own, ok := err.(withCode); ok {
+		err = own.error
 	}
-	return []error{err}
+	list, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range list.Unwrap() {
+		all = append(all, each(e)...)
+	}
+	return all
 }
 
 // writeProblem writes the lines of one problem, the first behind prefix.

@@ -17,6 +17,7 @@ import (
 type WorkloadStatus struct {
 	Ref
 	Ready                           bool
+	Absent                          bool // it is not in the cluster
 	Desired, Updated, ReadyReplicas int
 	Waiting                         string           // what it waits for, in words; "" when ready
 	Problem                         *problem.Problem // why it is not getting further, as soon as that is known
@@ -59,7 +60,7 @@ func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 		return s
 	}
 	if !ok || known && found.(metav1.Object).GetUID() != made.uid {
-		s.Waiting = "to be created"
+		s.Absent, s.Waiting = true, "to be created"
 		return s
 	}
 	l := &look{d: d, live: live, s: &s, now: d.now()}
@@ -96,6 +97,16 @@ func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 		live.PokeAt(l.again)
 	}
 	return s
+}
+
+// IsOld says whether a pod was made from an older template than the newest.
+func (s *WorkloadStatus) IsOld(pod *corev1.Pod) bool {
+	for _, label := range []string{appsv1.DefaultDeploymentUniqueLabelKey, appsv1.ControllerRevisionHashLabelKey} {
+		if hash := pod.Labels[label]; hash != "" && s.Template != "" {
+			return hash != s.Template
+		}
+	}
+	return false
 }
 
 func (d *Deployer) made(ref Ref) (version, bool) {

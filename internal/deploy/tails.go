@@ -78,6 +78,10 @@ func runID(pod *corev1.Pod, container string, previous bool) string {
 	return ""
 }
 
+// Settle waits for the lines of logs that Status asked for, so that who looks only
+// once has them the next time.
+func (d *Deployer) Settle() { d.tails.wg.Wait() }
+
 // close ends the fetches and waits for them. Under the lock, so that none begins
 // after the wait has.
 func (t *tails) close() {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,17 @@ import (
 // they make lies in it, and nobody serves it.
 func Local() *Endpoint {
 	return &Endpoint{Host: fmt.Sprintf("localhost:%d", hostPort.Num()), PushHost: fmt.Sprintf("127.0.0.1:%d", hostPort.Num()), Shared: true, http: newHTTP()}
+}
+
+// Known is the store under the name that pods know it by, whether it is served now
+// or not: for commands that only look.
+func Known(s *Store) *Endpoint {
+	e := Local()
+	var known remembered
+	if raw, err := s.Meta("registry", "endpoint"); err == nil && json.Unmarshal(raw, &known) == nil && known.Host != "" {
+		e.Host = known.Host
+	}
+	return e
 }
 
 // Push sends an image of the store, or an index with all its images, to a

@@ -5,14 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
 )
-
-// agentPrefix is how a dev image starts a process: what its entrypoint begins
-// with, and so what a manifest's own command must begin with too.
-var agentPrefix = []string{"/.kdev/agent", "run", "--"}
 
 // images lists our services' images for injection.
 func (l *loop) images() []deploy.Image {
@@ -21,7 +18,7 @@ func (l *loop) images() []deploy.Image {
 		if !svc.built {
 			continue
 		}
-		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: agentPrefix})
+		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: build.AgentCommand()})
 	}
 	return images
 }
@@ -235,8 +232,17 @@ func (l *loop) prune() {
 	}
 	l.pruned = true
 	objects := l.objects
+	images := map[string]string{}
+	for _, svc := range l.services {
+		if svc.built && svc.ref != "" {
+			images[svc.Name] = svc.ref
+		}
+	}
 	l.work.Go(func() {
 		removed, err := l.s.parts.Deployer.Prune(l.ctx, objects)
+		if err == nil {
+			err = l.s.parts.Deployer.Record(l.ctx, images) // for kdev rollback
+		}
 		l.s.post(l.ctx, pruneDone{removed, err})
 	})
 }

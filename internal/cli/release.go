@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kdev-io/kdev/build/upstream"
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
+)
+
+// A release brings an environment to a cluster without a session, in steps that it
+// tells and remembers: images, render, apply, rollout, prune.
+type release struct {
+	env     Env
+	p       *config.Project
+	e       config.Environment
+	face    notifier
+	timeout time.Duration // of the rollout
+
+	cluster  *cluster.Cluster
+	kube     *kube.Client
+	live     *kube.Namespace
+	deployer *deploy.Deployer
+	steps    []releaseStep
+	closers  []func()
+}
+
+// A releaseStep is one thing that was done, for a report.
+type releaseStep struct {
+	name    string // "build web", "apply", "rollout web"
+	took    time.Duration
+	problem *problem.Problem
+}
+
+// open connects a release with the environment's cluster. What it opened, close closes,
+// also after an error.
+func (r *release) open(ctx context.Context, flags *environmentFlags, create bool) error {
+	var err error
+	if r.cluster, err = flags.ensure(ctx, r.p, r.e, create, r.progress); err != nil {
+		return err
+	}
+	if r.kube, err = kube.New(r.cluster.Kubeconfig, r.cluster.Context); err != nil {
+		return err
+	}
+	r.closers = append(r.closers, r.kube.Close)
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	// A session would put back what goes, and take back what comes.
+	at := *r.p
+	at.Namespace = r.e.Namespace
+	unlock, err := onlyOne(ctx, store, r.cluster.Context, &at)
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, unlock)
+	watched, stop := context.WithCancel(ctx)
+	if r.live, err = kube.Watch(watched, r.kube, r.e.Namespace); err != nil {
+		stop()
+		return err
+	}
+	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
+	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress})
+	r.closers = append(r.closers, r.deployer.Close)
+	return nil
+}
+
+func (r *release) close() {
+	for _, f := range slices.Backward(r.closers) {
+		f()
+	}
+}
+
+func (r *release) progress(text string) { r.tell(session.Info, "progress", "", text, 0) }
+
+func (r *release) tell(level session.Level, code, service, text string, took time.Duration) {
+	r.face.notice(session.Notice{Time: time.Now(), Level: level, Code: code, Service: service, Text: text, Took: session.Millis(took)})
+}
+
+// step does one thing and remembers how it ended.
+func (r *release) step(name string, do func() error) error {
+	start := time.Now()
+	err := do()
+	s := releaseStep{name: name, took: time.Since(start)}
+	if err != nil {
+		s.problem = asProblem(err)
+	}
+	r.steps = append(r.steps, s)
+	return err
+}
+
+func asProblem(err error) *problem.Problem {
+	if p := problem.As(err); p != nil {
+		return p
+	}
+	return &problem.Problem{Code: "deploy-failed", Summary: err.Error()}
+}
+
+// run does all of it. refs are the images by service; where they are nil, the
+// production images are built.
+func (r *release) run(ctx context.Context, refs map[string]string) error {
+	var objects []*deploy.Object
+	err := r.step("render", func() (err error) {
+		objects, err = render(ctx, r.env, r.p, r.e, r.kube)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	images := projectImages(r.p)
+	found := deploy.Inject(deploy.Copy(objects), images)
+	for _, service := range found.Unused {
+		r.tell(session.Warn, "image-unused", service, "no manifest uses its image", 0)
+	}
+	for _, look := range found.Lookalikes {
+		r.tell(session.Warn, "image-lookalike", "", look, 0)
+	}
+	switch {
+	case r.cluster.Provider != "":
+		if refs, err = r.provide(ctx, objects, found, refs); err != nil {
+			return err
+		}
+	case refs == nil && len(found.Uses) > 0:
+		return &problem.Problem{Class: problem.Usage, Code: "deploy-images", Where: "environment " + r.e.Name,
+			Summary: "its cluster " + r.cluster.Context + " is not local, so it cannot pull images from this machine",
+			Hint:    "`kdev build --push REGISTRY --out images.json`, then --images images.json"}
+	}
+	if err := r.known(found, refs); err != nil {
+		return err
+	}
+	deploy.Inject(objects, put(images, refs, false))
+	if err := r.roll(ctx, objects); err != nil {
+		return err
+	}
+	return r.finish(ctx, objects, used(found, refs))
+}
+
+// used are the references that manifests name.
+func used(found *deploy.Injection, refs map[string]string) map[string]string {
+	out := map[string]string{}
+	for service := range found.Uses {
+		if refs[service] != "" {
+			out[service] = refs[service]
+		}
+	}
+	return out
+}
+
+// provide makes the production images that the manifests use, unless they are
+// named, and lets the nodes of a local cluster pull these and what of others this
+// machine holds.
+func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *deploy.Injection, refs map[string]string) (map[string]string, error) {
+	platform, err := nodePlatform(ctx, r.kube)
+	if err != nil {
+		return nil, err
+	}
+	m, done, err := (&buildOptions{env: r.env, platforms: []string{platform}}).open(ctx, r.p, r.face)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1()); err != nil {
+		return nil, err
+	}
+	if refs == nil {
+		services := slices.DeleteFunc(slices.Clone(r.p.Services), func(s config.Service) bool { return s.Build == nil || len(found.Uses[s.Name]) == 0 })
+		err := r.step("build", func() error {
+			images, err := m.all(ctx, services)
+			refs = made(images)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	ours := projectImages(r.p)
+	foreign := slices.DeleteFunc(deploy.ImageRefs(objects), func(ref string) bool {
+		return slices.ContainsFunc(ours, func(im deploy.Image) bool { return im.Matches(ref) })
+	})
+	if err := upstream.New(m.docker, m.store, m.endpoint).Provide(ctx, foreign, r.progress); err != nil {
+		// Not the end: the nodes may be able to pull them. If not, the rollout says so.
+		r.tell(session.Warn, "image-copy-failed", "", "images of this machine could not be handed to the cluster: "+err.Error(), 0)
+	}
+	return refs, nil
+}
+
+// known refuses to deploy a service whose image nobody named.
+func (r *release) known(found *deploy.Injection, refs map[string]string) error {
+	var missing []string
+	for service := range found.Uses {
+		if refs[service] == "" {
+			missing = append(missing, service)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &problem.Problem{Class: problem.Usage, Code: "deploy-images", Summary: "the file of images has none for " + strings.Join(sorted(missing), ", "),
+		Hint: "`kdev build --push REGISTRY --out images.json` makes all of them"}
+}
+
+// roll applies objects and waits until they are ready.
+func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
+	err := r.step("apply", func() error {
+		start := time.Now()
+		applied, err := r.deployer.Apply(ctx, deploy.Copy(objects))
+		if applied != nil {
+			for _, note := range applied.Notes {
+				r.tell(session.Warn, "apply-note", "", note, 0)
+			}
+		}
+		if err == nil {
+			r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %d created, %d changed, %d unchanged", len(objects),
+				len(applied.Created)+len(applied.Recreated), len(applied.Changed), len(applied.Unchanged)), time.Since(start))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.await(ctx, objects)
+}
+
+// await waits for the rollout; each service is a step of the report.
+func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
+	start := time.Now()
+	ready, failing := map[string]time.Duration{}, map[string]*problem.Problem{}
+	services := servicesOf(r.p, objects)
+	look := func(all []deploy.WorkloadStatus) {
+		for _, s := range services {
+			whole, p := true, (*problem.Problem)(nil)
+			for _, st := range all {
+				if slices.Contains(s.workloads, st.Ref) {
+					whole = whole && st.Ready
+					if st.Problem != nil {
+						p = st.Problem
+					}
+				}
+			}
+			_, known := ready[s.name]
+			switch {
+			case whole && !known:
+				ready[s.name] = time.Since(start)
+				r.tell(session.Done, "service-ready", s.name, "ready", ready[s.name])
+			case !whole:
+				delete(ready, s.name)
+			}
+			if p != nil && failing[s.name] == nil {
+				r.tell(session.Warn, "rollout-failing", s.name, p.Summary, 0)
+			}
+			failing[s.name] = p
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	err := r.deployer.Await(limited, r.live, objects, deploy.AwaitOptions{Patience: rolloutPatience, Confirm: confirmation, Changed: look})
+	for _, s := range services {
+		step := releaseStep{name: "rollout " + s.name, took: time.Since(start), problem: failing[s.name]}
+		if took, ok := ready[s.name]; ok {
+			step.took = took
+		} else if step.problem == nil && err != nil {
+			step.problem = asProblem(err)
+		}
+		r.steps = append(r.steps, step)
+	}
+	return err
+}
+
+// finish removes what left the manifests and remembers the images that are ready.
+func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map[string]string) error {
+	return r.step("prune", func() error {
+		pruned, err := r.deployer.PruneReport(ctx, objects)
+		if pruned != nil {
+			for _, what := range pruned.Removed {
+				r.tell(session.Done, "pruned", "", "removed "+what+": it left the manifests", 0)
+			}
+			for _, kept := range pruned.Kept {
+				r.tell(session.Info, "kept", "", kept.Object+" left the manifests and stays: "+kept.Why, 0)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return r.deployer.Record(ctx, refs)
+	})
+}
+
+// fail tells a program that listens how it ended; people read it from the error.
+func (r *release) fail(err error) {
+	if f, ok := r.face.(*jsonFace); ok && err != nil {
+		f.notice(session.Notice{Level: session.Fail, Code: "failed", Text: "not deployed", Problem: asProblem(err)})
+	}
+}
+
+// releaseFace is how deploy, ci and rollback speak.
+func releaseFace(env Env, p *config.Project, output string, colour bool) notifier {
+	if output == "json" {
+		return &jsonFace{out: env.Out}
+	}
+	return &plain{out: env.Out, width: nameWidth(p), colour: colour}
+}

@@ -1,0 +1,127 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+// AwaitOptions say how long Await goes on looking.
+type AwaitOptions struct {
+	// Patience is how long a rollout may show a problem before that is the outcome: a
+	// crash before the database is there mends itself.
+	Patience time.Duration
+	// Confirm is how long everything has to stay ready: without a readiness probe a
+	// process counts as ready before it has had time to fail.
+	Confirm time.Duration
+	// Changed hears every state that differs from the one before; may be nil.
+	Changed func([]WorkloadStatus)
+}
+
+// Await returns when every workload among objects is ready, or when it is known
+// that it will not be. A deadline of ctx is a timeout, which names what is missing.
+//
+// Problems: those of a rollout; not-ready.
+func (d *Deployer) Await(ctx context.Context, live *kube.Namespace, objects []*Object, o AwaitOptions) error {
+	changed, stop := live.Subscribe()
+	defer stop()
+	var readySince, failingSince time.Time
+	var told string
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	for {
+		all := d.Status(live, objects)
+		if text := explanations(all, d.now()); o.Changed != nil && text != told {
+			told = text
+			o.Changed(all)
+		}
+		now := time.Now()
+		failed := slices.IndexFunc(all, func(s WorkloadStatus) bool { return s.Problem != nil })
+		ready := !slices.ContainsFunc(all, func(s WorkloadStatus) bool { return !s.Ready })
+		readySince, failingSince = trueSince(readySince, ready, now), trueSince(failingSince, failed >= 0, now)
+		switch {
+		case ready && now.Sub(readySince) >= o.Confirm:
+			return nil
+		case failed >= 0 && now.Sub(failingSince) >= o.Patience:
+			return rolloutFailure(all)
+		case ready:
+			alarm.Reset(o.Confirm - now.Sub(readySince))
+		case failed >= 0:
+			alarm.Reset(o.Patience - now.Sub(failingSince))
+		default:
+			alarm.Stop()
+		}
+		select {
+		case <-changed:
+		case <-alarm.C:
+		case <-ctx.Done():
+			if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				return ctx.Err()
+			}
+			if failed >= 0 {
+				return rolloutFailure(all)
+			}
+			return notReady(all)
+		}
+	}
+}
+
+// trueSince keeps the time from which on something has been true.
+func trueSince(was time.Time, is bool, now time.Time) time.Time {
+	switch {
+	case !is:
+		return time.Time{}
+	case was.IsZero():
+		return now
+	}
+	return was
+}
+
+// explanations is what of a state a person would see change: without times.
+func explanations(all []WorkloadStatus, now time.Time) string {
+	var b strings.Builder
+	for _, s := range all {
+		s.Since = now
+		b.WriteString(s.Explanation(now))
+	}
+	return b.String()
+}
+
+// rolloutFailure is the first problem of a rollout that failed, with how many others there are.
+func rolloutFailure(all []WorkloadStatus) error {
+	var first *problem.Problem
+	var others []string
+	for _, s := range all {
+		switch {
+		case s.Problem == nil:
+		case first == nil:
+			p := *s.Problem
+			first = &p
+		default:
+			others = append(others, s.Ref.String())
+		}
+	}
+	if len(others) > 0 {
+		first.Output = strings.TrimRight(first.Output, "\n") + "\nnot ready for a cause of its own: " + strings.Join(others, ", ")
+	}
+	first.Class = problem.Rollout
+	return first
+}
+
+// notReady is the problem of a rollout that is not done in time and shows no cause.
+func notReady(all []WorkloadStatus) error {
+	var missing []string
+	for _, s := range all {
+		if !s.Ready {
+			missing = append(missing, fmt.Sprintf("%s waits for %s", s.Ref, s.Waiting))
+		}
+	}
+	return &problem.Problem{Class: problem.Timeout, Code: "not-ready", Summary: "the rollout is not done in time", Output: strings.Join(missing, "\n"),
+		Hint: "`kdev status --watch` shows how it goes on; --timeout gives it longer"}
+}

@@ -1,0 +1,2 @@
+echo serving one
+exec sleep 100000
