@@ -8,7 +8,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/logs/filter"
 	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/logs/store"
@@ -261,5 +260,5 @@ func (m *Model) nextTheme() { m.theme = theme.Next(m.theme.Name) }
 // troubled says whether the selected service has something to explain.
 func (m *Model) troubled() bool {
 	svc := m.service()
-	return svc != nil && (svc.Problem != nil || svc.Phase != session.Ready && svc.Explanation != "") || len(m.state.Problems) > 0
+	return svc != nil && svc.Problem != nil || len(m.state.Problems) > 0
 }

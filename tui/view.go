@@ -84,16 +84,18 @@ func (m *Model) title() string {
 			failed++
 		}
 	}
-	word := "…"
+	// Words of ASCII alone: to some terminals, a byte inside of a glyph ends the
+	// title.
+	word := "at work"
 	switch {
 	case failed > 0:
-		word = fmt.Sprintf("✗ %d failed", failed)
+		word = fmt.Sprintf("%d failed", failed)
 	case len(m.state.Problems) > 0:
-		word = "✗"
+		word = "failed"
 	case m.state.Ready:
-		word = "●"
+		word = "ready"
 	}
-	return "kdev " + safe(m.state.Project) + " " + word
+	return "kdev " + safe(m.state.Project) + ": " + word
 }
 
 // progress is what a terminal shows on its tab or icon (OSC 9;4).
