@@ -11,7 +11,7 @@ import (
 
 // Usage is what a container takes now.
 type Usage struct {
-	CPU    int64 // thousandths of a core
+	CPU    int64 // thousandths of a core, rounded up
 	Memory int64 // bytes of its working set, which is what counts against its limit
 }
 
@@ -87,7 +87,7 @@ func usageOfKubelet(b []byte, namespace string, all map[UsageKey]Usage) error {
 			continue
 		}
 		for _, ct := range pod.Containers {
-			all[UsageKey{pod.PodRef.Name, ct.Name}] = Usage{CPU: ct.CPU.UsageNanoCores / 1_000_000, Memory: ct.Memory.WorkingSetBytes}
+			all[UsageKey{pod.PodRef.Name, ct.Name}] = Usage{CPU: (ct.CPU.UsageNanoCores + 999_999) / 1_000_000, Memory: ct.Memory.WorkingSetBytes}
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ const kubeletSummary = `{"node":{"nodeName":"n"},"pods":[
 	{"podRef":{"name":"coredns","namespace":"kube-system"},"containers":[{"name":"coredns","cpu":{"usageNanoCores":5},"memory":{"workingSetBytes":7}}]}]}`
 
 func TestUsage(t *testing.T) {
-	want := map[UsageKey]Usage{{"web-1", "app"}: {12, 20 << 20}, {"web-1", "side"}: {0, 1 << 20}}
+	want := map[UsageKey]Usage{{"web-1", "app"}: {13, 20 << 20}, {"web-1", "side"}: {0, 1 << 20}}
 	for _, tt := range []struct {
 		name            string
 		metrics         int
