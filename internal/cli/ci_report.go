@@ -71,7 +71,7 @@ func writeReport(file string, r *release, started time.Time, failed error) error
 	if failed != nil {
 		report.ExitCode = codeOf(failed)
 		if !told { // before the first step: no cluster, for one
-			report.Steps = append(report.Steps, reportStep{Name: "start", TookMS: report.TookMS, Problem: asProblem(failed)})
+			report.Steps = append(report.Steps, reportStep{Name: "start", TookMS: report.TookMS, Problem: asProblem(failed, "deploy-failed")})
 		}
 	}
 	var raw []byte

@@ -58,7 +58,7 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 	// A session would put back what goes, and take back what comes.
 	at := *r.p
 	at.Namespace = r.e.Namespace
-	unlock, err := onlyOne(ctx, store, r.cluster.Context, &at)
+	unlock, err := onlyOne(ctx, store, r.cluster.Context, &at, leaving)
 	if err != nil {
 		return err
 	}
@@ -92,17 +92,10 @@ func (r *release) step(name string, do func() error) error {
 	err := do()
 	s := releaseStep{name: name, took: time.Since(start)}
 	if err != nil {
-		s.problem = asProblem(err)
+		s.problem = asProblem(err, "deploy-failed")
 	}
 	r.steps = append(r.steps, s)
 	return err
-}
-
-func asProblem(err error) *problem.Problem {
-	if p := problem.As(err); p != nil {
-		return p
-	}
-	return &problem.Problem{Code: "deploy-failed", Summary: err.Error()}
 }
 
 // run does all of it. refs are the images by service; where they are nil, the
@@ -268,7 +261,7 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 		if took, ok := ready[s.name]; ok {
 			step.took = took
 		} else if step.problem == nil && err != nil {
-			step.problem = asProblem(err)
+			step.problem = asProblem(err, "deploy-failed")
 		}
 		r.steps = append(r.steps, step)
 	}
@@ -297,7 +290,7 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 // fail tells a program that listens how it ended; people read it from the error.
 func (r *release) fail(err error) {
 	if f, ok := r.face.(*jsonFace); ok && err != nil {
-		f.notice(session.Notice{Level: session.Fail, Code: "failed", Text: "not deployed", Problem: asProblem(err)})
+		f.notice(session.Notice{Level: session.Fail, Code: "failed", Text: "not deployed", Problem: asProblem(err, "deploy-failed")})
 	}
 }
 

@@ -137,7 +137,9 @@ func (f *projectFlags) look(ctx context.Context, env Env) (*session.State, error
 	}
 	defer live.Wait()
 	defer stop()
-	return session.Look(ctx, p, c.Context, live, deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root}))
+	d := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
+	defer d.Close()
+	return session.Look(ctx, p, c.Context, live, d)
 }
 
 // writeStatus writes one line a service, then why those that are not ready are

@@ -76,7 +76,7 @@ func (o *syncOptions) with(ctx context.Context, p *config.Project, face face) er
 	if err != nil {
 		return err
 	}
-	unlock, err := onlyOne(ctx, store, c.Context, p)
+	unlock, err := onlyOne(ctx, store, c.Context, p, leaving)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func runSyncExplain(ctx context.Context, env Env, arg, output string) error {
 			Summary: fmt.Sprintf("%s is no file of the project", arg), Hint: "give the path of a file below this folder",
 		}
 	}
-	e, err := explain(ctx, env, p, filepath.ToSlash(rel))
+	e, err := explainPath(ctx, env, p, filepath.ToSlash(rel))
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func runSyncExplain(ctx context.Context, env Env, arg, output string) error {
 	return err
 }
 
-func explain(ctx context.Context, env Env, p *config.Project, rel string) (*explanation, error) {
+func explainPath(ctx context.Context, env Env, p *config.Project, rel string) (*explanation, error) {
 	e := &explanation{APIVersion: apiVersion, Path: rel, Actions: []saveAction{}}
 	o, err := watchOptions(env)
 	if err != nil {

@@ -25,8 +25,8 @@ type syncView struct {
 	pods    []*corev1.Pod
 }
 
-// look finds the cluster and the pods; close ends it.
-func (f *projectFlags) look(ctx context.Context, env Env) (*syncView, error) {
+// containers finds the cluster and the pods; close ends it.
+func (f *projectFlags) containers(ctx context.Context, env Env) (*syncView, error) {
 	p, err := f.load(env)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ else ever copies from a container to the local tree.`,
 }
 
 func runSyncPull(ctx context.Context, env Env, flags projectFlags, service, pod, file, dest string) error {
-	v, err := flags.look(ctx, env)
+	v, err := flags.containers(ctx, env)
 	if err != nil {
 		return err
 	}

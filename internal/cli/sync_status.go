@@ -16,8 +16,8 @@ import (
 	"github.com/kdev-io/kdev/sync/mirror"
 )
 
-// statusOptions are the flags of `kdev sync status`.
-type statusOptions struct {
+// syncStatusOptions are the flags of `kdev sync status`.
+type syncStatusOptions struct {
 	env            Env
 	flags          projectFlags
 	output         string
@@ -25,7 +25,7 @@ type statusOptions struct {
 }
 
 func newSyncStatus(env Env) *cobra.Command {
-	o := &statusOptions{env: env}
+	o := &syncStatusOptions{env: env}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say how current each container is",
@@ -62,18 +62,18 @@ type syncStatus struct {
 
 // A containerStatus is how current one container is.
 type containerStatus struct {
-	Service    string       `json:"service"`
-	Pod        string       `json:"pod"`
-	Container  string       `json:"container"`
-	Syncing    bool         `json:"syncing"`           // a kdev is connected
-	Process    string       `json:"process,omitempty"` // waiting, running, held; empty where the agent runs none
-	Generation uint64       `json:"generation"`        // of the last batch
-	LagMS      float64      `json:"lagMs"`             // of the last batch, in the container
-	Bytes      int64        `json:"bytes"`             // since the container's start
-	LastError  string       `json:"lastError,omitempty"`
-	Problem    *jsonProblem `json:"problem,omitempty"` // why nothing is known
-	Differs    []drift      `json:"differs,omitempty"` // of --verify
-	Repaired   bool         `json:"repaired,omitempty"`
+	Service    string           `json:"service"`
+	Pod        string           `json:"pod"`
+	Container  string           `json:"container"`
+	Syncing    bool             `json:"syncing"`           // a kdev is connected
+	Process    string           `json:"process,omitempty"` // waiting, running, held; empty where the agent runs none
+	Generation uint64           `json:"generation"`        // of the last batch
+	LagMS      float64          `json:"lagMs"`             // of the last batch, in the container
+	Bytes      int64            `json:"bytes"`             // since the container's start
+	LastError  string           `json:"lastError,omitempty"`
+	Problem    *problem.Problem `json:"problem,omitempty"` // why nothing is known
+	Differs    []drift          `json:"differs,omitempty"` // of --verify
+	Repaired   bool             `json:"repaired,omitempty"`
 }
 
 // A drift is a path that is not as it is here.
@@ -82,8 +82,8 @@ type drift struct {
 	Why  string `json:"why"`
 }
 
-func (o *statusOptions) run(ctx context.Context) error {
-	v, err := o.flags.look(ctx, o.env)
+func (o *syncStatusOptions) run(ctx context.Context) error {
+	v, err := o.flags.containers(ctx, o.env)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (o *statusOptions) run(ctx context.Context) error {
 	return err
 }
 
-func (o *statusOptions) wanted(ctx context.Context, v *syncView, cs config.Service, index *tree.Index) (map[string]engine.File, error) {
+func (o *syncStatusOptions) wanted(ctx context.Context, v *syncView, cs config.Service, index *tree.Index) (map[string]engine.File, error) {
 	if !o.verify {
 		return nil, nil
 	}
@@ -131,7 +131,7 @@ func (o *statusOptions) wanted(ctx context.Context, v *syncView, cs config.Servi
 }
 
 // container asks one agent. That it cannot be asked is part of the status.
-func (o *statusOptions) container(ctx context.Context, v *syncView, c mirror.Container, wanted map[string]engine.File) (containerStatus, error) {
+func (o *syncStatusOptions) container(ctx context.Context, v *syncView, c mirror.Container, wanted map[string]engine.File) (containerStatus, error) {
 	st := containerStatus{Service: c.Service, Pod: c.Pod, Container: c.Name}
 	see := func() error {
 		ob, err := mirror.Observe(ctx, v.dial, c)
@@ -156,7 +156,7 @@ func (o *statusOptions) container(ctx context.Context, v *syncView, c mirror.Con
 	}
 	err := see()
 	if p := problem.As(err); p != nil && ctx.Err() == nil {
-		st.Problem = &jsonProblem{Code: p.Code, Summary: p.Summary, Where: p.Where, Hint: p.Hint}
+		st.Problem = &problem.Problem{Code: p.Code, Summary: p.Summary, Where: p.Where, Hint: p.Hint}
 		if p.Err != nil {
 			st.Problem.Summary += ": " + p.Err.Error()
 		}

@@ -16,7 +16,7 @@ const linesPatience = 2 * time.Second
 // Look is the State of a project as the cluster alone shows it: `kdev status`
 // where no session runs.
 func Look(ctx context.Context, p *config.Project, contextName string, live *kube.Namespace, d *deploy.Deployer) (*State, error) {
-	manifests, err := deploy.Render(ctx, p.Root, sources(p.Manifests))
+	manifests, err := deploy.Render(ctx, p.Root, deploy.Sources(p.Manifests, p.Namespace, nil))
 	if err != nil {
 		return nil, err
 	}

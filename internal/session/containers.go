@@ -56,7 +56,7 @@ func (l *loop) containersChanged(svc *service) {
 			if svc.sync[key] == nil {
 				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.name}
 				if n := len(svc.saved); n > 0 {
-					l.s.tell(Notice{Level: Info, Service: svc.name, Code: "started-behind",
+					l.s.tell(Notice{Level: Info, Service: svc.Name, Code: "started-behind",
 						Text: fmt.Sprintf("%s gets the files that the others have; saved since then and waiting: %d", pod.Name, n)})
 				}
 			}

@@ -39,7 +39,7 @@ func Config(p *config.Project, changed string) bool {
 // Manifests says whether the manifests are made from a path of the project. An
 // error is theirs; what could be read of them counts all the same.
 func Manifests(ctx context.Context, p *config.Project, changed string) (bool, error) {
-	m, err := deploy.Render(ctx, p.Root, sources(p.Manifests))
+	m, err := deploy.Render(ctx, p.Root, deploy.Sources(p.Manifests, p.Namespace, nil))
 	return m.Reads(filepath.Join(p.Root, filepath.FromSlash(changed))), err
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/mirror"
@@ -110,7 +111,7 @@ func (l *loop) concerns(svc *service, changed string) bool {
 	if l.isRecipe(svc, changed) {
 		return true
 	}
-	rel, ok := l.inContext(svc, changed)
+	rel, ok := contextPath(svc.spec, changed)
 	if !ok || svc.plan == nil {
 		return false
 	}

@@ -157,7 +157,7 @@ func (k *keepsakes) close() {
 func (l *loop) frozen(svc *service, image map[string]engine.File) map[string]*engine.File {
 	was := map[string]*engine.File{}
 	for saved := range svc.saved {
-		rel, ok := l.inContext(svc, saved)
+		rel, ok := contextPath(svc.spec, saved)
 		if !ok {
 			continue
 		}
