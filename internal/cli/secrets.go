@@ -18,6 +18,7 @@ import (
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/store"
 )
 
 // secrets keep a mask equal to the values of a project's Secrets: those that its
@@ -164,6 +165,14 @@ type masked struct {
 }
 
 func (m masked) notice(n session.Notice) { m.face.notice(m.hide.notice(n)) }
+
+// lines are those of the face, which other commands read; nil where it has none.
+func (m masked) lines() *store.Store {
+	if f, ok := m.face.(interface{ lines() *store.Store }); ok {
+		return f.lines()
+	}
+	return nil
+}
 
 // hidingBuilder is a builder of which neither output nor failures show what is hidden.
 type hidingBuilder struct {
