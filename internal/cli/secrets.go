@@ -34,10 +34,9 @@ type secrets struct {
 // ofManifests hides what the project's files hold, without a cluster. Manifests that
 // do not render hide nothing here: whoever deploys them says why.
 func (s *secrets) ofManifests(ctx context.Context, p *config.Project) {
-	var from []deploy.Source
-	for _, m := range p.Manifests {
-		from = append(from, deploy.Source{Kustomize: m.Kustomize, YAML: m.YAML})
-	}
+	from := slices.DeleteFunc(deploy.Sources(p.Manifests, p.Namespace, nil), func(m deploy.Source) bool {
+		return m.Command != nil // runs for whoever deploys, not for whoever reads logs
+	})
 	m, _ := deploy.Render(ctx, p.Root, from)
 	for _, o := range m.Objects {
 		if o.GetKind() != "Secret" {
