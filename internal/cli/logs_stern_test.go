@@ -128,7 +128,7 @@ func sternWorld(t *testing.T) (*testkube.Server, string) {
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "web"}}},
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "external"}},
 	)
-	put(kinds(say)...)
+	put(workloads(say)...)
 	put(testkube.Pod("kinds", "plain-1", "plain"))
 	s.Log("kinds", "plain-1", "plain").Append(testkube.Entry{Time: at, Text: "a proxy says hello", Bare: true})
 	s.Log("kinds", "plain-1", "plain").End()
@@ -145,8 +145,8 @@ func sternWorld(t *testing.T) (*testkube.Server, string) {
 	return s, config
 }
 
-// kinds are the workloads of a namespace of their own, a pod of each.
-func kinds(say func(namespace, pod, container string, lines ...string)) []runtime.Object {
+// workloads are those of a namespace of their own, a pod of each.
+func workloads(say func(namespace, pod, container string, lines ...string)) []runtime.Object {
 	const ns = "kinds"
 	named := func(kind, name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID("uid-" + kind + "-" + name)}
