@@ -78,6 +78,20 @@ func (c *compiler) Learn(ctx context.Context, spec Spec) (bool, error) {
 	return old == nil || !slices.Equal(old.Files, l.Files), nil
 }
 
+// AsMade says whether the files on this machine are still what a build made: a
+// newer build of the service writes to the same places.
+func AsMade(list []Output) bool {
+	for _, o := range list {
+		if !o.Mode.IsRegular() {
+			continue
+		}
+		if sum, err := digestOfFile(o.Local); err != nil || sum != o.Digest {
+			return false
+		}
+	}
+	return true
+}
+
 // compileGo makes the binary and keeps others from writing to it until unlock.
 func compileGo(ctx context.Context, store *registry.Store, spec Spec, progress Progress) (binary Output, unlock func(), err error) {
 	p := spec.Go.program(spec)

@@ -64,6 +64,10 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 		}
 	}
 	why := "what runs is current"
+	// What lies here was compiled after the image, and may be in the containers.
+	if compiles && !compile {
+		compile = !build.AsMade(record.Outputs)
+	}
 	if compile {
 		why = "the program is compiled and replaced in what runs"
 	}

@@ -325,7 +325,9 @@ func (e decided) apply(l *loop) {
 	}
 	if e.choice.keep != "" {
 		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
-		svc.outputs = svc.record.Outputs
+		if svc.files == nil {
+			svc.outputs = svc.record.Outputs
+		}
 		for _, path := range e.choice.ahead {
 			svc.ahead[path] = true
 		}
@@ -333,8 +335,10 @@ func (e decided) apply(l *loop) {
 		svc.track.end(Nothing)
 		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
 		if e.choice.compile {
-			l.swap(svc, nil, time.Now()) // what the containers should hold is known only then
-			return
+			l.swap(svc, nil, time.Now())
+			if svc.files == nil {
+				return // what the containers should hold is known only then
+			}
 		}
 		l.desire(svc)
 		return
