@@ -98,12 +98,13 @@ func compileGo(ctx context.Context, store *registry.Store, spec Spec, progress P
 	// One place for each program, so that go build can see that it is current;
 	// and one build of it at a time, whichever process asks.
 	id := digestOf("go", spec.Root, spec.Service, spec.Context, spec.Go.Main, spec.platform())[:16]
-	if unlock, err = store.Lock(ctx, "go-"+id); err != nil {
+	release, err := store.Lock(ctx, "go-"+id)
+	if err != nil {
 		return binary, nil, err
 	}
 	defer func() {
 		if err != nil {
-			unlock()
+			release()
 		}
 	}()
 	out := filepath.Join(store.Dir(), "outputs", id, p.Name())
@@ -120,7 +121,7 @@ func compileGo(ctx context.Context, store *registry.Store, spec Spec, progress P
 	}
 	binary = list[0]
 	binary.Mode = 0o755
-	return binary, unlock, nil
+	return binary, release, nil
 }
 
 // made runs the command and lists what it made, as it lies in the image, folders
