@@ -62,6 +62,9 @@ func Explain(p *config.Project, changed string) ([]Meaning, error) {
 		}
 		m := Meaning{Service: cs.Name, Verdict: (&mapping{plan: plan, sync: cs.Sync, dir: spec.Context}).explain(rel)}
 		m.Compile = m.Verdict.Action == dockerfile.Rebuild && spec.Compiles() && !cs.Sync.Off
+		if strings.HasPrefix(rel, "../") && m.Verdict.Action == dockerfile.Nothing {
+			continue // beside a program that is not made from it
+		}
 		for _, r := range cs.OnSync {
 			named := len(r.Paths) > 0
 			if r.Matches(rel) && (m.Verdict.Action == dockerfile.Sync || m.Verdict.Action == dockerfile.Nothing && named) {
