@@ -5,7 +5,6 @@ package e2e
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -123,26 +122,6 @@ func (p *tail) interrupt() int {
 		p.t.Fatal(err)
 	}
 	return p.code()
-}
-
-// rss is the memory that the process holds now, and the most it held, in bytes.
-func (p *tail) rss() (now, most int64) {
-	p.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		for name, v := range map[string]*int64{"VmRSS:": &now, "VmHWM:": &most} {
-			if rest, ok := strings.CutPrefix(line, name); ok {
-				if _, err := fmt.Sscan(rest, v); err != nil {
-					p.t.Fatal(err)
-				}
-				*v <<= 10
-			}
-		}
-	}
-	return now, most
 }
 
 func last(text string, n int) string {
@@ -273,12 +252,4 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// kubectl runs the kubectl beside, or fails the test.
-func kubectl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "kubectl", args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+config)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }

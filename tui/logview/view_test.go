@@ -85,7 +85,7 @@ func TestWrappedRowsScrollOneByOne(t *testing.T) {
 // screen, none holds a control sequence but colour, and there are always as
 // many as the screen has.
 func TestRowsFit(t *testing.T) {
-	pieces := []string{"a", "wörld", "日本語", "👩‍👩‍👧", "\x1b[31mred", "\x1b[0m", "\x1b[2J", "\x1b]0;title\x07", "\t", "\r", "\x9b31m", "‮", `{"level":"error","msg":"x","n":[1,2,{"a":null}]}`, " ERROR ", "0123456789", "\xff\xfe"}
+	pieces := []string{"a", "wörld", "日本語", "👩‍👩‍👧", "\x1b[31mred", "\x1b[0m", "\x1b[2J", "\x1b]0;title\x07", "\t", "\r", "\x9b31m", "\u202e", `{"level":"error","msg":"x","n":[1,2,{"a":null}]}`, " ERROR ", "0123456789", "\xff\xfe"}
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		f := newFeed(1 << 20)
