@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui bench-build bench-sync soak bench-logs soak-logs clean help
+.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui bench-build bench-sync soak bench-logs soak-logs clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -28,11 +28,14 @@ build: embed ## compile bin/kdev, with the programs that it puts into clusters
 embed: ## compile those programs into internal/embedded/bin
 	go run ./internal/embedded/gen
 
-# The base images of the example alone: the tests need twice as many.
+# The base images of the example alone: the tests need twice as many. kdev is
+# compiled beside, in the time that the downloads and the images leave.
 demo: ## bring the example up and leave it running
-	go run ./hack/offline all python node golang redis
-	$(MAKE) build
+	$(MAKE) --jobs=2 --output-sync=line offline-demo build
 	hack/demo.sh up
+
+offline-demo:
+	go run ./hack/offline all python node golang redis
 
 demo-down: ## stop and remove what `make demo` started
 	hack/demo.sh down
