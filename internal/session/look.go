@@ -168,7 +168,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Pending, ForManifests, "the manifests")
 	case l.applying || l.applyAgain:
 		wait(Deploying, ForApply, "its objects to be applied")
-	case !seen && len(svc.workloads) > 0 || !rolledOut:
+	case !seen && l.watches(svc) || !rolledOut || !seen && !l.ownPodsReady(svc):
 		v.Phase = Progressing
 	case !svc.reached():
 		wait(Progressing, ForAgent, "the agent in its containers")
@@ -185,6 +185,22 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	default:
 		v.Phase, v.Waiting = Ready, nil
 	}
+}
+
+// watches says whether a workload of svc is of a kind whose status says how far
+// it is. One that only holds the image, of a custom kind, has none.
+func (l *loop) watches(svc *service) bool {
+	return slices.ContainsFunc(l.objects, func(o *deploy.Object) bool {
+		return deploy.IsWorkload(o) && slices.Contains(svc.workloads, deploy.RefOf(o))
+	})
+}
+
+// ownPodsReady says whether all pods that a controller has made of svc's custom
+// objects are ready; without one there is nothing to wait for.
+func (l *loop) ownPodsReady(svc *service) bool {
+	return !slices.ContainsFunc(l.pods(svc), func(pod *corev1.Pod) bool {
+		return pod.DeletionTimestamp == nil && !podReady(pod)
+	})
 }
 
 // runs is the image of the service's first container, where kdev chose none.

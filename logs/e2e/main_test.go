@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
 	"github.com/kdev-io/kdev/internal/kube"
@@ -37,10 +39,28 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "compile kdev: %v\n%s", err, out)
 		return 1
 	}
-	return clustertest.Run(m, func(c *kube.Client, made *cluster.Cluster) {
+	config = filepath.Join(dir, "kubeconfig")
+	var failed error
+	code := clustertest.Run(m, func(c *kube.Client, made *cluster.Cluster) {
 		client, node = c, made.Nodes[0]
-		config = made.Kubeconfig
+		failed = current(made, config)
 	})
+	if failed != nil {
+		fmt.Fprintln(os.Stderr, failed)
+		return 1
+	}
+	return code
+}
+
+// current writes a kubeconfig whose current context is the cluster's: the one that
+// made it has none.
+func current(made *cluster.Cluster, file string) error {
+	c, err := clientcmd.LoadFromFile(made.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	c.CurrentContext = made.Context
+	return clientcmd.WriteToFile(*c, file)
 }
 
 // onNode runs a shell script in the node.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 			p.Hint = "leave it out with a sync rule in kdev.yaml, or mount something writable there"
 		} else {
 			p.Summary += ": the container's root is read-only"
-			p.Hint = fmt.Sprintf("mount a writable copy of the folder: for this service in kdev.yaml, `sync: [{from: FOLDER, to: %s, volume: true}]` with the folder that is copied there", w.root(op.Path))
+			p.Hint = fmt.Sprintf("mount a writable copy of the folder: for this service in kdev.yaml, `sync: [{from: FOLDER, to: %s, volume: true}]` with the folder that is copied there", path.Dir(op.Path))
 		}
 	case protocol.Denied:
 		p.Code = "sync-denied"
@@ -94,13 +95,6 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 		p.Code = "sync-write"
 	}
 	return p
-}
-
-// root is the folder of all synced files around p.
-func (w *worker) root(p string) string {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	return w.s.roots.For(p)
 }
 
 func asProblem(err error) *problem.Problem {
