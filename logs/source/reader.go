@@ -45,11 +45,12 @@ type Reader struct {
 	state  *stateBox
 	in     ingest
 
-	reading State  // what was known when the last stream was opened, or at the start
-	atOpen  window // lines passed on before the stream was opened
-	read    bool   // a stream was read before
-	told    bool   // that it was opened
-	trust   bool   // the next stream may be of another log than the last one: its run before is read
+	reading State     // what was known when the last stream was opened, or at the start
+	atOpen  window    // lines passed on before the stream was opened
+	read    bool      // a stream was read before
+	refused time.Time // since when the API refuses what was read before; zero when it does not
+	told    bool      // that it was opened
+	trust   bool      // the next stream may be of another log than the last one: its run before is read
 	longest time.Duration
 
 	earlyAt    int64 // bytes of the first run's file that were read early
@@ -60,6 +61,25 @@ type Reader struct {
 
 // retryWithin is the longest wait before a broken stream is opened again.
 const retryWithin = time.Second
+
+// rolesWithin bounds how long an API server that has just started may refuse
+// everything: until it has read its roles.
+const rolesWithin = 30 * time.Second
+
+// denied says whether err refuses this log for good. Who could read it before may
+// be refused for a while.
+func (r *Reader) denied(err error, now time.Time) bool {
+	switch {
+	case !apierrors.IsForbidden(err):
+		r.refused = time.Time{}
+		return false
+	case !r.read:
+		return true
+	case r.refused.IsZero():
+		r.refused = now
+	}
+	return now.Sub(r.refused) >= rolesWithin
+}
 
 // NewReader makes a reader; [Reader.Run] reads.
 func NewReader(opener Opener, st *store.Store, src *store.Source, gate *Gate, initial State, opts Options, hooks Hooks) *Reader {
@@ -110,7 +130,7 @@ func (r *Reader) once(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) {
+		if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) || r.denied(err, time.Now()) {
 			break
 		}
 		wait.sleep(ctx, nil)
@@ -161,7 +181,7 @@ func (r *Reader) follow(ctx context.Context) {
 			}
 			waitFor(ctx, changed)
 			continue
-		case apierrors.IsForbidden(err):
+		case r.denied(err, time.Now()):
 			r.hooks.notice(Notice{Kind: Denied, Err: err})
 			waitFor(ctx, changed)
 			continue
@@ -398,7 +418,7 @@ func (r *Reader) drain(ctx context.Context, lagged bool) {
 		r.in.drain = rule
 		err := r.consume(ctx, opts, nil)
 		switch {
-		case ctx.Err() != nil || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		case ctx.Err() != nil || apierrors.IsBadRequest(err) || apierrors.IsNotFound(err) || r.denied(err, time.Now()):
 			return // the kubelet keeps one ended run, and not for ever
 		case err == nil && end.reached(&r.in):
 			_ = r.in.end(ctx)
