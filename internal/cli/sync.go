@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -100,8 +99,6 @@ func (o *syncOptions) with(ctx context.Context, p *config.Project, face face) er
 		Cluster: c, Kube: kc, Live: live, Store: store, Index: index, Dial: transport.Carry(kc.Config, agentFor(kc)),
 	})
 	s.OnNotice(face.notice)
-	face.notice(session.Notice{Level: session.Info, Code: "sync-attached",
-		Text: fmt.Sprintf("syncing into the pods of namespace %s in %s; Ctrl-C ends it", p.Namespace, c.Context)})
 	if err := s.Run(ctx); err != nil {
 		return err
 	}

@@ -13,8 +13,11 @@ import (
 // An attached session syncs into what runs, whoever deployed it: nothing is built
 // and nothing is applied.
 
-// attach starts the syncing of every service.
+// attach starts the syncing of every service. What is saved after the notice is
+// told as a change.
 func (l *loop) attach() {
+	l.s.tell(Notice{Level: Info, Code: "sync-attached",
+		Text: fmt.Sprintf("syncing into the pods of namespace %s in %s; Ctrl-C ends it", l.s.opts.Project.Namespace, l.s.parts.Cluster.Context)})
 	for _, svc := range l.services {
 		if svc.built && svc.plan != nil {
 			l.desire(svc)
