@@ -30,13 +30,9 @@ var (
 // was written, line by line.
 func TestNothingLostNothingDoubled(t *testing.T) {
 	server, opener := fake(t)
-	n := *runs
-	if testing.Short() {
-		n = min(n, 100)
-	}
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 32)
-	for i := range n {
+	for i := range *runs {
 		seed := *firstRun + i
 		slots <- struct{}{}
 		wait.Go(func() {
