@@ -8,26 +8,35 @@ type notices struct {
 	mu     sync.Mutex
 	out    chan Notice
 	said   map[string]bool
+	count  map[string]int // of said, by code
 	closed bool
 }
 
 const (
-	noticeRoom  = 64
-	noticeTypes = 4096 // distinct ones that are remembered; a tree of bad names must not fill the memory
+	// noticeTypes are the distinct ones of a code that are told: a tree of bad
+	// names must not fill the memory.
+	noticeTypes = 4096
+	// noticeRoom takes all that one look at such a tree finds, while its reader
+	// writes to a terminal.
+	noticeRoom = noticeTypes + 64
 )
 
 func newNotices() *notices {
-	return &notices{out: make(chan Notice, noticeRoom), said: map[string]bool{}}
+	return &notices{out: make(chan Notice, noticeRoom), said: map[string]bool{}, count: map[string]int{}}
 }
 
-// once tells text unless key was told before.
+// once tells text unless key was told before. The last one of a code that has
+// too many says that there are more.
 func (n *notices) once(key, code, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.said[key] || len(n.said) >= noticeTypes {
+	if n.said[key] || n.count[code] == noticeTypes {
 		return
 	}
 	n.said[key] = true
+	if n.count[code]++; n.count[code] == noticeTypes {
+		text += "; there are more, which are not told"
+	}
 	n.send(Notice{code, text})
 }
 
