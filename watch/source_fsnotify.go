@@ -93,12 +93,24 @@ func (n *notify) readEvents() {
 func (n *notify) readErrors() {
 	defer n.reader.Done()
 	for err := range n.watcher.Errors {
-		if errors.Is(err, fsnotify.ErrEventOverflow) {
-			n.sink.uncertain("the kernel's event queue overflowed")
-			continue
+		if why := doubt(err); why != "" {
+			n.sink.uncertain(why)
 		}
-		n.sink.uncertain(fmt.Sprintf("reading events: %v", err))
 	}
+}
+
+// doubt says why an error of fsnotify throws doubt on its events, or "". The
+// bare EINVAL does not: it is that of inotify_rm_watch(2) for a directory that
+// was moved and removed before the event of its move was read. fsnotify tells
+// its path all the same. An error of read(2) comes as a PathError.
+func doubt(err error) string {
+	switch {
+	case errors.Is(err, fsnotify.ErrEventOverflow):
+		return "the kernel's event queue overflowed"
+	case err == syscall.EINVAL:
+		return ""
+	}
+	return fmt.Sprintf("reading events: %v", err)
 }
 
 // relative is p below root with slashes, "." for root itself.
