@@ -178,6 +178,9 @@ func (w *Watcher) uncover(dir tree.Entry) {
 }
 
 func (w *Watcher) unreadable(p string, err error) {
+	if errors.Is(err, fs.ErrPermission) {
+		w.refused.add(p)
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err

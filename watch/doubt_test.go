@@ -301,6 +301,54 @@ func TestDirectoryWithoutPermission(t *testing.T) {
 	}
 }
 
+// What happens below a directory that was closed, with events that led to
+// nothing, is seen when it is opened again. Root may look at everything: here the
+// refusal is made up, and the events are those of a source of our own.
+func TestDirectoryIsClosedForAWhile(t *testing.T) {
+	for _, closed := range []string{"dir", "."} {
+		t.Run(closed, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, "dir/in/f", "1")
+			put(t, root, "dir/in/g", "1")
+			s := watch(t, Options{Root: root}, deafen)
+			s.do(os.Remove(s.abs("dir/in/f")))
+			s.write("dir/in/h", "2")
+			s.w.unreadable("dir/in/f", &os.PathError{Op: "lstat", Path: "f", Err: syscall.EACCES})
+			s.do(os.Chmod(s.abs(closed), 0o700))
+			s.w.intake.mark(closed, look)
+			s.equal("open again")
+			if n := s.told("watch-unreadable"); n != 1 {
+				t.Errorf("told %d times", n)
+			}
+		})
+	}
+}
+
+// A directory that was moved away and removed before its event was read makes
+// fsnotify fail to remove a watch that is not there any more. No event is lost by
+// that, so the tree needs no second look.
+func TestMovedAwayAndRemovedIsNoDoubt(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	put(t, root, "a/b/c/f", "1")
+	stall := &stall{}
+	s := watch(t, Options{Root: root}, stall.put)
+	func() {
+		stall.gate.Lock()
+		defer stall.gate.Unlock()
+		for i := range 50 {
+			s.write(fmt.Sprint("f", i), "")
+		}
+		s.do(os.Rename(s.abs("a"), filepath.Join(outside, "a")))
+		s.do(os.RemoveAll(filepath.Join(outside, "a")))
+	}()
+	s.equal("gone")
+	s.write("last", "")
+	s.equal("goes on")
+	if n := s.told("watch-rescan"); n != 0 {
+		t.Errorf("%d rescans", n)
+	}
+}
+
 func TestRootThatIsNone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {

@@ -55,7 +55,7 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 			if f.mark&glance == 0 {
 				w.later.add(f.Path, time.Now())
 			}
-		case f.mark&(moved|deep) != 0 && f.Existed && f.Was.IsDir():
+		case f.mark&(moved|deep) != 0 && f.Existed && f.Was.IsDir(), w.reopened(f.Delta):
 			again = append(again, f.Path)
 		case !f.Same || w.source.Recursive():
 			fresh = append(fresh, f.Path)
@@ -279,6 +279,9 @@ func (w *Watcher) rootIsThere(ctx context.Context, l load) bool {
 		return false
 	}
 	if !w.rootGone && d.Existed && d.Was.Inode == d.Now.Inode && l.dirty["."]&moved == 0 {
+		if w.reopened(d) {
+			w.scan(ctx, inDepth|inDoubt, ".")
+		}
 		return true
 	}
 	for _, e := range w.index.Dirs(".") {

@@ -56,6 +56,9 @@ func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
 		if d.Existed && d.Was.IsDir() && !d.Now.IsDir() {
 			forget = append(forget, w.removedBelow(d.Was, d.Path)...)
 		}
+		if w.reopened(d) {
+			w.intake.mark(d.Path, deep)
+		}
 		w.report(ctx, d, s.mode&inDoubt != 0)
 	}
 	for _, p := range s.gone {

@@ -78,6 +78,7 @@ type Watcher struct {
 	locks   *locks
 	intake  *intake
 	told    *notices
+	refused *refused
 
 	open    func(sink) (source, error) // the system's events; tests put their own in
 	look    func(context.Context)      // fill; tests hold it up
@@ -127,6 +128,7 @@ func New(o Options) (*Watcher, error) {
 		filter:  f,
 		locks:   newLocks(f.git.Repository().Dir),
 		told:    newNotices(),
+		refused: newRefused(),
 		armed:   make(chan struct{}),
 		filled:  make(chan struct{}),
 		batches: make(chan Batch),
