@@ -242,7 +242,8 @@ func (f *filter) essential(p string, s dockerScope) bool {
 // reload takes over new rules from p, a file that holds some, and returns the
 // directory in which decisions may be others now.
 func (f *filter) reload(p string) (dir string, err error) {
-	if path.Base(p) == ".gitignore" {
+	switch path.Base(p) {
+	case ".gitignore", ".git":
 		f.git.Refresh(path.Dir(p))
 		return path.Dir(p), nil
 	}

@@ -183,9 +183,12 @@ func (w *Watcher) newRules(dirty map[string]mark) (dirs []string) {
 	if dirty["."]&deep != 0 {
 		dirs = append(dirs, ".")
 	}
-	for p := range dirty {
+	for p, m := range dirty {
 		if !holdsRules(p) {
 			continue
+		}
+		if path.Base(p) == ".git" && m&glance == 0 {
+			w.later.add(p, time.Now()) // git init fills it in the next moments
 		}
 		dir, err := w.filter.reload(p)
 		if err != nil {
@@ -198,6 +201,7 @@ func (w *Watcher) newRules(dirty map[string]mark) (dirs []string) {
 		}
 		dirs = append(dirs, dir)
 	}
+	w.locks.know(w.filter.git.Repository().Dir)
 	return dirs
 }
 
@@ -302,6 +306,7 @@ func (w *Watcher) rootIsThere(ctx context.Context, l load) bool {
 	}
 	w.rootGone = false
 	w.filter.git.Refresh(".")
+	w.locks.know(w.filter.git.Repository().Dir)
 	w.scan(ctx, inDepth|inDoubt, ".")
 	return true
 }
@@ -321,5 +326,5 @@ func topmost(dirs []string) []string {
 
 func holdsRules(p string) bool {
 	name := path.Base(p)
-	return name == ".gitignore" || strings.HasSuffix(name, ".dockerignore")
+	return name == ".gitignore" || name == ".git" || strings.HasSuffix(name, ".dockerignore")
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"path"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ func newIntake(f *filter, x *tree.Index) *intake {
 
 // event is called by the source for each event.
 func (in *intake) event(p string, m mark) {
-	if p != "." && in.ignored(p) {
+	if p != "." && in.ignored(p) && !in.newRepository(p, m) {
 		return
 	}
 	in.mark(p, m)
@@ -54,6 +55,12 @@ func (in *intake) ignored(p string) bool {
 		return in.filter.drops(p, e.IsDir())
 	}
 	return in.filter.drops(p, false) && in.filter.drops(p, true)
+}
+
+// newRepository reports whether p is the git directory of a watched one that has
+// come or gone: other rules and another index.lock count from now on.
+func (in *intake) newRepository(p string, m mark) bool {
+	return m&moved != 0 && path.Base(p) == ".git" && in.index.Settled(path.Dir(p))
 }
 
 func (in *intake) mark(p string, m mark) {

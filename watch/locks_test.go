@@ -2,7 +2,9 @@ package watch
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,6 +88,38 @@ func TestGitCommands(t *testing.T) {
 	if n := s.told("watch-git-lock") - before; n != 0 {
 		t.Errorf("it waited for a lock %d times", n)
 	}
+}
+
+// A repository that is made while its folder is watched counts from then on: its
+// lock, and its info/exclude.
+func TestGitInitWhileWatched(t *testing.T) {
+	isolateGit(t)
+	root := t.TempDir()
+	put(t, root, "sub/f", "1")
+	s := watch(t, Options{Root: root})
+	for _, dir := range []string{"sub", "."} {
+		gitIn(t, s.abs(dir), "init", "-q")
+		lock := s.abs(path.Join(dir, ".git/index.lock"))
+		s.eventually("the lock of "+dir+" is known", func() bool {
+			s.do(os.WriteFile(lock, nil, 0o644))
+			file, held := s.w.locks.held()
+			s.do(os.Remove(lock))
+			return held && file == lock
+		})
+	}
+	s.do(os.WriteFile(s.abs(".git/info/exclude"), []byte("mine\n"), 0o644))
+	s.eventually("info/exclude was read", func() bool { return s.w.filter.drops("mine", false) })
+	s.write("mine", "1")
+	s.write("other", "1")
+	if got := s.ops("one of two"); !maps.Equal(got, map[string]Op{"other": Create}) {
+		t.Errorf("%v", got)
+	}
+
+	// A clone takes the place of a worktree: the git directory is another one.
+	s.do(os.RemoveAll(root))
+	gitIn(t, filepath.Dir(root), "init", "-q", root)
+	s.do(os.WriteFile(s.abs(".git/info/exclude"), []byte("yours\n"), 0o644))
+	s.eventually("the new one was read", func() bool { return s.w.filter.drops("yours", false) })
 }
 
 // The lock of a git that has crashed is waited for once.

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"path"
 	"time"
 )
 
@@ -240,7 +241,7 @@ func (w *Watcher) lookAgain(ctx context.Context, now time.Time) (next time.Time,
 		if !ok {
 			break
 		}
-		if w.index.Settled(p) {
+		if w.index.Settled(p) || path.Base(p) == ".git" {
 			due[p] = glance
 		}
 	}

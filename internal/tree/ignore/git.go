@@ -16,9 +16,9 @@ import (
 // read them. It reads each .gitignore once: Refresh says that one has changed.
 type GitMatcher struct {
 	root string
-	repo Repository
 
 	mu    sync.RWMutex
+	repo  Repository
 	extra *ruleset
 	dirs  map[string]*gitDir // by path relative to root
 	files map[string]stamp   // exclude files outside of the tree, as they were read
@@ -58,7 +58,11 @@ func Git(root string, extra []string) (*GitMatcher, error) {
 }
 
 // Repository is where the root's git directory is; zero outside of one.
-func (m *GitMatcher) Repository() Repository { return m.repo }
+func (m *GitMatcher) Repository() Repository {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.repo
+}
 
 // Match decides about path, relative to the root. As in git, nothing below an
 // ignored directory can be brought back; the root itself is never ignored.
@@ -92,12 +96,15 @@ func (m *GitMatcher) Own(p string, isDir bool) Verdict {
 // Refresh forgets what was read in dirs and below: a .gitignore in it has
 // changed, or the directory is another one.
 func (m *GitMatcher) Refresh(dirs ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	changed := make(map[string]bool, len(dirs))
 	for _, d := range dirs {
 		changed[d] = true
 	}
+	if changed["."] {
+		m.relocate()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if changed["."] {
 		m.reset()
 		return
@@ -113,11 +120,16 @@ func (m *GitMatcher) Refresh(dirs ...string) {
 }
 
 // Stale reports whether a file with rules that lies outside of the root, so
-// that no watcher sees it, is not what it was when it was read. It starts over
-// when so.
+// that no watcher sees it, is not what it was when it was read, or whether the
+// root has come into another repository. It starts over when so.
 func (m *GitMatcher) Stale() bool {
+	relocated := m.relocate()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if relocated {
+		m.reset()
+		return true
+	}
 	for file, was := range m.files {
 		if stampOf(file) != was {
 			m.reset()
@@ -125,6 +137,23 @@ func (m *GitMatcher) Stale() bool {
 		}
 	}
 	return false
+}
+
+// relocate looks whether the root's repository is another one: `git init`, a
+// worktree where there was a clone. Git itself is asked only then.
+func (m *GitMatcher) relocate() (other bool) {
+	was := m.Repository()
+	if top, dir, err := locate(m.root); err != nil || top == was.Top && dir == was.Dir {
+		return false
+	}
+	repo, err := FindRepository(m.root)
+	if err != nil {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.repo = repo
+	return true
 }
 
 func (m *GitMatcher) reset() {

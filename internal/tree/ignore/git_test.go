@@ -130,3 +130,36 @@ func FuzzWildmatch(f *testing.F) {
 		set.last(text, text, false, true)
 	})
 }
+
+// The repository of a root may become another one: git init, a worktree that
+// takes the place of a clone.
+func TestStaleNoticesAnotherRepository(t *testing.T) {
+	isolateGit(t)
+	top := t.TempDir()
+	root := filepath.Join(top, "svc")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Git(root, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Stale() || m.Match("x.log", false).Ignored {
+		t.Error("nothing has changed")
+	}
+	git(t, top, nil, "init", "-q")
+	if err := os.WriteFile(filepath.Join(top, ".gitignore"), []byte("*.log\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !m.Stale() || m.Stale() {
+		t.Error("stale once, when there is a repository around the root")
+	}
+	if !m.Match("x.log", false).Ignored || m.Repository().Top != top {
+		t.Errorf("the rules of %+v do not hold", m.Repository())
+	}
+	git(t, root, nil, "init", "-q")
+	m.Refresh(".")
+	if m.Match("x.log", false).Ignored || m.Repository().Top != root {
+		t.Errorf("the root is a repository of its own, not %+v", m.Repository())
+	}
+}

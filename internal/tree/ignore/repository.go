@@ -24,18 +24,9 @@ type Repository struct {
 // nearest directory upwards that has a .git directory or file.
 func FindRepository(dir string) (Repository, error) {
 	var repo Repository
-	for at := dir; ; at = filepath.Dir(at) {
-		git, ok, err := gitDirOf(at)
-		if err != nil {
-			return repo, err
-		}
-		if ok {
-			repo.Top, repo.Dir = at, git
-			break
-		}
-		if at == filepath.Dir(at) {
-			break
-		}
+	var err error
+	if repo.Top, repo.Dir, err = locate(dir); err != nil {
+		return repo, err
 	}
 	repo.Common = repo.Dir
 	if repo.Dir != "" {
@@ -52,6 +43,23 @@ func FindRepository(dir string) (Repository, error) {
 		repo.Excludes = append(repo.Excludes, filepath.Join(repo.Common, "info", "exclude"))
 	}
 	return repo, nil
+}
+
+// locate returns the root of the work tree that holds dir and its git directory;
+// both are "" outside of one.
+func locate(dir string) (top, git string, err error) {
+	for at := dir; ; at = filepath.Dir(at) {
+		git, ok, err := gitDirOf(at)
+		if err != nil {
+			return "", "", err
+		}
+		if ok {
+			return at, git, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", "", nil
+		}
+	}
 }
 
 // GitDir returns the real git directory of the work tree whose root is dir,
