@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -41,8 +43,8 @@ type dockerScope struct {
 type Verdict struct {
 	Path    string `json:"path"`
 	Watched bool   `json:"watched"`
-	By      string `json:"by"`             // "default", "built-in", "kdev.yaml", "git", "docker" or "named"
-	Rule    string `json:"rule,omitempty"` // as it stands in the file
+	By      string `json:"by"`             // "default", "built-in", "kdev.yaml", "git", "docker", "named" or "link"
+	Rule    string `json:"rule,omitempty"` // as it stands in the file; for "built-in" and "link" the part of the path
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	OnWay   bool   `json:"onWay,omitempty"` // an ignored directory, watched for what it may hold
@@ -290,5 +292,17 @@ func Explain(o Options, p string, isDir bool) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	return f.decide(path.Clean(p), isDir), nil
+	p = path.Clean(p)
+	if v := f.decide(p, isDir); !v.Watched {
+		return v, nil
+	}
+	for i, c := range p {
+		if c != '/' {
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(abs, filepath.FromSlash(p[:i]))); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return Verdict{Path: p, By: "link", Rule: p[:i]}, nil
+		}
+	}
+	return f.decide(p, isDir), nil
 }

@@ -62,6 +62,27 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What lies behind a link is not looked at, whatever the rules say.
+func TestExplainBehindALink(t *testing.T) {
+	isolateGit(t)
+	root := t.TempDir()
+	put(t, root, "dir/sub/f", "")
+	if err := os.Symlink("dir", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]Verdict{
+		"dir/sub/f":    {Path: "dir/sub/f", Watched: true, By: "default"},
+		"link":         {Path: "link", Watched: true, By: "default"},
+		"link/sub/f":   {Path: "link/sub/f", By: "link", Rule: "link"},
+		"link/none":    {Path: "link/none", By: "link", Rule: "link"},
+		"link/.git/ho": {Path: "link/.git/ho", By: "built-in", Rule: ".git"},
+	} {
+		if v, err := Explain(Options{Root: root}, p, false); v != want || err != nil {
+			t.Errorf("%s: %+v, %v", p, v, err)
+		}
+	}
+}
+
 // A named path below an ignored directory is reached through directories that
 // are ignored themselves.
 func TestNamedBelowIgnored(t *testing.T) {

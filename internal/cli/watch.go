@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/dockerfile"
@@ -245,19 +246,56 @@ func placeOf(root, rule string) (file string, line int) {
 	return file, 0
 }
 
+// lineOf finds rule among the items of watch.ignore, of which each may hold
+// several lines.
 func lineOf(file, rule string) int {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
-	inWatch := false
-	for i, line := range strings.Split(string(text), "\n") {
-		inWatch = inWatch || strings.HasPrefix(line, "watch:")
-		if inWatch && strings.Contains(line, rule) {
-			return i + 1
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 {
+		return 0
+	}
+	list := field(field(doc.Content[0], "watch"), "ignore")
+	if list == nil {
+		return 0
+	}
+	line := 0
+	for _, item := range list.Content {
+		item = behindAlias(item)
+		at := item.Line
+		if item.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+			at++ // the text begins below its | or >
+		}
+		for i, l := range strings.Split(item.Value, "\n") {
+			if strings.TrimRight(l, " ") == strings.TrimRight(rule, " ") {
+				line = at + i // of equal rules the last decides
+			}
 		}
 	}
-	return 0
+	return line
+}
+
+// field returns the value of a key, or nil.
+func field(n *yaml.Node, key string) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	n = behindAlias(n)
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return behindAlias(n.Content[i+1])
+		}
+	}
+	return nil
+}
+
+func behindAlias(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // explained is the verdict as one line.
@@ -277,6 +315,8 @@ func explained(v watch.Verdict, root string) string {
 	switch {
 	case v.By == "default":
 		return text + "no rule leaves it out"
+	case v.By == "link":
+		return text + fmt.Sprintf("%s is a symbolic link, and links are not followed", printable(v.Rule))
 	case v.By == "built-in":
 		return text + fmt.Sprintf("kdev never looks at %q", v.Rule)
 	case v.OnWay:

@@ -65,14 +65,18 @@ func TestWatchPrintsBatches(t *testing.T) {
 func TestExplainNamesTheLineOfTheConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"kdev.yaml":       "name: x\nwatch:\n  ignore: [tmp/]\n",
-		"kdev.local.yaml": "watch:\n  ignore:\n  - tmp/\n  - mine\n",
+		"kdev.yaml":       "name: x\nwatch:\n  ignore: [tmp/, t, \"*.foo\", &up up/,\n    *up ]\nservices: {t: {}}\n",
+		"kdev.local.yaml": "watch:\n  ignore:\n  - tmp/\n  - mine\n  - |\n    a\n    lines\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for rule, want := range map[string]string{"mine": "kdev.local.yaml:4", "other": "kdev.yaml:0"} {
+	for rule, want := range map[string]string{
+		"mine": "kdev.local.yaml:4", "lines": "kdev.local.yaml:7", "tmp/": "kdev.local.yaml:3",
+		"t": "kdev.yaml:3", "*.foo": "kdev.yaml:3", "up/": "kdev.yaml:3", // not the line that holds the same letters
+		"name": "kdev.yaml:0", "other": "kdev.yaml:0",
+	} {
 		if file, line := placeOf(dir, rule); fmt.Sprintf("%s:%d", filepath.Base(file), line) != want {
 			t.Errorf("%s: %s:%d, want %s", rule, file, line, want)
 		}
