@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,6 +97,56 @@ func TestLater(t *testing.T) {
 	}
 	if _, kept := l.done["a"]; kept || len(l.done) > mostDone {
 		t.Errorf("%d paths are remembered, the oldest of them: %v", len(l.done), kept)
+	}
+}
+
+// A file that is touched again and again is one change, also for a consumer that
+// asks the index for nothing.
+func TestTouchStormIsOneChange(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "f", "content")
+	w, err := New(Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	<-w.Armed()
+	writes := 0
+	for i := range 100 {
+		now := time.Now().Add(time.Duration(i) * time.Second)
+		if err := first(os.Chtimes(filepath.Join(root, "f"), now, now), os.Chmod(filepath.Join(root, "f"), []os.FileMode{0o600, 0o644}[i%2])); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 > 0 {
+			continue
+		}
+		mark := fmt.Sprint("mark", i)
+		put(t, root, mark, "")
+		for seen := false; !seen; {
+			b, ok := <-w.Batches()
+			if !ok {
+				t.Fatal("no batch came")
+			}
+			for _, c := range b.Changes {
+				seen = seen || c.Path == mark
+				if c.Path == "f" && c.Op == Write {
+					writes++
+				}
+			}
+		}
+	}
+	cancel()
+	for b := range w.Batches() {
+		t.Logf("at the end: %v", b.Changes)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if writes > 1 {
+		t.Errorf("f was written %d times", writes)
 	}
 }
 

@@ -50,6 +50,9 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 	for _, f := range here {
 		w.report(ctx, f.Delta, f.mark&written != 0 || f.Unsure && f.mark != glance)
 		w.oddity(f.Now)
+		if f.mark&(written|glance) == 0 && len(dirty) <= fewPaths {
+			w.learn(ctx, f.Delta)
+		}
 		switch {
 		case !f.Now.IsDir():
 			if f.mark&glance == 0 {
@@ -265,6 +268,19 @@ func (w *Watcher) sameContent(ctx context.Context, d tree.Delta) bool {
 	}
 	digest, err := w.index.Hash(ctx, d.Path)
 	return err == nil && digest == d.Digest
+}
+
+// maxLearned is a millisecond of reading.
+const maxLearned = 1 << 20
+
+// learn hashes a file of which only the time stamp has changed, and that nobody
+// seems to have written: `touch` again, or a storm of it, is no change then.
+func (w *Watcher) learn(ctx context.Context, d tree.Delta) {
+	touched := d.Existed && (d.Was.MTime != d.Now.MTime || d.Unsure) && d.Was.Size == d.Now.Size && d.Was.Inode == d.Now.Inode
+	if !touched || d.Hashed || d.Now.Size > maxLearned || !d.Now.IsRegular() {
+		return
+	}
+	_, _ = w.index.Hash(ctx, d.Path) // without a digest every touch is a change
 }
 
 // rootIsThere looks at the root itself, and when it is another directory than

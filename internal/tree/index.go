@@ -265,6 +265,9 @@ func (x *Index) learn(e Entry) {
 		}
 		x.remember(e.Path, old)
 		now.settled = old.settled
+		if sameFile(old, now) {
+			now.more = old.more
+		}
 		if old.mode.IsDir() && !now.mode.IsDir() {
 			x.loseBelow(e.Path)
 		}
@@ -319,6 +322,16 @@ func same(a, b record) bool {
 		return false
 	}
 	return a.mode.IsDir() || a.size == b.size && a.mtime == b.mtime && a.entry("").Link == b.entry("").Link
+}
+
+// sameFile compares what a digest belongs to: other permission bits are no other
+// content.
+func sameFile(a, b record) bool {
+	if a.mode.Type() != b.mode.Type() {
+		return false
+	}
+	a.mode = b.mode
+	return same(a, b)
 }
 
 func split(p string) (dir, name string) {

@@ -236,7 +236,7 @@ func (x *Index) settle(p string, e Entry, exists bool, at time.Time) Delta {
 	next.unsure = d.Unsure // until the watcher has reported it
 	next.settled, next.racy = true, e.IsRegular() && racyAt(e.MTime, at)
 	d.Same = existed && same(was, next)
-	if has && same(cur, next) {
+	if has && sameFile(cur, next) {
 		next.more = cur.more
 	}
 	if !has || cur != next {

@@ -84,6 +84,15 @@ func TestHashIsRememberedByStat(t *testing.T) {
 	if _, ok := x.Known("f"); !ok {
 		t.Fatal("not remembered")
 	}
+	if err := os.Chmod(x.Abs("f"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if e, _, err := x.Stat("f"); err != nil || e.Mode != 0o700 {
+		t.Fatal(e, err)
+	}
+	if _, ok := x.Known("f"); !ok {
+		t.Error("other permissions made a digest of the content forgotten")
+	}
 	write(t, x, "f", "three")
 	age(t, x, "f", -time.Minute) // surely not older than the tick, however slow this machine is
 	if d, _ := x.Hash(ctx, "f"); d != sha256.Sum256([]byte("three")) {
