@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -346,6 +347,38 @@ func TestMovedAwayAndRemovedIsNoDoubt(t *testing.T) {
 	s.equal("goes on")
 	if n := s.told("watch-rescan"); n != 0 {
 		t.Errorf("%d rescans", n)
+	}
+}
+
+// lazy is a source of a whole tree, as those of macOS and Windows are, that the
+// system refuses for a while.
+type lazy struct {
+	silent
+	refusals atomic.Int32
+}
+
+func (l *lazy) Add(string) error {
+	if l.refusals.Add(-1) >= 0 {
+		return errors.New("busy")
+	}
+	return nil
+}
+
+// A root that cannot be listened to when it is back is tried until it can.
+func TestRootIsRefusedForAWhile(t *testing.T) {
+	parent := t.TempDir()
+	root := filepath.Join(parent, "p")
+	put(t, root, "f", "1")
+	src := &lazy{}
+	s := watch(t, Options{Root: root}, func(w *Watcher) { w.open = func(sink) (source, error) { return src, nil } })
+	put(t, parent, "new/g", "1")
+	src.refusals.Store(3)
+	s.do(os.Rename(root, filepath.Join(parent, "old")))
+	s.do(os.Rename(filepath.Join(parent, "new"), root))
+	s.notice("watch-root-replaced")
+	s.equal("listened to again")
+	if n := s.told("watch-root-gone"); n > 2 { // refused, and perhaps seen to be gone
+		t.Errorf("told %d times", n)
 	}
 }
 

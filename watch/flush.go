@@ -313,7 +313,8 @@ func (w *Watcher) rootIsThere(ctx context.Context, l load) bool {
 	}
 	if w.source.Recursive() {
 		if err := w.source.Add("."); err != nil {
-			w.told.again("watch-root-gone", w.display(".")+" cannot be watched: "+err.Error())
+			w.rootGone = true // the beat tries again
+			w.told.once("root", "watch-root-gone", w.display(".")+" cannot be watched and is tried again: "+err.Error())
 			return false
 		}
 	}

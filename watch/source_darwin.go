@@ -3,11 +3,14 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+	"golang.org/x/sys/unix"
 )
 
 // fsevents is one FSEvents stream for the whole tree, opened without cgo.
@@ -39,7 +42,7 @@ func (f *fsevents) Add(dir string) error {
 	if dir != "." {
 		return nil
 	}
-	real, err := filepath.EvalSymlinks(f.root)
+	real, err := realPath(f.root)
 	if err != nil {
 		return err
 	}
@@ -53,6 +56,24 @@ func (f *fsevents) Add(dir string) error {
 		f.id = 0
 	}
 	return err
+}
+
+// realPath is the path as the file system has it, which FSEvents reports: without
+// links, and with the letters that were used to make it where another case finds
+// it too (F_GETPATH of fcntl(2)).
+func realPath(p string) (string, error) {
+	dir, err := os.Open(p)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	buf := make([]byte, unix.PathMax)
+	_, err = unix.FcntlInt(dir.Fd(), unix.F_GETPATH, int(uintptr(unsafe.Pointer(&buf[0]))))
+	runtime.KeepAlive(buf)
+	if err != nil {
+		return filepath.EvalSymlinks(p)
+	}
+	return unix.ByteSliceToString(buf), nil
 }
 
 func (f *fsevents) Remove(dir string) {
