@@ -82,6 +82,7 @@ cross: ## build and vet kdev for linux, darwin and windows, amd64 and arm64
 
 cross-check:
 	go run ./hack/cross ./cmd/kdev $(PLATFORMS)
+	go run ./hack/cross -test ./watch,./internal/tree/... $(PLATFORMS)
 
 staticcheck:
 	$(STATICCHECK) -tags e2e ./...

@@ -105,16 +105,6 @@ func TestPollOnly(t *testing.T) {
 	s.equal("second")
 }
 
-// deaf hears nothing: what is seen is seen without events.
-type deaf struct{ sink }
-
-func (deaf) event(string, mark) {}
-
-func deafen(w *Watcher) {
-	open := w.open
-	w.open = func(s sink) (source, error) { return open(deaf{s}) }
-}
-
 func TestEveryDoubtIsAnsweredByAScan(t *testing.T) {
 	root := t.TempDir()
 	put(t, root, "a/f", "1")

@@ -322,3 +322,13 @@ func put(t testing.TB, root, p, content string) {
 		t.Fatal(err)
 	}
 }
+
+// deaf hears nothing: what is seen is seen without events.
+type deaf struct{ sink }
+
+func (deaf) event(string, mark) {}
+
+func deafen(w *Watcher) {
+	open := w.open
+	w.open = func(s sink) (source, error) { return open(deaf{s}) }
+}

@@ -2,6 +2,9 @@
 // kdev needs to compile for windows/arm64, say, without compiling it.
 //
 //	go run ./hack/cross ./cmd/kdev linux/arm64 darwin/arm64 windows/amd64
+//	go run ./hack/cross -test ./watch,./internal/tree/... linux/arm64 darwin/arm64
+//
+// With -test their tests as well, as far as the platform has them.
 //
 // A build for five more platforms is an hour of a small machine's CPU on an empty
 // cache. Nearly all that can go wrong beyond the build for this one is a name
@@ -13,6 +16,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -29,14 +33,19 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 3 || !strings.Contains(os.Args[2], "/") {
-		fmt.Fprintln(os.Stderr, "usage: cross PACKAGE OS/ARCH…")
+	tests := flag.Bool("test", false, "the tests of the packages too")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: cross [-test] PACKAGE[,PACKAGE…] OS/ARCH…")
 		os.Exit(2)
 	}
+	flag.Parse()
+	if flag.NArg() < 2 || !strings.Contains(flag.Arg(1), "/") {
+		flag.Usage()
+	}
 	failed := false
-	for _, platform := range os.Args[2:] {
+	for _, platform := range flag.Args()[1:] {
 		began := time.Now()
-		if err := check(os.Args[1], platform); err != nil {
+		if err := check(strings.Split(flag.Arg(0), ","), *tests, platform); err != nil {
 			fmt.Printf("%s: %v\n", platform, err)
 			failed = true
 			continue
@@ -58,9 +67,13 @@ type listed struct {
 	Error           *struct{ Err string }
 }
 
-func check(pattern, platform string) error {
+func check(patterns []string, tests bool, platform string) error {
 	goos, goarch, _ := strings.Cut(platform, "/")
-	list := exec.Command("go", "list", "-deps", "-e", "-json=ImportPath,Dir,GoFiles,ImportMap,Imports,Module,Error", pattern)
+	args := []string{"list", "-deps", "-e", "-json=ImportPath,Dir,GoFiles,ImportMap,Imports,Module,Error"}
+	if tests {
+		args = append(args, "-test")
+	}
+	list := exec.Command("go", append(args, patterns...)...)
 	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
@@ -80,7 +93,7 @@ func check(pattern, platform string) error {
 		} else if err != nil {
 			return fmt.Errorf("go list: %w", err)
 		}
-		if p.ImportPath == "unsafe" {
+		if p.ImportPath == "unsafe" || strings.HasSuffix(p.ImportPath, ".test") { // the latter is a main that go test writes
 			continue
 		}
 		if p.Error != nil {
