@@ -26,7 +26,8 @@ import (
 	"github.com/kdev-io/kdev/internal/testkube"
 )
 
-// recordStern names a stern whose output for every row becomes the recorded one.
+// recordStern names a stern whose output for every row becomes the recorded one. What is
+// recorded is stern's commit 8a00e61, behind v1.34.0, which gave templates .Timestamp.
 var recordStern = flag.String("record-stern", "", "path of a stern: run it for every row of the conformance table and record what it writes")
 
 // A row is one line of research on stern's command: a flag, a default, an interplay, an
