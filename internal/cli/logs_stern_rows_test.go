@@ -103,6 +103,7 @@ var conformance = []row{
 	{name: "--max-log-requests 0", args: []string{"--no-follow", "--max-log-requests=0", "db"}, want: usage("--max-log-requests should be 1 or more"), why: 7},
 	{name: "--only-log-lines left out", args: []string{"--no-follow", "--max-log-requests=1", "--since=876000h", "db"}},
 	{name: "--only-log-lines left out, -A", args: []string{"--no-follow", "--max-log-requests=1", "--since=876000h", "-A", "db"}},
+	{name: "a word without a time", args: one("-n", "kinds", "-c", "^word$", "-i", "nothing like this", "-t", "--timezone=UTC", ".")},
 	{name: "lines without a time", args: one("-n", "kinds", "-c", "^plain$", "-i", "nothing like this", "-t", "--timezone=UTC", "."), want: &outcome{stdout: "plain-1 plain [missing timestamp] a proxy says hello\n"}, why: 6},
 	{name: "--previous is kdev's own", args: []string{"--previous", "--only-log-lines", "--since=876000h", "-n", "kinds", "twice"}, want: &outcome{stdout: "twice app the first run\n"}},
 

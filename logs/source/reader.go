@@ -59,8 +59,9 @@ type Reader struct {
 	earlyWait  time.Duration
 }
 
-// retryWithin is the longest wait before a broken stream is opened again.
-const retryWithin = time.Second
+// retryWithin is the longest wait before a broken stream is opened again: half of the
+// second within which a log goes on once its server is back.
+const retryWithin = 500 * time.Millisecond
 
 // rolesWithin bounds how long an API server that has just started may refuse
 // everything: until it has read its roles.
