@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
@@ -48,7 +49,11 @@ func (b *bench) onCluster(ctx context.Context) (err error) {
 	if err := clustertest.Load(ctx, c); err != nil {
 		return err
 	}
-	client, err := kube.New(c.Kubeconfig, c.Context)
+	config, err := current(c, dir)
+	if err != nil {
+		return err
+	}
+	client, err := kube.New(config, c.Context)
 	if err != nil {
 		return err
 	}
@@ -60,11 +65,23 @@ func (b *bench) onCluster(ctx context.Context) (err error) {
 		if !b.wants(part.name) {
 			continue
 		}
-		if err := b.inNamespace(ctx, &world{b: b, client: client, config: c.Kubeconfig, dir: dir}, part.measure); err != nil {
+		if err := b.inNamespace(ctx, &world{b: b, client: client, config: config, dir: dir}, part.measure); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
+}
+
+// current writes a kubeconfig whose current context is the cluster's, for every tool that
+// is measured: the one that made the cluster has none.
+func current(made *cluster.Cluster, dir string) (file string, err error) {
+	c, err := clientcmd.LoadFromFile(made.Kubeconfig)
+	if err != nil {
+		return "", err
+	}
+	c.CurrentContext = made.Context
+	file = filepath.Join(dir, "current")
+	return file, clientcmd.WriteToFile(*c, file)
 }
 
 func (b *bench) inNamespace(ctx context.Context, w *world, measure func(*world, context.Context) error) (err error) {

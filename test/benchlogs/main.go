@@ -29,10 +29,15 @@ func main() {
 	flag.StringVar(&b.cluster, "cluster", "", "name of a kind cluster to measure on too")
 	flag.BoolVar(&b.keep, "keep", false, "leave the cluster, and use it if it is there")
 	flag.StringVar(&b.only, "only", "", "measure just this part: memory, peers, resume, or a part of the cluster's: file, open, first, latency")
+	drained := flag.String("drain", "", "read the log of the fake server of this kubeconfig and drop it: the floor of the comparison with peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := b.run(ctx); err != nil {
+	work := b.run
+	if *drained != "" {
+		work = func(ctx context.Context) error { return drain(ctx, *drained) }
+	}
+	if err := work(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "benchlogs:", err)
 		os.Exit(1)
 	}

@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kdev-io/kdev/internal/testkube"
 )
@@ -33,6 +38,16 @@ func (b *bench) peers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	floor, err := fastest(ctx, b.rounds, dir, self, "-drain", config)
+	if err != nil {
+		return err
+	}
+	b.add(figure{Name: "fake server, floor: the stream read and dropped, wall", Value: floor.wall.Seconds(), Unit: "s"})
+	b.add(figure{Name: "fake server, floor: the stream read and dropped, CPU", Value: floor.cpu().Seconds(), Unit: "s"})
 	flags := []string{"--kubeconfig", config, "web", "--no-follow", "--only-log-lines", "--color=never", "--since=876000h"}
 	for _, kind := range []struct {
 		name string
@@ -66,6 +81,25 @@ func (b *bench) peers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// drain is what any client of the API has to do: open the log, decrypt it, read it.
+func drain(ctx context.Context, kubeconfig string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	log, err := client.CoreV1().Pods("default").GetLogs(podName, &corev1.PodLogOptions{Timestamps: true}).Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	_, err = io.Copy(io.Discard, log)
+	return err
 }
 
 // A run is what one run of a command took.
