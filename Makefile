@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui bench-build bench-sync bench-logs soak-logs clean help
+.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui bench-build bench-sync soak bench-logs soak-logs clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -103,6 +103,8 @@ bench-sync: embed ## measure syncing on a real cluster: table, and JSON in bench
 	go run ./test/benchsync >bench-sync.json
 
 # KDEV_CHAOS_SEED=n repeats or changes a run; the seed is in the output.
+soak: embed ## an hour of random saves while everything around them fails
+	KDEV_CHAOS_FOR=1h go test -tags e2e -count=1 -timeout 90m -run '^TestChaos$$' -v ./sync/e2e
 
 generate: ## write the files that follow from the code
 	go generate ./...

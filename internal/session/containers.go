@@ -39,6 +39,10 @@ func (l *loop) containersChanged(svc *service) {
 		return
 	}
 	var list []mirror.Container
+	var behind []string
+	for rel := range svc.behind {
+		behind = append(behind, l.indexPath(svc, rel))
+	}
 	seen, digests := map[containerKey]bool{}, map[string]bool{}
 	for _, pod := range l.pods(svc) {
 		for _, c := range syncable(pod) {
@@ -62,7 +66,7 @@ func (l *loop) containersChanged(svc *service) {
 			}
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
-				Name: c.name, ID: c.id, HasAgent: true, Image: held,
+				Name: c.name, ID: c.id, HasAgent: true, Image: held, Behind: behind,
 				MayHold: !c.init && pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}

@@ -127,6 +127,8 @@ func (l *loop) trigger(svc *service, rel string, batch watch.Batch) {
 	}
 	if e, ok, err := l.s.parts.Index.Stat(l.indexPath(svc, rel)); err == nil && (!ok || !e.IsDir()) {
 		svc.files.mark(rel, nil, batch)
+		svc.behind[rel] = svc.builds
+		l.containersChanged(svc)
 	}
 }
 

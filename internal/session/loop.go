@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -75,6 +76,7 @@ type service struct {
 	ref     string // image that is to run; empty while unknown
 	record  *build.Record
 	ahead   map[string]bool // paths of the context that differ from the image's and are synced
+	behind  map[string]int  // paths that trigger and changed since the image was made: the number of the build before that
 	options string          // build.OptionsHash of the tree as it is now
 	problem *problem.Problem
 
@@ -139,6 +141,7 @@ func (l *loop) newService(cs config.Service) *service {
 		sync:    map[containerKey]*Sync{},
 		syncErr: map[containerKey]*problem.Problem{},
 		ahead:   map[string]bool{},
+		behind:  map[string]int{},
 	}
 	svc.adopt(l.before[svc.Name])
 	l.services = append(l.services, svc)
@@ -418,6 +421,7 @@ func (e buildDone) apply(l *loop) {
 	svc.ref, svc.record = e.result.Ref, e.result.Record
 	svc.outputs = svc.record.Outputs
 	clear(svc.ahead)
+	maps.DeleteFunc(svc.behind, func(_ string, before int) bool { return before < e.id })
 	text := "built"
 	if e.result.Cached {
 		text = "image found in the store"

@@ -29,7 +29,6 @@ var errNoBase = errors.New("the version that the container holds is not at hand"
 // whatever happens to kdev.
 type bases struct {
 	mu    sync.Mutex
-	dir   string
 	have  map[tree.Digest]*base
 	order []tree.Digest // least recently used first
 	total int64
@@ -62,18 +61,14 @@ func (b *bases) record(size int64) *recording {
 	return r
 }
 
+// temp makes a file in the user's cache, which somebody may empty at any time.
 func (b *bases) temp() (*os.File, error) {
-	b.mu.Lock()
-	if b.dir == "" {
-		b.dir = os.TempDir()
-		if cache, err := os.UserCacheDir(); err == nil {
-			if dir := filepath.Join(cache, "kdev", "sync"); os.MkdirAll(dir, 0o700) == nil {
-				b.dir = dir
-			}
+	dir := os.TempDir()
+	if cache, err := os.UserCacheDir(); err == nil {
+		if own := filepath.Join(cache, "kdev", "sync"); os.MkdirAll(own, 0o700) == nil {
+			dir = own
 		}
 	}
-	dir := b.dir
-	b.mu.Unlock()
 	f, err := os.CreateTemp(dir, "base-")
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ const (
 	heartbeat   = 3 * time.Second
 	answerLimit = 10 * time.Second // for the first answers, which may have to hash a lot
 	bigBatch    = 5 << 20          // bytes that earn an agent another second to answer
-	retryFull   = time.Second      // a full disk, or another failure that may pass
+	retryFull   = time.Second / 2  // a full disk, or another failure that may pass
 	retryLocal  = 100 * time.Millisecond
 	maxMismatch = 5
 )
@@ -125,7 +125,7 @@ func (c *conversation) begin(ctx context.Context) error {
 		}
 	}
 	if w.boot != c.welcome.Boot {
-		w.forgetProcess(w.boot != [16]byte{})
+		w.begun(w.boot != [16]byte{})
 	}
 	w.boot, w.version = c.welcome.Boot, c.welcome.Version
 	return c.lookAtUnknown(ctx)

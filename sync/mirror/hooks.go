@@ -36,6 +36,17 @@ func (h *Hook) matches(container, local string) bool {
 	return hit && err == nil
 }
 
+// triggeredBy is what hooks ask for that name one of these local files, which have
+// no place in a container.
+func triggeredBy(hooks []Hook, locals []string) (all actions) {
+	for i := range hooks {
+		if len(hooks[i].Paths) > 0 && slices.ContainsFunc(locals, func(local string) bool { return hooks[i].matches("", local) }) {
+			all.add(&hooks[i])
+		}
+	}
+	return all
+}
+
 // actions are what follows a batch.
 type actions struct {
 	commands [][]string
@@ -136,6 +147,15 @@ func (w *worker) forgetProcess(again bool) {
 	if again {
 		w.triggered.restart, w.triggered.signal = false, 0
 	}
+}
+
+// begun notes that the container has a fresh root: its processes are others, and
+// what commands once did there is gone. Those that belong to files of its own run
+// again with the files; those that belong to others are owed.
+func (w *worker) begun(again bool) {
+	w.forgetProcess(again)
+	behind := triggeredBy(w.hooksNow(), w.describe().Behind)
+	w.owed.join(actions{commands: behind.commands})
 }
 
 func (w *worker) hooksNow() []Hook {

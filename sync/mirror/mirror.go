@@ -25,6 +25,10 @@ type Container struct {
 	// Image is what the image holds under mapped paths, by container path; nil
 	// when nobody knows, which costs a look at every path.
 	Image map[string]engine.File
+	// Behind are local files that have no place in the container and changed since
+	// its image was made. The commands of hooks that name them run once in every
+	// root that is fresh: a pod that was replaced, a container that was restarted.
+	Behind []string
 	// MayHold lets the agent keep a container whose application fails right after
 	// a restart that a sync caused: restartPolicy is Always, and it is no init
 	// container.
@@ -231,12 +235,7 @@ func (m *Mirror) Update(name string, generation uint64, changed map[string]*engi
 		}
 		dirty = append(dirty, s.remove(p)...)
 	}
-	var triggered actions
-	for i := range hooks {
-		if len(hooks[i].Paths) > 0 && slices.ContainsFunc(triggers, func(local string) bool { return hooks[i].matches("", local) }) {
-			triggered.add(&hooks[i])
-		}
-	}
+	triggered := triggeredBy(hooks, triggers)
 	for _, w := range s.workers {
 		for _, p := range dirty {
 			w.dirty[p] = true

@@ -685,8 +685,11 @@ func TestBigFiles(t *testing.T) {
 	b.m.SetDesired("web", g, map[string]engine.File{root + "/big": image}, nil)
 	b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/big": image}}})
 	b.synced(g)
-	for !b.m.bases.has(image.Digest) {
-		runtime.Gosched() // a copy is made beside everything else
+	for !b.m.bases.has(image.Digest) { // a copy is made beside everything else
+		if b.ctx.Err() != nil {
+			t.Fatal("the file of the image was not copied")
+		}
+		runtime.Gosched()
 	}
 	save := func(most int64) {
 		t.Helper()

@@ -82,7 +82,7 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 		p.Summary += fmt.Sprintf(": the container's user (%d:%d) may not", c.welcome.UID, c.welcome.GID)
 		p.Hint = "COPY with --chown in the Dockerfile, so that the user owns the directory"
 	case protocol.Full:
-		p.Code, p.Hint = "sync-no-space", "free space in the container or on the node; it is tried again every second"
+		p.Code, p.Hint = "sync-no-space", "free space in the container or on the node; it is tried again twice a second"
 	case protocol.Escapes:
 		p.Code, p.Hint = "sync-link-escapes", "a symbolic link in the container leads out of the synced directory: sync to its target instead"
 	case protocol.InTheWay:

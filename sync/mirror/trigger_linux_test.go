@@ -49,3 +49,59 @@ func TestTriggers(t *testing.T) {
 		t.Errorf("the restart came before the command: %q", out)
 	}
 }
+
+// The commands of files that have no place in the container run again where what
+// they did is gone, and nowhere else.
+func TestTriggersOfFreshRoot(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	start := func() *agenttest.Container { return agenttest.Start(t, "sh", "-c", "echo started; exec sleep 1000") }
+	pod := start()
+	b.cluster.Set("a", pod)
+	hooks := []Hook{
+		{Paths: []string{"schema.sql"}, Run: []string{"sh", "-c", "echo migrating"}, Restart: true, Match: func(_, local string) bool { return local == "db/schema.sql" }},
+		{Paths: []string{"x.txt"}, Run: []string{"sh", "-c", "echo installing"}},
+		{Paths: []string{"other.sql"}, Run: []string{"sh", "-c", "echo never"}, Match: func(_, local string) bool { return local == "db/other.sql" }},
+	}
+	x := b.write("x.txt", "1", 0o644)
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/x.txt": x}, hooks)
+	c := Container{Service: "web", Namespace: "ns", Pod: "a", PodUID: "1", Name: "web", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/x.txt": x}, MayHold: true}
+	b.m.SetContainers("web", []Container{c})
+	b.synced(g)
+	if err := pod.Output.Await(b.ctx, "started", 1); err != nil {
+		t.Fatal(err)
+	}
+	g = b.next()
+	b.m.Update("web", g, nil, hooks, "db/schema.sql")
+	c.Behind = []string{"db/schema.sql"}
+	b.m.SetContainers("web", []Container{c})
+	b.synced(g)
+	if err := pod.Output.Await(b.ctx, "started", 2); err != nil {
+		t.Fatal(err)
+	}
+	// A connection that is made anew finds the root as it was.
+	b.forget()
+	pod.Cut()
+	b.await("connected", func(e Event) bool { return e.Kind == Connected })
+	g = b.next()
+	b.m.Update("web", g, nil, hooks)
+	b.synced(g)
+	if n := strings.Count(pod.Output.String(), "migrating"); n != 1 {
+		t.Errorf("it ran %d times, want once: %q", n, pod.Output)
+	}
+	// A restarted container and a replaced pod: as they come, before they start.
+	for _, uid := range []string{"1", "2"} {
+		pod.Kill()
+		pod = start()
+		b.cluster.Set("a", pod)
+		c.PodUID, c.ID = uid, c.ID+"again"
+		b.m.SetContainers("web", []Container{c})
+		if err := pod.Output.Await(b.ctx, "started", 1); err != nil {
+			t.Fatal(err)
+		}
+		if out := pod.Output.String(); out != "migrating\nstarted\n" {
+			t.Errorf("output %q", out)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func far(ctx context.Context, r *rig, o options) (rows []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	took, _, err := p.saveAndLook(ctx, where, 10<<10, o.saves/5)
+	took, _, _, err := p.saveAndLook(ctx, where, 10<<10, o.saves/5)
 	if err != nil {
 		return nil, err
 	}

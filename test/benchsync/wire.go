@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/kdev-io/kdev/sync/protocol"
 	"github.com/kdev-io/kdev/sync/transport"
@@ -17,6 +18,7 @@ type wire struct {
 	batches atomic.Int64
 	turns   atomic.Int64 // messages that wait for an answer, but signs of life
 	sent    atomic.Int64 // bytes
+	last    atomic.Int64 // when the last bytes were sent, in Unix nanoseconds
 }
 
 // counts is a wire's state at one time.
@@ -75,6 +77,7 @@ type tapped struct {
 func (t *tapped) Write(b []byte) (int, error) {
 	n, err := t.ReadWriteCloser.Write(b)
 	t.wire.sent.Add(int64(n))
+	t.wire.last.Store(time.Now().UnixNano())
 	_, _ = t.to.Write(b[:n])
 	return n, err
 }

@@ -5,6 +5,7 @@ package agenttest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,6 +47,7 @@ type Container struct {
 	code   int
 
 	mu     sync.Mutex
+	gone   bool // its agent has ended: no exec gets in any more
 	serves []*exec.Cmd
 }
 
@@ -83,11 +85,24 @@ func StartLimited(t testing.TB, limits agent.Limits, argv ...string) *Container 
 	go func() {
 		defer close(c.ended)
 		state, err := c.Cmd.Process.Wait()
+		c.mu.Lock()
+		c.gone = true
+		c.mu.Unlock()
 		if c.code = -1; err == nil {
 			c.code = state.ExitCode()
 		}
-		killAll(c.Socket) // a container's end takes everything with it
-		<-copied
+		// A container's end takes everything with it. A process that is just
+		// becoming another program shows no environment, so once is not enough.
+		again := time.NewTicker(10 * time.Millisecond)
+		defer again.Stop()
+		for {
+			killAll(c.Socket)
+			select {
+			case <-copied:
+				return
+			case <-again.C:
+			}
+		}
 	}()
 	t.Cleanup(c.Kill)
 	c.awaitSocket()
@@ -137,6 +152,9 @@ func (c *Container) Ended() <-chan struct{} { return c.ended }
 
 // Kill ends the container and what it started.
 func (c *Container) Kill() {
+	c.mu.Lock()
+	c.gone = true
+	c.mu.Unlock()
 	c.Cmd.Process.Kill()
 	<-c.ended
 }
@@ -172,12 +190,15 @@ func (c *Container) Dial() (io.ReadWriteCloser, error) {
 		return nil, err
 	}
 	cmd.Stderr = c.Output
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return nil, errors.New("container not found")
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
 	c.serves = append(c.serves, cmd)
-	c.mu.Unlock()
 	return &stream{in, out, cmd, sync.Once{}}, nil
 }
 
