@@ -61,6 +61,55 @@ func TestFlushTime(t *testing.T) {
 	}
 }
 
+// Most editors truncate a file and write it. The loop often wakes in between, and is
+// not woken again by the second half.
+func TestHalfDoneSave(t *testing.T) {
+	root := t.TempDir()
+	name := filepath.Join(root, "f")
+	save := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("whole")
+	x, err := tree.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if _, ok, err := x.Stat("f"); !ok || err != nil {
+		t.Fatalf("%v, %v", ok, err)
+	}
+	w, err := New(Options{Index: x})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.intake.mark("f", look|written)
+	_, _, l := w.intake.peek()
+	if at, due := w.flushAt(l.last); !due || !at.Equal(l.last.Add(quietFew)) {
+		t.Errorf("whole: %v after the event, want %v", at.Sub(l.last), quietFew)
+	}
+	save("")
+	now := l.last
+	for range int(quietMany/halfEvery) - 1 {
+		at, due := w.flushAt(now)
+		if !due || !at.Equal(now.Add(halfEvery)) {
+			t.Fatalf("truncated: looked at again after %v, want %v", at.Sub(now), halfEvery)
+		}
+		now = at
+	}
+	if at, _ := w.flushAt(now); !at.Equal(l.last.Add(quietMany)) {
+		t.Errorf("truncated for good: %v after the event, want %v", at.Sub(l.last), quietMany)
+	}
+	save("whole again")
+	w.intake.mark("f", look|written)
+	_, _, l = w.intake.peek()
+	if at, _ := w.flushAt(l.last); !at.Equal(l.last.Add(quietFew)) {
+		t.Errorf("written: %v after the event, want %v", at.Sub(l.last), quietFew)
+	}
+}
+
 func TestLater(t *testing.T) {
 	begin := time.Now()
 	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }

@@ -13,6 +13,9 @@ const (
 	quietMany = 20 * time.Millisecond // more, or a save that is half done
 	fewPaths  = 4
 	quietGit  = 50 * time.Millisecond // after git has ended: the tail of its many events
+	// halfEvery is how often a save that is half done is looked at: its other half
+	// does not wake the loop, and waiting for quietMany would be four times as long.
+	halfEvery = time.Millisecond
 	// quietCap bounds a batch whose events do not end.
 	quietCap = 250 * time.Millisecond
 
@@ -150,7 +153,8 @@ func (w *Watcher) flushAt(now time.Time) (at time.Time, due bool) {
 	case n == 0 && l.doubt == "":
 		return time.Time{}, false
 	}
-	at = flushTime(l, w.holding.released, n > fewPaths || l.doubt != "" || w.ahead.on() || w.halfDone(few))
+	half := w.halfDone(few)
+	at = flushTime(l, w.holding.released, n > fewPaths || l.doubt != "" || w.ahead.on() || half)
 	if l.doubt != "" {
 		// A queue that overflows all the time must not make the scan of the
 		// whole tree the only thing that runs.
@@ -159,6 +163,8 @@ func (w *Watcher) flushAt(now time.Time) (at time.Time, due bool) {
 		}
 	}
 	switch {
+	case half && at.After(now.Add(halfEvery)):
+		return now.Add(halfEvery), true
 	case at.After(now):
 		return at, true
 	case w.gitBusy(now):

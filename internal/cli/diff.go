@@ -138,7 +138,7 @@ func (o *diffOptions) changes(ctx context.Context, p *config.Project, e config.E
 		}
 	}
 	injected := deploy.Copy(objects)
-	found := deploy.Inject(injected, put(projectImages(p), refs, e.Up))
+	found := deploy.Inject(injected, put(p, projectImages(p), refs, e.Up))
 	noteImages(o.env.Err, found, refs, e)
 	d := deploy.New(nil, deploy.Options{Project: p.Name, Namespace: e.Namespace, Root: p.Root})
 	defer d.Close()
@@ -189,14 +189,14 @@ func (o *diffOptions) refs(ctx context.Context, p *config.Project, e config.Envi
 	if err != nil {
 		return nil, err
 	}
-	out := put(images, refs, e.Up && o.images == "")
+	out := put(p, images, refs, e.Up && o.images == "")
 	var unknown []string
 	for i := range out {
 		im := &out[i]
 		if im.Ref == "" && running[im.Service] != "" {
 			im.Ref = running[im.Service]
 			if e.Up {
-				im.Prefix = build.AgentCommand()
+				*im = inDev(p, *im)
 			}
 			unknown = append(unknown, im.Service)
 		}

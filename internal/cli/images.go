@@ -29,16 +29,25 @@ func projectImages(p *config.Project) []deploy.Image {
 	return images
 }
 
-// put gives images the references that are known, by service.
-func put(images []deploy.Image, refs map[string]string, dev bool) []deploy.Image {
+// put gives images of p the references that are known, by service.
+func put(p *config.Project, images []deploy.Image, refs map[string]string, dev bool) []deploy.Image {
 	out := slices.Clone(images)
 	for i := range out {
 		out[i].Ref = refs[out[i].Service]
 		if dev && out[i].Ref != "" {
-			out[i].Prefix = build.AgentCommand()
+			out[i] = inDev(p, out[i])
 		}
 	}
 	return out
+}
+
+// inDev adds what the dev image of a service of p needs.
+func inDev(p *config.Project, im deploy.Image) deploy.Image {
+	i := slices.IndexFunc(p.Services, func(s config.Service) bool { return s.Name == im.Service })
+	if i < 0 {
+		return im
+	}
+	return session.InDev(im, p.Services[i])
 }
 
 // storedRefs are the images that were built before from the files as they are

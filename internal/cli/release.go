@@ -130,7 +130,7 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 	if err := r.known(found, refs); err != nil {
 		return err
 	}
-	deploy.Inject(objects, put(images, refs, false))
+	deploy.Inject(objects, put(r.p, images, refs, false))
 	if err := r.roll(ctx, objects); err != nil {
 		return err
 	}

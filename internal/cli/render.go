@@ -74,7 +74,7 @@ func (o *renderOptions) run(ctx context.Context, args []string) error {
 	}
 	plain := objects
 	objects = deploy.Copy(objects)
-	found := deploy.Inject(objects, put(projectImages(p), refs, e.Up && o.images == ""))
+	found := deploy.Inject(objects, put(p, projectImages(p), refs, e.Up && o.images == ""))
 	noteImages(o.env.Err, found, refs, e)
 	if len(args) > 0 {
 		workloads, err := workloadsOf(p, plain, args[0])

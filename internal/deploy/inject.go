@@ -16,6 +16,7 @@ type Image struct {
 	Ref        string   // what is put in its place; "": nothing yet, uses are only found
 	Prefix     []string // put before a container's own command: the dev image's entrypoint, the agent first
 	Volumes    []string // folders of the image over which a writable copy is mounted; with Prefix
+	Restarts   bool     // the process may be restarted in place; with Prefix
 }
 
 // Matches says whether a manifest's reference means this image.
@@ -98,6 +99,9 @@ func (in *Injection) workload(o *Object, images []Image) {
 		}
 		if len(im.Volumes) > 0 && len(im.Prefix) > 0 && list == "containers" {
 			in.volumes(o, pod, c, field, im)
+		}
+		if im.Restarts && len(im.Prefix) > 0 {
+			in.liveness(o, c, field)
 		}
 	})
 }

@@ -18,9 +18,23 @@ func (l *loop) images() []deploy.Image {
 		if !svc.built {
 			continue
 		}
-		images = append(images, deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref, Prefix: build.AgentCommand(), Volumes: volumes(svc.Sync)})
+		images = append(images, InDev(deploy.Image{Service: svc.Name, Repository: svc.Image, Ref: svc.ref}, svc.Service))
 	}
 	return images
+}
+
+// InDev adds to a service's image what the dev image needs of the pods that run it.
+func InDev(im deploy.Image, s config.Service) deploy.Image {
+	im.Prefix, im.Volumes, im.Restarts = build.AgentCommand(), volumes(s.Sync), restartsInPlace(s)
+	return im
+}
+
+// restartsInPlace says whether a save may restart the process of s.
+func restartsInPlace(s config.Service) bool {
+	if b := s.Build; b != nil && (b.Go != nil || b.Command != nil && b.Command.Output != "" && len(s.OnSync) == 0) {
+		return true // what is compiled is started again
+	}
+	return slices.ContainsFunc(s.OnSync, func(r config.OnSync) bool { return r.Restart })
 }
 
 // volumes are the folders over which the rules want a writable copy mounted.

@@ -175,6 +175,26 @@ func (b *bench) await(what string, ok func() bool) {
 	}
 }
 
+// poll asks again until ok, and returns how long that took.
+func (b *bench) poll(what string, most time.Duration, ok func() bool) time.Duration {
+	b.t.Helper()
+	began := time.Now()
+	limit := time.NewTimer(most)
+	defer limit.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.t.Fatalf("waiting for %s; status %+v; events %+v", what, b.m.Status(), b.events[max(0, len(b.events)-30):])
+		}
+	}
+	return time.Since(began)
+}
+
 func (b *bench) awaitEvent(what string, is func(mirror.Event) bool) (found mirror.Event) {
 	b.t.Helper()
 	b.await(what, func() bool {

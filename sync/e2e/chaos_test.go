@@ -346,26 +346,6 @@ func (c *chaos) settled(after string) time.Duration {
 	return took
 }
 
-// poll asks again until ok, and returns how long that took.
-func (c *chaos) poll(what string, most time.Duration, ok func() bool) time.Duration {
-	c.t.Helper()
-	began := time.Now()
-	limit := time.NewTimer(most)
-	defer limit.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.t.Fatalf("waiting for %s; status %+v; events %+v", what, c.m.Status(), c.events[max(0, len(c.events)-30):])
-		}
-	}
-	return time.Since(began)
-}
-
 func (c *chaos) tree(pod string) (string, error) {
 	text, err := c.fetch(pod, 8080, "/-/tree?dir=/app")
 	lines := strings.Split(strings.TrimSpace(text), "\n")

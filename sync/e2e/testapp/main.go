@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -28,11 +29,15 @@ func main() {
 		os.Exit(3)
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		for sig := range signals {
-			if sig == syscall.SIGTERM {
+			switch sig {
+			case syscall.SIGTERM:
+				fmt.Println("told to end")
 				os.Exit(0)
+			case syscall.SIGINT:
+				os.Exit(17)
 			}
 			data, _ := os.ReadFile(dir + "/data.txt")
 			fmt.Printf("reloaded %q\n", strings.TrimSpace(string(data)))
@@ -52,12 +57,30 @@ func main() {
 	http.HandleFunc("/-/tree", func(w http.ResponseWriter, r *http.Request) { tree(w, r.URL.Query().Get("dir")) })
 	http.HandleFunc("/-/fill", func(_ http.ResponseWriter, r *http.Request) { fill(r.URL.Query().Get("dir")) })
 	http.HandleFunc("/-/free", func(_ http.ResponseWriter, r *http.Request) { os.Remove(filler(r.URL.Query().Get("dir"))) })
+	http.HandleFunc("/-/terminal", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, terminal()) })
 	http.HandleFunc("/-/exit", func(http.ResponseWriter, *http.Request) { os.Exit(9) })
 	http.HandleFunc("/-/started", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.TrimSpace(string(data))) })
 	http.Handle("/", http.FileServer(http.Dir("/")))
 	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Second}
 	fmt.Println(server.ListenAndServe())
 	os.Exit(1)
+}
+
+// terminal says how the application stands to its terminal.
+func terminal() string {
+	text, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return err.Error()
+	}
+	// pid (name) state ppid pgrp session tty_nr tpgid (proc_pid_stat(5)).
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	switch {
+	case f[4] == "0":
+		return "none"
+	case f[2] == f[5]:
+		return "foreground"
+	}
+	return "background"
 }
 
 // tree lists all that is in a folder, in the words of the test's own list of the
