@@ -48,6 +48,7 @@ var pieces = []piece{
 	{"restart", restart},
 	{"swap", swap},
 	{"far", far},
+	{"outage", outage},
 	{"rewrites", rewrites},
 }
 
