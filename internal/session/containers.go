@@ -295,7 +295,11 @@ func (l *loop) runs(svc *service, key containerKey) bool {
 func (l *loop) tellHook(svc *service, e mirror.Event) {
 	n := Notice{Level: Done, Service: svc.Name, Code: "hook-done", Text: fmt.Sprintf("ran %s in %s", strings.Join(e.Command, " "), e.Pod), Took: Millis(e.Took)}
 	if e.Problem != nil {
-		n.Level, n.Code, n.Text, n.Problem = Fail, "hook-failed", fmt.Sprintf("%s failed in %s", strings.Join(e.Command, " "), e.Pod), e.Problem
+		what := strings.Join(e.Command, " ")
+		if what == "" {
+			what = "what follows a sync"
+		}
+		n.Level, n.Code, n.Text, n.Problem = Fail, "hook-failed", fmt.Sprintf("%s failed in %s", what, e.Pod), e.Problem
 	}
 	l.s.tell(n)
 }

@@ -38,6 +38,8 @@ type batch struct {
 	inPlace []string
 	results []protocol.Result
 	full    bool // a write failed for lack of space
+
+	replaced replaced
 }
 
 type rootDir struct {
@@ -54,6 +56,14 @@ type dirKey struct {
 type dirHandle struct {
 	root *os.Root
 	info fs.FileInfo
+	self *os.File // the directory itself, when it was asked for
+}
+
+func (d *dirHandle) close() {
+	d.root.Close()
+	if d.self != nil {
+		d.self.Close()
+	}
 }
 
 // A staged file or link waits under a temporary name.
@@ -95,7 +105,7 @@ func (b *batch) close() {
 	}
 	b.staged = nil
 	for _, d := range b.dirs {
-		d.root.Close()
+		d.close()
 	}
 	for _, r := range b.roots {
 		if r.root != nil {
@@ -210,10 +220,10 @@ func (b *batch) dir(key dirKey, make bool) (*dirHandle, error) {
 	if len(b.order) >= openDirs {
 		oldest := b.order[0]
 		b.order = b.order[1:]
-		b.dirs[oldest].root.Close()
+		b.dirs[oldest].close()
 		delete(b.dirs, oldest)
 	}
-	d := &dirHandle{sub, info}
+	d := &dirHandle{root: sub, info: info}
 	b.dirs[key] = d
 	b.order = append(b.order, key)
 	return d, nil
@@ -224,7 +234,7 @@ func (b *batch) forget(key dirKey) {
 	kept := b.order[:0]
 	for _, k := range b.order {
 		if k.root == key.root && (k.dir == key.dir || strings.HasPrefix(k.dir, key.dir+"/")) {
-			b.dirs[k].root.Close()
+			b.dirs[k].close()
 			delete(b.dirs, k)
 			continue
 		}
@@ -415,6 +425,7 @@ func (b *batch) remove(m *protocol.Remove) error {
 		}
 		if err == nil {
 			if _, err = b.expect(d, name, &m.Target); err == nil {
+				b.replaced.hold(d, name)
 				err = d.root.Remove(name)
 			}
 		}
@@ -508,6 +519,7 @@ func (b *batch) commit(s staged, abs string) error {
 	if err != nil {
 		return err
 	}
+	b.replaced.hold(d, s.name)
 	err = d.root.Rename(s.temp, s.name)
 	if errors.Is(err, syscall.EBUSY) && s.expected.Type == protocol.Regular {
 		// The file itself is a mount point: it can only be written to.

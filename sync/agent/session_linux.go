@@ -32,9 +32,10 @@ type session struct {
 	in, out *os.File
 	r       *protocol.Reader
 	batch   *batch
-	began   time.Time // of the batch
-	before  int64     // bytes that had come when it began
-	observe bool      // it may ask and fetch, and nothing else
+	freeing sync.WaitGroup // files that batches replaced
+	began   time.Time      // of the batch
+	before  int64          // bytes that had come when it began
+	observe bool           // it may ask and fetch, and nothing else
 
 	mu     sync.Mutex // of w: notices come from another goroutine
 	w      *protocol.Writer
@@ -94,7 +95,9 @@ func (s *session) serve(h *protocol.Hello) error {
 	defer func() {
 		if s.batch != nil {
 			s.batch.close()
+			s.batch.replaced.free()
 		}
+		s.freeing.Wait()
 	}()
 	for {
 		k, payload, err := s.r.Read()
@@ -196,6 +199,8 @@ func (s *session) end(m *protocol.End) error {
 	s.batch = nil
 	ack := b.end()
 	b.close()
+	// Beside what comes next: it is in nobody's way.
+	defer s.freeing.Go(b.replaced.free)
 	ack.Version = s.store.now()
 	ack.Acted = actable(ack.Results)
 	s.store.carriedOut(b.gen, time.Since(s.began), s.r.Received()-s.before, ack.Results)

@@ -136,6 +136,40 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
+// A pod that is replaced runs the commands whose files differ from its image's, those
+// without a place in it included, before its application starts; and no others.
+func TestReplacedPodRunsCommands(t *testing.T) {
+	b := newBench(t, nil)
+	run := func(script string) []string { return []string{"sh", "-c", script} }
+	rules := []mirror.Hook{
+		{Paths: []string{"data.txt"}, Run: run("cp /app/data.txt /installed")},
+		{Paths: []string{"schema.sql"}, Run: run("echo migrated >/migrated"), Match: func(_, local string) bool { return local == "db/schema.sql" }},
+		{Paths: []string{"same.txt", "db/other.sql"}, Run: run("echo ran >/never")},
+	}
+	b.image["/app/same.txt"] = *b.write("same.txt", "same", 0o644)
+	check := func(pod, installed, migrated string) {
+		t.Helper()
+		b.poll("the commands in "+pod, time.Minute, func() bool {
+			a, err := b.fetch(pod, 8080, "/installed")
+			m, merr := b.fetch(pod, 8080, "/migrated")
+			return err == nil && merr == nil && a == installed && m == migrated
+		})
+		if got := b.get(pod, "/never"); !strings.HasPrefix(got, "404") {
+			t.Errorf("%s ran what nothing asked for: %q", pod, got)
+		}
+	}
+	first := b.pod("commands", "debian", nil)
+	b.start(map[string]engine.File{"/app/same.txt": b.image["/app/same.txt"]}, rules...)
+	check(first.Name, "404 Not Found", "404 Not Found")
+	b.gen++
+	b.m.Update("web", b.gen, map[string]*engine.File{"/app/data.txt": b.write("data.txt", "edited", 0o644)}, rules, "db/schema.sql")
+	b.seen(func() { b.behind = []string{"db/schema.sql"} })
+	b.synced()
+	check(first.Name, "edited", "migrated\n")
+	second := b.pod("commands", "debian", nil)
+	check(second.Name, "edited", "migrated\n")
+}
+
 // A restart that a sync asks for keeps the pod; one that fails is held until the
 // next save, and counts as failed.
 func TestRestartAndHold(t *testing.T) {

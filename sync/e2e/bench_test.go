@@ -40,6 +40,7 @@ type bench struct {
 	events []mirror.Event
 	more   chan struct{}
 	pods   map[string]*corev1.Pod
+	behind []string // local files without a place in the container that changed since the image was made
 	gen    uint64
 }
 
@@ -148,7 +149,7 @@ func (b *bench) tellPods() {
 		for _, c := range pod.Spec.Containers {
 			list = append(list, mirror.Container{
 				Service: "web", Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID), Name: c.Name, ID: ids[c.Name], HasAgent: true,
-				Image: b.image, MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
+				Image: b.image, Behind: b.behind, MayHold: pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}
 	}

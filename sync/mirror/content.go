@@ -20,7 +20,7 @@ import (
 // the content gives way; else as it is, since the stream to a local cluster takes
 // more bytes a second than deflate does.
 const (
-	farAway    = 5 * time.Millisecond // first answer of an agent
+	farAway    = 5 * time.Millisecond // shortest round trip
 	worthwhile = 0.9                  // of its size, for compression
 	sampleSize = 64 << 10
 )
@@ -60,11 +60,11 @@ func (c *conversation) patched(op engine.Op, m *protocol.Put) (done bool, local,
 
 // deflate compresses a small file, or returns nil where that does not pay.
 func (c *conversation) deflate(content []byte) []byte {
-	if !c.far || len(content) < 1<<10 {
+	if !c.far() || len(content) < 1<<10 {
 		return nil
 	}
 	var b bytes.Buffer
-	z, err := flate.NewWriter(&b, flate.BestSpeed)
+	z, err := c.compressor(&b)
 	if err != nil {
 		return nil
 	}
@@ -74,6 +74,18 @@ func (c *conversation) deflate(content []byte) []byte {
 		return nil
 	}
 	return b.Bytes()
+}
+
+// compressor is the connection's one, writing to w: a new one is a megabyte to be
+// cleared, for each of a thousand small files.
+func (c *conversation) compressor(w io.Writer) (*flate.Writer, error) {
+	if c.z != nil {
+		c.z.Reset(w)
+		return c.z, nil
+	}
+	z, err := flate.NewWriter(w, flate.BestSpeed)
+	c.z = z
+	return z, err
 }
 
 // stream sends a big file in pieces, with bounded memory, and keeps a copy of
@@ -95,7 +107,7 @@ func (c *conversation) stream(f *os.File, m *protocol.Put) (local, err error) {
 	var to io.Writer = frames
 	var z *flate.Writer
 	if m.Encoding == protocol.Deflated {
-		if z, err = flate.NewWriter(frames, flate.BestSpeed); err != nil {
+		if z, err = c.compressor(frames); err != nil {
 			return nil, err
 		}
 		to = z

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,10 @@ type conversation struct {
 	err  error // of the reader; set before in is closed
 
 	welcome *protocol.Welcome
-	far     bool // the network is slower than compression
+	near    time.Duration // the shortest round trip so far
+	z       *flate.Writer // made when it is first needed
 	pings   uint64
+	pinged  time.Time // when the last one was sent
 	sign    time.Time // the last sign of life
 	waiting bool      // for something from the agent
 	unacked int64     // bytes of the batch that is under way
@@ -111,7 +114,7 @@ func (c *conversation) begin(ctx context.Context) error {
 		return &refusedError{m.Code, m.Text}
 	case *protocol.Welcome:
 		c.welcome = m
-		c.far = time.Since(asked) > farAway
+		c.near = time.Since(asked)
 	default:
 		return protocol.ErrFrame
 	}
@@ -232,6 +235,11 @@ func (c *conversation) serve(ctx context.Context) error {
 	c.retry = time.NewTimer(time.Hour)
 	c.retry.Stop()
 	defer c.retry.Stop()
+	if c.far() {
+		if err := c.beat(); err != nil { // perhaps it is not
+			return err
+		}
+	}
 	first := true // the gate waits for a batch, even for an empty one
 	for {
 		for {
@@ -284,6 +292,7 @@ func (c *conversation) beat() error {
 		c.waiting, c.sign = true, time.Now()
 	}
 	c.pings++
+	c.pinged = time.Now()
 	return c.send(&protocol.Ping{N: c.pings})
 }
 
@@ -295,6 +304,9 @@ func (c *conversation) other(m protocol.Message, ok bool) error {
 	c.waiting = false
 	switch m := m.(type) {
 	case *protocol.Pong:
+		if m.N == c.pings {
+			c.near = min(c.near, time.Since(c.pinged))
+		}
 		return nil
 	case *protocol.Notice:
 		c.w.noticed(m)
@@ -304,6 +316,10 @@ func (c *conversation) other(m protocol.Message, ok bool) error {
 	}
 	return protocol.ErrFrame
 }
+
+// far says that the network is slower than compression. The first answer alone does
+// not: the agent may have just begun, on a busy machine.
+func (c *conversation) far() bool { return c.near > farAway }
 
 // receive waits for an answer.
 func (c *conversation) receive(ctx context.Context) (protocol.Message, error) {

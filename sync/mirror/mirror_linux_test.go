@@ -558,10 +558,15 @@ func TestNoAgent(t *testing.T) {
 	}
 }
 
-func BenchmarkSave(b *testing.B) {
+func BenchmarkSave(b *testing.B)  { benchmarkSaves(b, 1, 10<<10) }
+func BenchmarkBurst(b *testing.B) { benchmarkSaves(b, 1000, 1<<10) }
+
+// benchmarkSaves saves n files at a time.
+func benchmarkSaves(b *testing.B, n, size int) {
 	root := b.TempDir()
 	c := &agenttest.Cluster{}
-	c.Set("a", agenttest.Start(b, "sleep", "1000"))
+	pod := agenttest.Start(b, "sleep", "1000")
+	c.Set("a", pod)
 	local := b.TempDir()
 	m := New(Options{Dial: c, Open: func(l string) (*os.File, error) { return os.Open(filepath.Join(local, l)) }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -573,20 +578,28 @@ func BenchmarkSave(b *testing.B) {
 	if err := m.WaitSynced(ctx, "web", 1); err != nil {
 		b.Fatal(err)
 	}
-	content := []byte(strings.Repeat("x", 10<<10))
+	content := []byte(strings.Repeat("x", size))
 	gen := uint64(1)
 	for b.Loop() {
 		gen++
 		copy(content, fmt.Sprint(gen, "."))
-		if err := os.WriteFile(filepath.Join(local, "f"), content, 0o644); err != nil {
-			b.Fatal(err)
+		changed := map[string]*engine.File{}
+		b.StopTimer()
+		for i := range n {
+			name := fmt.Sprint("f", i)
+			if err := os.WriteFile(filepath.Join(local, name), content, 0o644); err != nil {
+				b.Fatal(err)
+			}
+			changed[root+"/"+name] = &engine.File{Mode: 0o644, Size: int64(len(content)), Digest: sha256.Sum256(content), MTime: int64(gen), Local: name}
 		}
-		f := engine.File{Mode: 0o644, Size: int64(len(content)), Digest: sha256.Sum256(content), MTime: int64(gen), Local: "f"}
-		m.Update("web", gen, map[string]*engine.File{root + "/f": &f}, nil)
+		b.StartTimer()
+		m.Update("web", gen, changed, nil)
 		if err := m.WaitSynced(ctx, "web", gen); err != nil {
 			b.Fatal(err)
 		}
 	}
+	pod.Kill()
+	b.ReportMetric(float64(pod.CPU().Microseconds())/float64(b.N*n), "agent-µs/file")
 }
 
 // A swamp is a network that swallows what is sent, for as long as it is down.

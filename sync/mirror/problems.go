@@ -112,6 +112,22 @@ func heldProblem(c Container, n *protocol.Notice) *problem.Problem {
 	}
 }
 
+// noRunProblem says that nobody in the container can do what rules ask for.
+func noRunProblem(c Container, act *actions) *problem.Problem {
+	what := "it cannot be signalled"
+	switch {
+	case len(act.commands) > 0:
+		what = fmt.Sprintf("`%s` is not run", strings.Join(act.commands[0], " "))
+	case act.restart:
+		what = "it cannot be restarted in place"
+	}
+	return &problem.Problem{
+		Code: "sync-no-run", Where: where(c),
+		Summary: "the files are there, but no kdev agent runs the application: " + what,
+		Hint:    "let `kdev up` build and run its image, without an entrypoint that has to be the first process",
+	}
+}
+
 func commandProblem(c Container, n *protocol.Notice) *problem.Problem {
 	return &problem.Problem{
 		Code: "sync-command", Where: where(c),

@@ -105,3 +105,40 @@ func TestTriggersOfFreshRoot(t *testing.T) {
 		}
 	}
 }
+
+// Where no agent runs the application, what rules ask for is not done, and that is
+// told; the files are there.
+func TestRulesWithoutRun(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	b.cluster.Set("a", agenttest.Alone(t))
+	hooks := []Hook{{Paths: []string{"x.txt"}, Restart: true}, {Paths: []string{"deps.txt"}, Run: []string{"npm", "ci"}}}
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/plain": b.write("plain", "1", 0o644)}, hooks)
+	b.containers("a")
+	b.synced(g)
+	for name, says := range map[string]string{"x.txt": "cannot be restarted", "deps.txt": "`npm ci` is not run"} {
+		b.forget()
+		f := b.write(name, "1", 0o644)
+		g = b.next()
+		b.m.Update("web", g, map[string]*engine.File{root + "/" + name: &f}, hooks)
+		b.synced(g)
+		want(t, root+"/"+name, "1", 0o644)
+		e := b.await("the problem", func(e Event) bool { return e.Kind == Hooked })
+		if e.Problem == nil || e.Problem.Code != "sync-no-run" || !strings.Contains(e.Problem.Summary, says) {
+			t.Errorf("%s: %+v", name, e.Problem)
+		}
+	}
+	b.forget()
+	f := b.write("plain", "2", 0o644)
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/plain": &f}, hooks)
+	b.synced(g)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.events {
+		if e.Kind == Hooked {
+			t.Errorf("told without a rule: %+v", e)
+		}
+	}
+}

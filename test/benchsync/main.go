@@ -15,11 +15,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -62,17 +64,43 @@ func main() {
 	for _, p := range pieces {
 		names = append(names, p.name)
 	}
+	profile := flag.String("profile", "", "write a CPU profile to this file")
 	only := flag.String("only", strings.Join(names, ","), "pieces to run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	stopProfile, err := startProfile(*profile)
+	if err != nil {
+		log.Fatalf("benchsync: %v", err)
+	}
 	results, err := measure(ctx, strings.Split(*only, ","), o)
+	stopProfile()
 	if encodeErr := json.NewEncoder(os.Stdout).Encode(results); err == nil {
 		err = encodeErr
 	}
 	if err != nil {
 		log.Fatalf("benchsync: %v", err)
 	}
+}
+
+// startProfile writes a CPU profile to a file until it is stopped; none without a name.
+func startProfile(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			log.Print(err)
+		}
+	}, nil
 }
 
 func measure(ctx context.Context, only []string, o options) (results []result, err error) {

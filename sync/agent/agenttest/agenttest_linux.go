@@ -45,6 +45,7 @@ type Container struct {
 	Output *Buffer
 	ended  chan struct{}
 	code   int
+	cpu    time.Duration
 
 	mu     sync.Mutex
 	gone   bool // its agent has ended: no exec gets in any more
@@ -89,7 +90,7 @@ func StartLimited(t testing.TB, limits agent.Limits, argv ...string) *Container 
 		c.gone = true
 		c.mu.Unlock()
 		if c.code = -1; err == nil {
-			c.code = state.ExitCode()
+			c.code, c.cpu = state.ExitCode(), state.UserTime()+state.SystemTime()
 		}
 		// A container's end takes everything with it. A process that is just
 		// becoming another program shows no environment, so once is not enough.
@@ -107,6 +108,11 @@ func StartLimited(t testing.TB, limits agent.Limits, argv ...string) *Container 
 	t.Cleanup(c.Kill)
 	c.awaitSocket()
 	return c
+}
+
+// Alone is a container whose application no agent runs: one can only be dialled.
+func Alone(t testing.TB) *Container {
+	return &Container{t: t, Socket: fmt.Sprintf("kdev-test-%d-%d.", os.Getpid(), number.Add(1)), Output: &Buffer{}}
 }
 
 // awaitSocket waits until the agent listens or has ended: serve, which knows a
@@ -149,6 +155,10 @@ func (c *Container) Wait() int {
 
 // Ended is closed when the container has ended.
 func (c *Container) Ended() <-chan struct{} { return c.ended }
+
+// CPU is what the agent and what it waited for have used, when the container has
+// ended.
+func (c *Container) CPU() time.Duration { return c.cpu }
 
 // Kill ends the container and what it started.
 func (c *Container) Kill() {
