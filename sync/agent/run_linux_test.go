@@ -337,10 +337,7 @@ func TestOneKdevAtATime(t *testing.T) {
 
 func TestServeWithoutRun(t *testing.T) {
 	dir := t.TempDir()
-	c := agenttest.StartLimited(t, quick, "true")
-	c.Wait()
-	c.Socket += "-nobody"
-	cl := dial(t, c)
+	cl := dial(t, agenttest.Alone(t))
 	if cl.welcome.Run || cl.welcome.Process.Phase != protocol.PhaseNone {
 		t.Errorf("welcome %+v", cl.welcome)
 	}

@@ -34,7 +34,7 @@ func far(ctx context.Context, r *rig, o options) (rows []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	burst, batches, err := p.bursts(ctx, s, 5)
+	burst, _, batches, err := p.bursts(ctx, s, 5)
 	if err != nil {
 		return nil, err
 	}
