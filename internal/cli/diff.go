@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
