@@ -113,7 +113,7 @@ func (p *project) answers(ctx context.Context, port int, version string) error {
 func (p *project) startTime(ctx context.Context, v view, l language, version string) (took time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := append([]string{"--target", strconv.Itoa(v.pid), "--all", "env", "BENCH_PORT=" + strconv.Itoa(l.port+1)}, l.argv...)
+	args := append([]string{"--target", strconv.Itoa(v.pid), "--all", "--no-fork", "env", "BENCH_PORT=" + strconv.Itoa(l.port+1)}, l.argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	var said strings.Builder
 	cmd.Stderr = &said
