@@ -43,12 +43,21 @@ func (m *Mask) Set(values []string) {
 			for _, form := range written(strings.TrimSpace(line)) {
 				add(form)
 			}
+			if u, err := url.Parse(strings.TrimSpace(line)); err == nil && u.User != nil {
+				// A program that connects with it says the password by itself.
+				if password, ok := u.User.Password(); ok {
+					add(password)
+				}
+			}
 			if _, part, ok := strings.Cut(line, "="); ok && strings.Contains(v, "\n") {
 				add(strings.Trim(strings.TrimSpace(part), `"'`))
 			}
 		}
 		if len(v) >= minSecret {
 			add(base64.StdEncoding.EncodeToString([]byte(v)))
+			for _, form := range inBase64(v) {
+				add(form)
+			}
 		}
 	}
 	// A value that holds another one has to go first, or half of it would stay.
@@ -65,14 +74,34 @@ func (m *Mask) Set(values []string) {
 // common are values that hide nothing and stand in every second line.
 var common = []string{"false", "default", "localhost", "127.0.0.1", "0.0.0.0"}
 
+// inBase64 are the letters that stand for v wherever it is inside longer text that
+// is encoded: behind a user's name in an Authorization header, in front of the newline
+// of `echo`. They depend on where v begins in its group of three bytes. The letters at
+// the edges hold bits of the neighbours and stay; they say at most a byte of v.
+func inBase64(v string) []string {
+	var forms []string
+	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for before := range 3 {
+			text := enc.EncodeToString(append(make([]byte, before), v...))
+			from, to := (before*8+5)/6, (before+len(v))*8/6
+			if to-from >= minSecret {
+				forms = append(forms, text[from:to])
+			}
+		}
+	}
+	return forms
+}
+
 // written are the forms of a value inside other text.
 func written(v string) []string {
 	var forms []string
 	if quoted, err := json.Marshal(v); err == nil {
 		forms = append(forms, string(quoted[1:len(quoted)-1]))
 	}
-	inQuotes := strconv.Quote(v)
-	return append(forms, inQuotes[1:len(inQuotes)-1], url.QueryEscape(v), url.PathEscape(v), url.UserPassword("", v).String()[1:])
+	for _, quoted := range []string{strconv.Quote(v), strconv.QuoteToASCII(v)} {
+		forms = append(forms, quoted[1:len(quoted)-1])
+	}
+	return append(forms, url.QueryEscape(v), url.PathEscape(v), url.UserPassword("", v).String()[1:])
 }
 
 // String hides the values in a text.
