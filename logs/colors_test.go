@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/internal/testkube"
 	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/store"
 )
@@ -48,6 +52,37 @@ func TestReplicasHaveTheirOwnColors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Reading once, with fewer streams at a time than there are replicas: one that was read
+// to its end is on the screen beside those that come after it.
+func TestReplicasReadInTurnHaveTheirOwnColors(t *testing.T) {
+	for _, once := range []bool{true, false} {
+		w := newWorld(t)
+		for i := range 8 {
+			name := fmt.Sprintf("web-%d", i)
+			pod := testkube.Pod("default", name, "web")
+			pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "web", Controller: new(true)}}
+			pod.Status.Phase, pod.Status.ContainerStatuses[0] = corev1.PodSucceeded, testkube.Terminated(name, "web", 0, 0)
+			w.put(pod)
+			w.print(name, "web", "line")
+			w.server.Log("default", name, "web").End()
+		}
+		w.watch(t.Context())
+		stop := w.run(Options{MaxStreams: 1, Format: format.Options{Color: true}}, Selection{Once: once})
+		text := w.out.await(t, `(?s)(line\n.*){8}`)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		seen := map[string]bool{}
+		for line := range strings.Lines(text) {
+			color, _, _ := strings.Cut(line, "web-")
+			seen[color] = true
+		}
+		if len(seen) != 8 {
+			t.Errorf("once %v: %d colours:\n%s", once, len(seen), text)
+		}
 	}
 }
 

@@ -76,7 +76,8 @@ type tailKey struct {
 type tail struct {
 	reader *source.Reader // nil while the container has no log yet
 	stop   context.CancelFunc
-	old    bool // existed when the selection began
+	gone   chan struct{} // closed once it is not wanted any more
+	old    bool          // existed when the selection began
 
 	ignored   bool // existed in a state that is not wanted
 	ignoredID string
@@ -85,6 +86,7 @@ type tail struct {
 // drop ends a tail: at once where its pod still exists and is not wanted any more,
 // else when it has read what there is.
 func (t *tail) drop(exists bool) {
+	close(t.gone)
 	switch {
 	case t.reader == nil:
 	case exists:
@@ -136,7 +138,7 @@ func (t *tracker) reconcile(ctx context.Context, first bool) {
 				if t.sel.Select != nil && !t.sel.Select(pod, cs.Name, kind) {
 					return
 				}
-				known = &tail{old: first && source.StateOf(pod, cs).ID != ""}
+				known = &tail{old: first && source.StateOf(pod, cs).ID != "", gone: make(chan struct{})}
 				known.ignored = known.old && t.sel.Existing != nil && !t.sel.Existing(cs)
 				t.tails[key] = known
 			}
@@ -218,6 +220,15 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 			t.mu.Lock()
 			t.errors = append(t.errors, err)
 			t.mu.Unlock()
+		}
+		if t.sel.Once {
+			return
+		}
+		// Its lines stay on the screen beside those of its siblings: the colour is free
+		// when the pod is gone, not when this container has nothing more to say.
+		select {
+		case <-known.gone:
+		case <-ctx.Done():
 		}
 		h.colors.give(workload, string(pod.UID))
 	})
