@@ -421,6 +421,7 @@ func TestLogsLevelsRecordsAndContext(t *testing.T) {
 		{"before", []string{"--before=1", "-i", "slow", "-o", "raw"}, "KeyError: 'x'\n{\"level\":\"warn\",\"msg\":\"slow\"}\n"},
 		{"after", []string{"--after=1", "-i", "slow", "-o", "raw"}, "{\"level\":\"warn\",\"msg\":\"slow\"}\nno level here\n"},
 		{"around", []string{"--around=1", "-i", "two", "-o", "raw"}, "2026-11-21 03:49:17,123 INFO app - one\n2026-11-21 03:49:17,124 DEBUG app - two\n2026-11-21 03:49:17,125 ERROR app - failed\n"},
+		{"excluded is no context", []string{"--around=2", "-i", "failed", "-e", "two", "-e", "Traceback", "-o", "raw"}, "2026-11-21 03:49:17,123 INFO app - one\n2026-11-21 03:49:17,125 ERROR app - failed\n  File \"a.py\", line 7, in f\nKeyError: 'x'\n"},
 		{"around of neighbours", []string{"--around=1", "-i", "two", "-i", "failed", "-o", "raw"}, "2026-11-21 03:49:17,123 INFO app - one\n2026-11-21 03:49:17,124 DEBUG app - two\n2026-11-21 03:49:17,125 ERROR app - failed\nTraceback (most recent call last):\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

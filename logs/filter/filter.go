@@ -70,7 +70,7 @@ const maxRecord = 1000
 func (f *Filter) Push(src *store.Source, l store.Line, msg []byte, emit Emit) {
 	o := &f.opts
 	m := f.memory(src)
-	if l.Flags&store.NoStamp != 0 && o.Level == level.Unknown {
+	if l.Flags&store.NoStamp != 0 {
 		emit(src, l, msg) // of the kubelet, not of the program: never filtered
 		return
 	}
@@ -92,6 +92,8 @@ func (f *Filter) Push(src *store.Source, l store.Line, msg []byte, emit Emit) {
 		emit(src, l, msg)
 		m.shown = true
 		m.after = o.After
+	case m.excluded || !o.Records && o.excludes(msg):
+		// Not wanted is not wanted: it is no context of others either.
 	case m.after > 0:
 		m.after--
 		emit(src, l, msg)
