@@ -1,5 +1,7 @@
 package level
 
+import "bytes"
+
 // levelKeys are the keys under which loggers write a level, by length.
 func levelKey(key []byte) bool {
 	switch string(key) {
@@ -98,6 +100,9 @@ func (s *scanner) value(short bool) Level {
 	}
 	if s.b[s.i] == '"' {
 		text, _ := s.text()
+		if i := bytes.IndexAny(text, "+-"); i > 0 {
+			text = text[:i] // slog's levels between the named ones: "INFO+2"
+		}
 		if l := word(text); l != Unknown {
 			return l
 		}

@@ -55,13 +55,13 @@ func word(s []byte) Level {
 	switch string(low[:len(s)]) {
 	case "trace", "trc", "finest", "finer", "silly":
 		return Trace
-	case "debug", "dbg", "debu", "fine", "verbose":
+	case "debug", "dbg", "debu", "dbug", "fine", "verbose":
 		return Debug
 	case "info", "inf", "notice", "note", "log", "http", "success":
 		return Info
 	case "warn", "warning", "wrn":
 		return Warn
-	case "error", "err", "erro", "severe":
+	case "error", "err", "erro", "eror", "severe":
 		return Error
 	case "fatal", "ftl", "fata", "panic", "pnc", "dpanic", "critical", "crit", "alert", "emerg", "emergency":
 		return Fatal

@@ -49,6 +49,19 @@ func TestDetectOnTheCorpus(t *testing.T) {
 	}
 }
 
+func TestDetectNamesOfFewLoggers(t *testing.T) {
+	for line, want := range map[string]Level{
+		`{"level":"INFO+2","msg":"slog between two levels"}`: Info,
+		`{"level":"DEBUG-4","msg":"slog"}`:                   Debug,
+		`{"lvl":"dbug","msg":"log15"}`:                       Debug,
+		`{"lvl":"eror","msg":"log15"}`:                       Error,
+	} {
+		if got := Detect([]byte(line)); got != want {
+			t.Errorf("%s is %q, not %q", line, got, want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	for text, want := range map[string]Level{"error": Error, "WARN": Warn, "warning": Warn, "fatal": Fatal, "Debug": Debug} {
 		if got, err := Parse(text); err != nil || got != want {
