@@ -236,7 +236,11 @@ func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev
 	if len(now) > 0 {
 		what = fmt.Sprintf("none of %d pods is meant", len(now))
 	}
-	p.notices.say(fmt.Sprintf("%s in %s of context %s", what, where, c.context))
+	of := ""
+	if c.context != "" { // as with --server or --as
+		of = " of context " + c.context
+	}
+	p.notices.say(fmt.Sprintf("%s in %s%s", what, where, of))
 }
 
 // notices writes what is not a log line to stderr.
