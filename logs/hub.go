@@ -68,6 +68,8 @@ type Hub struct {
 	pending  []work
 	local    map[string]*Local
 	trackers sync.WaitGroup
+	readers  map[*source.Reader]bool
+	unseen   int  // selections that have not looked at their pods yet
 	follows  bool // a selection never ends by itself
 	failed   []error
 	met      bool
@@ -92,13 +94,14 @@ func New(opts Options) (*Hub, error) {
 		return nil, err
 	}
 	return &Hub{
-		opts:   opts,
-		store:  store.New(opts.StoreBytes),
-		gate:   source.NewGate(opts.MaxStreams),
-		filter: filter.New(opts.Filter),
-		format: f,
-		colors: newColors(len(opts.Format.Palette.Pods)),
-		local:  map[string]*Local{},
+		opts:    opts,
+		store:   store.New(opts.StoreBytes),
+		gate:    source.NewGate(opts.MaxStreams),
+		filter:  filter.New(opts.Filter),
+		format:  f,
+		colors:  newColors(len(opts.Format.Palette.Pods)),
+		local:   map[string]*Local{},
+		readers: map[*source.Reader]bool{},
 	}, nil
 }
 
@@ -111,6 +114,7 @@ func (h *Hub) Follow(sel Selection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.follows = h.follows || !sel.Once
+	h.unseen++
 	if h.running == nil {
 		h.pending = append(h.pending, t)
 		return
@@ -190,6 +194,40 @@ func (h *Hub) Run(ctx context.Context) error {
 		return joinFailures(h.failed)
 	}
 	return nil
+}
+
+// Behind says whether containers may have written what did not arrive yet. With final
+// it asks only those that have ended for good, which come to an end.
+func (h *Hub) Behind(final bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unseen > 0 {
+		return true
+	}
+	for r := range h.readers {
+		if behind, ended := r.Behind(); behind && (ended || !final) {
+			return true
+		}
+	}
+	return false
+}
+
+// reads tells of a reader that begins or has ended.
+func (h *Hub) reads(r *source.Reader, begins bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if begins {
+		h.readers[r] = true
+	} else {
+		delete(h.readers, r)
+	}
+}
+
+// saw tells that a selection has looked at its pods.
+func (h *Hub) saw() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unseen--
 }
 
 // Met says, after Run, that a line matched Until.

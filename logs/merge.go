@@ -14,6 +14,10 @@ const (
 	mergeBytes = 64 << 20
 )
 
+// mergeStart bounds how long the logs that are there at the start wait for those that
+// are not open yet.
+const mergeStart = 10 * time.Second
+
 // A merger puts lines of all sources in the order of their times. A line goes out
 // when it has waited for mergeWindow; lines from before the start, which come as
 // fast as they can be read, wait until the last of them has come.
@@ -22,6 +26,9 @@ type merger struct {
 	now   func() time.Time
 	start int64 // lines before are of the past
 	once  bool  // all is of the past: nothing goes out before the end
+	// behind says that containers may have lines of the past which did not come yet; nil
+	// once they had their time: see mergeStart.
+	behind func() bool
 
 	heap  lines
 	seq   uint64
@@ -91,7 +98,10 @@ func (m *merger) pop() {
 // flush emits what waited long enough, or all.
 func (m *merger) flush(all bool) {
 	now := m.now()
-	if !all && (m.once || now.Sub(m.past) < mergeWindow) {
+	if m.behind != nil && (now.UnixNano()-m.start > int64(mergeStart) || !m.behind()) {
+		m.behind, m.past = nil, now // what came last may still be on its way
+	}
+	if !all && (m.once || m.behind != nil || now.Sub(m.past) < mergeWindow) {
 		return
 	}
 	for len(m.heap) > 0 && (all || now.Sub(m.heap[0].arrived) >= mergeWindow) {
@@ -103,6 +113,9 @@ func (m *merger) flush(all bool) {
 func (m *merger) due() time.Duration {
 	if len(m.heap) == 0 || m.once {
 		return 0
+	}
+	if m.behind != nil {
+		return mergeWindow / 10
 	}
 	now := m.now()
 	return max(mergeWindow-now.Sub(m.heap[0].arrived), mergeWindow-now.Sub(m.past), time.Millisecond)

@@ -108,6 +108,7 @@ func (t *tracker) run(ctx context.Context) error {
 	changed, stop := t.sel.Pods.Subscribe()
 	defer stop()
 	t.reconcile(ctx, true)
+	t.hub.saw()
 	if t.sel.Once {
 		t.wait.Wait()
 		return errors.Join(t.errors...)
@@ -203,6 +204,7 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 	ctx, stop := context.WithCancel(ctx)
 	known.stop = stop
 	reader := known.reader
+	h.reads(reader, true)
 	leave := func() {}
 	if t.sel.Once {
 		// In the order of the pods and their containers, so that with one request at a
@@ -210,6 +212,7 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 		var err error
 		if leave, err = h.gate.Enter(ctx); err != nil {
 			stop()
+			h.reads(reader, false)
 			return
 		}
 	}
@@ -221,6 +224,7 @@ func (t *tracker) start(ctx context.Context, known *tail, pod *corev1.Pod, conta
 			t.errors = append(t.errors, err)
 			t.mu.Unlock()
 		}
+		h.reads(reader, false)
 		if t.sel.Once {
 			return
 		}

@@ -36,7 +36,8 @@ func newWriter(h *Hub) (*writer, error) {
 		w.join = &joiner{emit: w.show, now: time.Now}
 	}
 	if h.opts.Merge {
-		w.merge = &merger{emit: w.filter, now: time.Now, start: time.Now().UnixNano(), once: !h.follows}
+		w.merge = &merger{emit: w.filter, now: time.Now, start: time.Now().UnixNano(), once: !h.follows,
+			behind: func() bool { return h.Behind(false) }}
 	}
 	if h.opts.Save != nil {
 		opts := h.opts.Format

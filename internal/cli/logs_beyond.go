@@ -70,7 +70,7 @@ func (p *logsPlan) until(ctx context.Context, hub *logs.Hub, of []*chosen, reach
 		done, err := untilStates[p.o.until](now, seen)
 		seen = seen || len(now) > 0
 		if done {
-			settle(ctx, hub.Store())
+			p.settle(ctx, hub)
 			reached(err)
 			return
 		}
@@ -82,24 +82,41 @@ func (p *logsPlan) until(ctx context.Context, hub *logs.Hub, of []*chosen, reach
 	}
 }
 
-// settle waits until no line has come for a moment: the last lines of a container
-// arrive after the news of its end.
-func settle(ctx context.Context, st *store.Store) {
-	const quiet, longest = 300 * time.Millisecond, 3 * time.Second
-	end := time.NewTimer(longest)
-	defer end.Stop()
+// settle waits until the lines have come that were written before the news: those of
+// containers that have ended to the last one, of the others until nothing has come for a
+// moment.
+func (p *logsPlan) settle(ctx context.Context, hub *logs.Hub) {
+	const (
+		quiet   = 300 * time.Millisecond
+		busy    = 3 * time.Second  // for one that never stops writing
+		endless = 10 * time.Second // for one that writes faster than it can be read
+		stuck   = 10 * time.Second // for a log that cannot be read
+	)
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	began := time.Now()
+	moved, next := began, hub.Store().Stats().Next
 	for {
-		still := time.NewTimer(quiet)
 		select {
-		case <-st.Changed(st.Stats().Next):
-			still.Stop()
-		case <-still.C:
-			return
-		case <-end.C:
-			still.Stop()
-			return
+		case <-look.C:
 		case <-ctx.Done():
-			still.Stop()
+			return
+		}
+		// A store that is full waits for whoever reads our output.
+		if s := hub.Store().Stats(); s.Next != next || s.Bytes > p.hub.StoreBytes {
+			moved, next = time.Now(), s.Next
+		}
+		still, since := time.Since(moved), time.Since(began)
+		switch {
+		case hub.Behind(true):
+			if still >= stuck {
+				return
+			}
+		case hub.Behind(false):
+			if still >= stuck || since >= endless {
+				return
+			}
+		case still >= quiet || since >= busy:
 			return
 		}
 	}

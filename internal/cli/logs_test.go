@@ -370,6 +370,27 @@ func TestLogsUntil(t *testing.T) {
 			}
 		})
 	}
+	for _, until := range []string{"done", "ready"} {
+		t.Run(until+" at the start, with a log that opens late", func(t *testing.T) {
+			c := newFakeCluster(t)
+			p := testkube.Pod("default", "job-1", "job")
+			if until == "done" {
+				p.Status.Phase, p.Status.ContainerStatuses[0] = corev1.PodSucceeded, testkube.Terminated("job-1", "job", 0, 0)
+			}
+			c.pod(p)
+			c.say("job-1", "job", "all that it said")
+			if until == "done" {
+				c.Log("default", "job-1", "job").End()
+			}
+			c.Log("default", "job-1", "job").Faults(func(int) testkube.Fault {
+				<-time.After(time.Second) // a busy kubelet
+				return testkube.Fault{}
+			})
+			if o := startLogs(t, c.Server, "job", "--until", until).wait(); o.code != 0 || !strings.Contains(o.stdout, "all that it said\n") {
+				t.Errorf("%d\n%s\n%s", o.code, o.stdout, o.stderr)
+			}
+		})
+	}
 	t.Run("failed", func(t *testing.T) {
 		c := newFakeCluster(t)
 		c.pod(testkube.Pod("default", "web-1", "web"))
@@ -600,4 +621,13 @@ func TestLogsOfSeveralContexts(t *testing.T) {
 	r.out.await(t, "a web-1 web from a\n")
 	r.out.await(t, "b web-1 web from b\n")
 	r.interrupt()
+}
+
+func TestLogsOfAServiceThatMayNotBeRead(t *testing.T) {
+	c := newFakeCluster(t)
+	c.pod(testkube.Pod("default", "web-1", "web"))
+	c.Deny("get", "services")
+	if o := startLogs(t, c.Server, "svc/web", "--no-follow").wait(); o.code != 1 || !strings.Contains(o.stderr, "this user may not read svc/web") {
+		t.Errorf("%d\n%s", o.code, o.stderr)
+	}
 }

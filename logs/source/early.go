@@ -100,7 +100,7 @@ func (r *Reader) early(ctx context.Context, changed <-chan struct{}) {
 			return
 		}
 	}
-	waitFor(ctx, changed)
+	r.waitFor(ctx, changed)
 }
 
 // criLines turns lines as a runtime writes them (time, stream, F or P, text) into those

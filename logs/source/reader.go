@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,12 +46,13 @@ type Reader struct {
 	state  *stateBox
 	in     ingest
 
-	reading State     // what was known when the last stream was opened, or at the start
-	atOpen  window    // lines passed on before the stream was opened
-	read    bool      // a stream was read before
-	refused time.Time // since when the API refuses what was read before; zero when it does not
-	told    bool      // that it was opened
-	trust   bool      // the next stream may be of another log than the last one: its run before is read
+	reading State       // what was known when the last stream was opened, or at the start
+	atOpen  window      // lines passed on before the stream was opened
+	read    bool        // a stream was read before
+	refused time.Time   // since when the API refuses what was read before; zero when it does not
+	told    bool        // that it was opened
+	resting atomic.Bool // nothing is to be read before the pod's status changes
+	trust   bool        // the next stream may be of another log than the last one: its run before is read
 	longest time.Duration
 
 	earlyAt    int64 // bytes of the first run's file that were read early
@@ -151,7 +153,7 @@ func (r *Reader) follow(ctx context.Context) {
 			r.early(ctx, changed)
 			continue
 		case state.ID == "":
-			waitFor(ctx, changed)
+			r.waitFor(ctx, changed)
 			continue
 		case state.Restarts > r.reading.Restarts:
 			r.drain(ctx, r.lagged(state))
@@ -180,11 +182,11 @@ func (r *Reader) follow(ctx context.Context) {
 			if now.Gone || now.Final {
 				return
 			}
-			waitFor(ctx, changed)
+			r.waitFor(ctx, changed)
 			continue
 		case r.denied(err, time.Now()):
 			r.hooks.notice(Notice{Kind: Denied, Err: err})
-			waitFor(ctx, changed)
+			r.waitFor(ctx, changed)
 			continue
 		case errors.Is(err, errOtherLog):
 			// The kubelet serves the next run already, before the news of it came; or it
@@ -471,9 +473,24 @@ func (t *teller) now(progress bool) bool {
 	}
 }
 
-func waitFor(ctx context.Context, changed <-chan struct{}) {
+// waitFor waits for news of the pod.
+func (r *Reader) waitFor(ctx context.Context, changed <-chan struct{}) {
+	r.resting.Store(true)
+	defer r.resting.Store(false)
 	select {
 	case <-changed:
 	case <-ctx.Done():
 	}
+}
+
+// Behind says that the container may have written what was not passed on yet: its
+// stream is not open, or brings lines. The stream of one that runs is never at an end;
+// that it waits for more is all that can be known. One that has ended for good, of
+// which final tells, is behind until [Reader.Run] returns.
+func (r *Reader) Behind() (behind, final bool) {
+	state, _ := r.state.get()
+	if state.ID == "" || r.resting.Load() {
+		return false, state.Final
+	}
+	return state.Final || r.in.activity.Load()&1 == 0, state.Final
 }
