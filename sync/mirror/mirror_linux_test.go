@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -816,5 +817,31 @@ func TestVerifyAndPull(t *testing.T) {
 	}
 	if _, err := b.m.Pull(b.ctx, "web", "other", "/x", &got); problem.As(err) == nil {
 		t.Errorf("a pod that is not there: %v", err)
+	}
+}
+
+// An API server that has just started refuses everything until it has read its roles:
+// no news of a container that it allowed to sync before, unless it goes on.
+func TestForbiddenForAWhile(t *testing.T) {
+	forbidden := errors.New(`pods "p" is forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "cluster-admin" not found`)
+	now := time.Date(2026, 11, 27, 14, 0, 0, 0, time.UTC)
+	c := Container{Service: "web", Namespace: "n", Pod: "p", Name: "c", ID: "id"}
+	worker := func(boot [16]byte) *worker {
+		m := New(Options{Now: func() time.Time { return now }})
+		return &worker{m: m, s: &service{}, container: c, boot: boot}
+	}
+	before, never := worker([16]byte{1}), worker([16]byte{})
+	before.dialFailed(c, forbidden)
+	never.dialFailed(c, forbidden)
+	if before.problem != nil {
+		t.Errorf("told at once, though it was allowed before: %v", before.problem)
+	}
+	if never.problem == nil || never.problem.Code != "sync-forbidden" {
+		t.Errorf("what was never allowed is not told: %v", never.problem)
+	}
+	now = now.Add(rolesWithin)
+	before.dialFailed(c, forbidden)
+	if before.problem == nil || before.problem.Code != "sync-forbidden" {
+		t.Errorf("not told after %v: %v", rolesWithin, before.problem)
 	}
 }

@@ -160,15 +160,22 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 	}
 }
 
+// rolesWithin bounds how long an API server that has just started may refuse exec into
+// a container that it allowed before: until it has read its roles.
+const rolesWithin = 30 * time.Second
+
 // dialFailed tells why there is no connection. A container that restarts and an API
 // server that is busy have a few seconds before that is news.
 func (w *worker) dialFailed(c Container, err error) {
-	const patience = 3 * time.Second
+	patience := 3 * time.Second
 	now := w.m.opts.Now()
 	if w.failing.IsZero() {
 		w.failing = now
 	}
 	p, lasting := dialProblem(c, err)
+	if p != nil && p.Code == "sync-forbidden" && w.boot != ([16]byte{}) {
+		patience, lasting = rolesWithin, false
+	}
 	if p == nil || !lasting && now.Sub(w.failing) < patience || p.Error() == w.told {
 		return
 	}
