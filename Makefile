@@ -83,6 +83,7 @@ cross: ## build and vet kdev for linux, darwin and windows, amd64 and arm64
 cross-check:
 	go run ./hack/cross ./cmd/kdev $(PLATFORMS)
 	go run ./hack/cross -test ./watch,./internal/tree/... $(PLATFORMS)
+	@for p in $(PLATFORMS); do echo "compile ./watch for $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build ./watch/... ./internal/tree/...; done
 
 staticcheck:
 	$(STATICCHECK) -tags e2e ./...

@@ -118,7 +118,7 @@ func (g *glass) press(names ...string) {
 func (g *glass) shows(frame string) {
 	g.t.Helper()
 	want := trim(strings.TrimRight(trim(ansi.Strip(frame)), "\n"))
-	limit := time.NewTimer(10 * time.Second)
+	limit := time.NewTimer(2 * time.Minute) // far more than a loaded machine takes
 	defer limit.Stop()
 	for g.text() != want {
 		select {
