@@ -88,8 +88,9 @@ func (w *worker) run(ctx context.Context, send func()) {
 	seen := uint64(0)
 	for ctx.Err() == nil {
 		changed, more := w.step()
-		next := w.store.Stats().Next
-		// Where nothing is left out, a new line is a change by itself.
+		// A new line is a change by itself where nothing is left out, and it is one
+		// when its severity is known: a frame that was quicker has it without.
+		next := w.levels.Seen()
 		dirty = dirty || changed || next != seen
 		seen = next
 		if dirty && due && !w.sent.Load() {

@@ -84,7 +84,7 @@ func (x *Index) Step() (changed, more bool) {
 		return false, false
 	}
 	if q.Level != level.Unknown {
-		st.Next = min(st.Next, x.levels.seen())
+		st.Next = min(st.Next, x.levels.Seen())
 	}
 	// What is on the screen first, then what arrived, then what is older.
 	back := from > st.First && (len(x.older) == 0 || to >= st.Next)

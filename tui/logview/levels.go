@@ -84,8 +84,8 @@ func (v *Levels) Of(id uint64) (lv level.Level, goesOn bool) {
 	return k &^ continues, k&continues != 0
 }
 
-// seen is the first line that nobody has looked at.
-func (v *Levels) seen() uint64 {
+// Seen is the first line that nobody has looked at.
+func (v *Levels) Seen() uint64 {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.first + uint64(len(v.known))

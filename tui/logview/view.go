@@ -275,6 +275,7 @@ func (v *View) line(id uint64) []string {
 		clear(v.rows)
 	}
 	rows := []string{""}
+	known := id < v.levels.Seen() // before it is drawn: a severity found meanwhile is for the next frame
 	v.store.Range(id, id+1, func(g *store.Segment) bool {
 		lv, goesOn := v.levels.Of(id)
 		if l := level.Level(g.Lines[0].Level); l != level.Unknown {
@@ -283,7 +284,9 @@ func (v *View) line(id uint64) []string {
 		rows = v.draw.rows(&v.look, g.Source, g.Lines[0], g.Text(g.Lines[0]), v.before(id), lv, goesOn, id == v.cursor)
 		return true
 	})
-	v.rows[id] = rows
+	if known {
+		v.rows[id] = rows
+	}
 	return rows
 }
 

@@ -81,6 +81,25 @@ func TestWrappedRowsScrollOneByOne(t *testing.T) {
 	}
 }
 
+// TestSeverityThatComesLate: a line that was on the screen before anybody had
+// looked at its severity is drawn again once it is known.
+func TestSeverityThatComesLate(t *testing.T) {
+	f := newFeed(1 << 20)
+	v, x, levels := newView(f, 40, 2)
+	v.SetLook(Look{Width: 40, Color: true, Error: "\x1b[31m", NameWidth: 3, Name: func(s *store.Source) string { return s.Pod }, Version: 2})
+	f.line("api", "Traceback (most recent call last):")
+	f.line("api", "KeyError: 'x'")
+	early := strings.Join(v.Rows(x.List()), "|")
+	if strings.Contains(early, "┆") || strings.Contains(early, "\x1b[31m") {
+		t.Fatalf("knows what nobody has looked at: %q", early)
+	}
+	settle(x, levels)
+	late := v.Rows(x.List())
+	if !strings.Contains(late[0], "\x1b[31m") || !strings.Contains(late[1], "┆") {
+		t.Errorf("shows %q still", late)
+	}
+}
+
 // TestRowsFit throws everything at the drawing: no row is wider than the
 // screen, none holds a control sequence but colour, and there are always as
 // many as the screen has.
