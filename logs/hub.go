@@ -36,6 +36,8 @@ type Options struct {
 	Until *filter.Pattern
 	// Save gets what Out gets, without colours; nil saves nothing.
 	Save io.Writer
+	// Lost is told how many lines came too fast for Out; nil writes it to Out.
+	Lost func(lines uint64)
 	// Notice is told what happens to sources. It is called from several goroutines.
 	Notice func(Notice)
 	// Mask hides values in every line before anything else sees it; nil hides none.

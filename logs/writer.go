@@ -41,7 +41,8 @@ func newWriter(h *Hub) (*writer, error) {
 	}
 	if h.opts.Save != nil {
 		opts := h.opts.Format
-		opts.Color, opts.Safe, opts.Highlight = false, false, nil
+		// As on a terminal without colours: those of the pods go too.
+		opts.Color, opts.Safe, opts.Highlight = false, true, nil
 		var err error
 		if w.save, err = format.New(opts); err != nil {
 			return nil, err
@@ -59,7 +60,10 @@ func (w *writer) write(ended <-chan struct{}, stop func()) error {
 	last := false
 	for {
 		segs, lost := cur.Next()
-		if lost > 0 {
+		switch {
+		case lost > 0 && w.hub.opts.Lost != nil:
+			w.hub.opts.Lost(lost)
+		case lost > 0:
 			w.buf = fmt.Appendf(w.buf, "kdev: %d lines were dropped: the output was too slow for them\n", lost)
 		}
 		for i := range segs {

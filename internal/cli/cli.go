@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -76,6 +77,25 @@ func farewell(env Env, args []string) string {
 	return text
 }
 
+// echo is how soon behind the first a signal is the same one: timeout(1) signals the
+// command and then the process group that it is in. No hand is so quick.
+const echo = 100 * time.Millisecond
+
+// again waits until it is interrupted once more than at, and returns false when done is
+// closed before.
+func again(signals <-chan os.Signal, done <-chan struct{}, at time.Time, now func() time.Time) bool {
+	for {
+		select {
+		case <-signals:
+			if now().Sub(at) >= echo {
+				return true
+			}
+		case <-done:
+			return false
+		}
+	}
+}
+
 // interruptible returns a context that the first SIGINT or SIGTERM cancels.
 // The second one ends the process at once, after goodbye: whatever hangs, the
 // user gets the terminal back. first stands for the first one where it came as
@@ -90,18 +110,18 @@ func interruptible(ctx context.Context, goodbye func()) (_ context.Context, firs
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		var at time.Time
 		select {
 		case <-signals:
+			at = time.Now()
 			cancel()
 		case <-asked: // what runs ends by itself
 		case <-done:
 			return
 		}
-		select {
-		case <-signals:
+		if again(signals, done, at, time.Now) {
 			goodbye()
 			os.Exit(exitInterrupted)
-		case <-done:
 		}
 	}()
 	return ctx, first, func() {

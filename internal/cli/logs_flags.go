@@ -63,7 +63,7 @@ func (o *logsOptions) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&o.lasting, "for", 0, "Leave after this time: with exit code 0, or 4 where --until was not reached.")
 	f.StringVar(&o.until, "until", "", "Leave when all pods are 'ready', all are 'done', one has 'failed', or a line that is shown matches this regular expression.")
 	f.StringVar(&o.level, "level", "", "Show records of this severity and above: "+strings.Join(level.Names(), ", ")+". A record that does not say counts as info.")
-	f.BoolVar(&o.records, "records", false, "Make --include and --exclude look at whole records: a traceback of which one line matches is shown whole.")
+	f.BoolVar(&o.records, "records", false, "Make --include and --exclude look at whole records: a traceback of which one line matches is shown whole, one that begins with an excluded line goes whole.")
 	f.IntVar(&o.before, "before", 0, "Show so many lines of the same container before each line shown.")
 	f.IntVar(&o.after, "after", 0, "Show so many lines of the same container after each line shown.")
 	f.IntVar(&o.around, "around", 0, "Show so many lines of the same container around each line shown.")

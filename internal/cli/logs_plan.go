@@ -229,6 +229,7 @@ func (p *logsPlan) look() error {
 	p.hub.StoreBytes = 8 << 20
 	p.notices = &notices{out: o.env.Err, quiet: o.onlyLogLines, color: errs.Color, namespace: f.Namespace, palette: f.Palette}
 	p.hub.Notice = p.notices.tell
+	p.hub.Lost = p.notices.dropped
 	f.Failed = p.notices.failed
 	_, err = format.New(*f) // now, so that a bad template is told before a cluster is asked
 	return err

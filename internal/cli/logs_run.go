@@ -310,6 +310,13 @@ func (n *notices) say(text string) {
 	fmt.Fprintln(n.out, text)
 }
 
+// dropped is told of lines that were not shown. That is said whatever the flags are.
+func (n *notices) dropped(lines uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintf(n.out, "%d lines were dropped: the output was too slow for them\n", lines)
+}
+
 // lost is told of a watch that broke; it mends itself.
 func (n *notices) lost(err error) {
 	n.say(fmt.Sprintf("lost the watch on pods, watching again: %v", err))

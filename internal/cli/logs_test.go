@@ -523,7 +523,7 @@ func TestLogsMerge(t *testing.T) {
 func TestLogsSave(t *testing.T) {
 	c := newFakeCluster(t)
 	c.pod(testkube.Pod("default", "web-1", "web"))
-	c.say("web-1", "web", "one", "two")
+	c.say("web-1", "web", "one", "\x1b[32mtwo\x1b[0m")
 	c.Log("default", "web-1", "web").End()
 	file := filepath.Join(t.TempDir(), "saved.txt")
 	o := startLogs(t, c.Server, ".", "--no-follow", "--color=always", "--save", file).wait()

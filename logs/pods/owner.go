@@ -3,10 +3,12 @@ package pods
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -50,16 +52,35 @@ func NewOwners(client dynamic.Interface, mapper meta.RESTMapper) *Owners {
 
 // Chain returns the controllers of a pod, the nearest first. Where one may not be
 // read, the chain ends with it; but a replica set's name is its deployment's with the
-// hash of the template behind, which the pod carries too.
+// hash of the template behind, which the pod carries too, and a cron job names its
+// jobs after itself and the minute, counted from 1970, that they stand for.
 func (o *Owners) Chain(ctx context.Context, pod *corev1.Pod) []Owner {
 	chain := o.chain(ctx, pod.Namespace, metav1.GetControllerOfNoCopy(pod))
-	hash := pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
-	if len(chain) == 1 && chain[0].Kind == "ReplicaSet" && chain[0].Labels == nil && hash != "" {
+	if len(chain) != 1 || chain[0].Labels != nil {
+		return chain
+	}
+	switch hash := pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey]; {
+	case chain[0].Kind == "ReplicaSet" && hash != "":
 		if name, ok := strings.CutSuffix(chain[0].Name, "-"+hash); ok {
 			chain = append(chain, Owner{GroupKind: schema.GroupKind{Group: appsv1.GroupName, Kind: "Deployment"}, Name: name})
 		}
+	case chain[0].Kind == "Job":
+		if name, ok := scheduled(chain[0].Name); ok {
+			chain = append(chain, Owner{GroupKind: schema.GroupKind{Group: batchv1.GroupName, Kind: "CronJob"}, Name: name})
+		}
 	}
 	return chain
+}
+
+// scheduled takes the minute off the name of a cron job's job. Minutes have had eight
+// digits since 1989 and will have until 2160.
+func scheduled(job string) (cronJob string, ok bool) {
+	i := strings.LastIndexByte(job, '-')
+	if i <= 0 || len(job)-i-1 != 8 {
+		return "", false
+	}
+	_, err := strconv.ParseUint(job[i+1:], 10, 32)
+	return job[:i], err == nil
 }
 
 func (o *Owners) chain(ctx context.Context, namespace string, ref *metav1.OwnerReference) []Owner {

@@ -95,8 +95,8 @@ func (s *Selector) resolve(ctx context.Context, q Query, namespaces []string) (t
 		return target{}, &problem.Problem{Code: "logs-not-found", Summary: fmt.Sprintf("this user may not read %s", q), Err: err,
 			Hint: "a Role needs the verb get on services; -l with the service's selector needs none"}
 	case allForbidden(errs):
-		// Who may read pods and not their owners: references of pods are enough for
-		// all but CronJobs.
+		// Who may read pods and not their owners: the references of pods and the names
+		// in them are enough.
 		return t, nil
 	default:
 		return target{}, &problem.Problem{Code: "logs-not-found", Summary: fmt.Sprintf("there is no %s", q), Err: err,
