@@ -131,8 +131,11 @@ bench-tui: ## the dashboard under load and at rest, each figure beside its aim (
 bench-logs: build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
 	go run ./test/benchlogs -kdev bin/kdev -cluster kdev-bench-logs >bench-logs.json
 
+# Two cores bring some 12,000 lines a second through kubelet and API server, whoever
+# reads: `make soak-logs RATE=300` there.
+soak-logs: RATE ?= 1000
 soak-logs: embed ## follow 20 containers of 1,000 lines a second for ten minutes (the end-to-end tests: one)
-	go test -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m
+	go test -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m -soak-rate $(RATE)
 
 clean: ## remove what make build made
 	rm -rf bin

@@ -132,6 +132,10 @@ func (o *logsOptions) wanted(byDefault string) []string {
 	return []string{byDefault}
 }
 
+// streamAhead is how much of each log may wait here to be read: a second's worth of a
+// container that writes two thousand lines.
+const streamAhead = 256 << 10
+
 // open makes the client of one context of the kubeconfig; "" is the current one.
 func (o *logsOptions) open(name string) (*logsCluster, error) {
 	c := &logsCluster{context: name}
@@ -150,6 +154,7 @@ func (o *logsOptions) open(name string) (*logsCluster, error) {
 	if err != nil {
 		return nil, badLogs(err)
 	}
+	c.client.LimitAhead(streamAhead)
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, badLogs(err)

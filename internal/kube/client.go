@@ -86,11 +86,35 @@ func ForConfig(config *rest.Config) (*Client, error) {
 	// Warnings would go to stderr, into the middle of a dashboard.
 	config.WarningHandler = rest.NoWarnings{}
 
-	shared, err := rest.HTTPClientFor(config)
+	// Transports of configurations that hold functions are not shared with other
+	// clients: this one is our own to change. The function is what nil stands for.
+	own := rest.CopyConfig(config)
+	if own.Proxy == nil {
+		own.Proxy = http.ProxyFromEnvironment
+	}
+	shared, err := rest.HTTPClientFor(own)
 	if err != nil {
 		return nil, err
 	}
 	return forConfigAndClient(config, shared)
+}
+
+// LimitAhead bounds how many bytes of each answer the server may send ahead of whoever
+// reads it; without, that is 4 MiB, which many streams that come faster than they are
+// read all fill. It has to be called before anything is sent.
+func (c *Client) LimitAhead(bytes int) {
+	rt := c.http.Transport
+	for {
+		switch t := rt.(type) {
+		case *http.Transport:
+			t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: bytes}
+			return
+		case interface{ WrappedRoundTripper() http.RoundTripper }:
+			rt = t.WrappedRoundTripper()
+		default:
+			return // plain HTTP, or a transport that was handed in
+		}
+	}
 }
 
 func forConfigAndClient(config *rest.Config, shared *http.Client) (*Client, error) {

@@ -24,6 +24,7 @@ var (
 	soak      = flag.Duration("soak", time.Minute, "how long TestSoak writes")
 	soakPods  = flag.Int("soak-pods", 20, "how many containers write")
 	soakRate  = flag.Int("soak-rate", 1000, "how many lines each writes in a second")
+	besides   = flag.Int("soak-beside", 20, "how many of them are read beside as `kubectl logs -f` reads them")
 	soakBytes = int64(100 << 20) // the most memory that the process may ever hold
 )
 
@@ -102,7 +103,7 @@ func TestSoak(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), *soak+patience)
 	defer cancel()
 	var beside sync.WaitGroup
-	for _, pod := range pods {
+	for _, pod := range pods[:min(*besides, len(pods))] {
 		beside.Go(func() { readDirectly(ctx, t, ns, pod, count, direct) })
 	}
 	memory := watchMemory(ctx, cmd.Process.Pid)

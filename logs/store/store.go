@@ -4,6 +4,7 @@ import (
 	"context"
 	"sort"
 	"sync"
+	"unsafe"
 )
 
 // A Line is one line or one record in a chunk. 24 bytes, no pointer.
@@ -76,7 +77,7 @@ func New(limit int64) *Store {
 func (s *Store) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return Stats{First: s.first, Next: s.next, Bytes: s.bytes, Dropped: s.dropped}
+	return Stats{First: s.first, Next: s.next, Bytes: s.held(), Dropped: s.dropped}
 }
 
 // Changed returns a channel that is closed once the store holds a line with a
@@ -135,7 +136,7 @@ func (g Segment) clip(from, to uint64) Segment {
 // made the store grow to twice its limit.
 func (s *Store) commit(ctx context.Context, c *chunk, from, to int, wait bool) error {
 	s.mu.Lock()
-	for s.makeRoom(); wait && s.bytes > s.limit && s.behind(); s.makeRoom() {
+	for s.makeRoom(); wait && s.held() > s.limit && s.behind(); s.makeRoom() {
 		room := s.room
 		s.mu.Unlock()
 		select {
@@ -146,7 +147,7 @@ func (s *Store) commit(ctx context.Context, c *chunk, from, to int, wait bool) e
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
-	if !wait && s.bytes > 2*s.limit && s.behind() {
+	if !wait && s.held() > 2*s.limit && s.behind() {
 		s.dropped += uint64(to - from)
 		for _, cur := range s.cursors {
 			cur.lost += uint64(to - from)
@@ -170,6 +171,12 @@ func (s *Store) commit(ctx context.Context, c *chunk, from, to int, wait bool) e
 	return nil
 }
 
+// held is the memory that lines take: chunks, and the list of segments, which is as long
+// as there are lines where sources take turns line by line.
+func (s *Store) held() int64 {
+	return s.bytes + int64(len(s.segs)-s.head)*int64(unsafe.Sizeof(Segment{}))
+}
+
 // behind says whether a lossless cursor still has lines to read, so that waiting
 // for it can end.
 func (s *Store) behind() bool {
@@ -183,7 +190,7 @@ func (s *Store) behind() bool {
 
 // makeRoom drops the oldest segments while too much is held.
 func (s *Store) makeRoom() {
-	for s.bytes > s.limit && s.head < len(s.segs) {
+	for s.held() > s.limit && s.head < len(s.segs) {
 		g := &s.segs[s.head]
 		end := g.First + uint64(len(g.Lines))
 		for _, c := range s.cursors {
