@@ -104,6 +104,9 @@ func writeDown(env Env, namespace string, r *deploy.DownReport, elapsed time.Dur
 	if len(r.KeptVolumes) > 0 {
 		fmt.Fprintf(env.Out, "kept volumes: %s\nhint: `kdev down --volumes` removes them and their data\n", strings.Join(r.KeptVolumes, " "))
 	}
+	for _, k := range r.Kept {
+		fmt.Fprintf(env.Out, "kept %s: %s\n", k.Object, k.Why)
+	}
 	switch {
 	case r.Namespace:
 		fmt.Fprintf(env.Out, "removed namespace %s\n", namespace)

@@ -205,6 +205,9 @@ func (r *release) known(found *deploy.Injection, refs map[string]string) error {
 func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
 	err := r.step("apply", func() error {
 		start := time.Now()
+		if err := r.deployer.Missing(ctx, objects, r.e.Manifests); err != nil {
+			return err
+		}
 		applied, err := r.deployer.Apply(ctx, deploy.Copy(objects))
 		if applied != nil {
 			for _, note := range applied.Notes {

@@ -33,7 +33,8 @@ func newRender(env Env) *cobra.Command {
 and nothing else; notes go to the standard error. The same files give the same
 bytes. An image that kdev builds stands there by its digest where it was built
 from the files as they are now; otherwise by what the manifest says, with a note
-(--build builds it first). Only the environment of kdev up holds dev images. Charts
+(--build builds it first). Values of Secrets that kdev makes are not printed: a
+text says where they come from. Only the environment of kdev up holds dev images. Charts
 see the environment's cluster, where there is one; nothing else asks it.`,
 		ValidArgsFunction: completeServices(env),
 		RunE: func(cmd *cobra.Command, args []string) error {

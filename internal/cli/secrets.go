@@ -38,6 +38,7 @@ func (s *secrets) ofManifests(ctx context.Context, p *config.Project) {
 		return m.Command != nil // runs for whoever deploys, not for whoever reads logs
 	})
 	m, _ := deploy.Render(ctx, p.Root, from)
+	s.hide(deploy.Hidden(m.Objects))
 	for _, o := range m.Objects {
 		if o.GetKind() != "Secret" {
 			continue
@@ -61,10 +62,14 @@ func (s *secrets) ofCluster(ctx context.Context, client *kube.Client, namespaces
 }
 
 func (s *secrets) add(secret *corev1.Secret) {
+	s.hide(secretValues(secret))
+}
+
+func (s *secrets) hide(values []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.values)
-	for _, v := range secretValues(secret) {
+	for _, v := range values {
 		if !slices.Contains(s.values, v) {
 			s.values = append(s.values, v)
 		}

@@ -22,6 +22,21 @@ var checks = map[string]check{
 		want: "a name that Kubernetes takes",
 		hint: "use at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
 	},
+	"secret": {
+		expr: `^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`,
+		want: "a name that Kubernetes takes",
+		hint: "use lower-case letters, digits, dashes and dots, with a letter or digit at both ends",
+	},
+	"host": {
+		expr: `^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`,
+		want: "a host name",
+		hint: "write it without scheme, port and path: shop.example.com",
+	},
+	"quantity": {
+		expr: `^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$`,
+		want: "a quantity of Kubernetes",
+		hint: "write it as 100m or 0.5 for processors, as 128Mi or 1Gi for memory and volumes",
+	},
 	"repository": {
 		expr: `^[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`,
 		test: func(s string) bool { return !strings.Contains(s[strings.LastIndex(s, "/")+1:], ":") },

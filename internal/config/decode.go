@@ -330,6 +330,9 @@ func fieldsOf(t reflect.Type) []field {
 	var fs []field
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Tag.Get("yaml") == "-" {
+			continue
+		}
 		fs = append(fs, field{f.Tag.Get("yaml"), i, f.Tag, f.Type, f.Type == reflect.TypeFor[later]()})
 	}
 	return fs

@@ -27,9 +27,10 @@ type file struct {
 	Watch        watchFile                  `yaml:"watch" doc:"which files count"`
 	Contexts     []string                   `yaml:"contexts" doc:"contexts that are not local and yet allowed"`
 
+	Secrets map[string]secretFile `yaml:"secrets" keys:"secret" doc:"Secrets that manifests reference and do not hold, by name; made in the environment of kdev up"`
+
 	Include  later `yaml:"include"`
 	Local    later `yaml:"local"`
-	Secrets  later `yaml:"secrets"`
 	Tasks    later `yaml:"tasks"`
 	Preview  later `yaml:"preview"`
 	Registry later `yaml:"registry"`
@@ -51,13 +52,14 @@ type serviceFile struct {
 	Sync   syncFile     `yaml:"sync" default:"inferred from the Dockerfile" doc:"which files are copied into running containers, or off"`
 	OnSync []onSyncFile `yaml:"onSync" doc:"what happens in the container after a sync"`
 	Ports  []portFile   `yaml:"ports" doc:"ports forwarded to this machine: remote, local:remote or host:local:remote"`
-	Needs  []string     `yaml:"needs" check:"label" doc:"services or workloads that are started first"`
+	Needs  []needFile   `yaml:"needs" doc:"services or workloads that are started first; postgres and redis are made for a service with app, or as a mapping with their settings"`
 
 	Trigger string `yaml:"trigger" enum:"auto,manual" default:"auto" doc:"manual: what is saved waits for kdev trigger"`
 	Start   string `yaml:"start" enum:"auto,manual" default:"auto" doc:"manual: kdev up does not start it; kdev trigger, or a service that needs it, does"`
 
+	App appFile `yaml:"app" doc:"the service has no manifests: kdev renders Deployment, Service and Ingress"`
+
 	Dev   later `yaml:"dev"`
-	App   later `yaml:"app"`
 	Local later `yaml:"local"`
 }
 
@@ -157,5 +159,9 @@ type (
 	syncFile      struct {
 		Off   bool
 		Rules []syncRuleFile
+	}
+	needFile struct { // name, or {KIND: {…}}
+		Name  string
+		Store *storeFile // of the kind Name
 	}
 )

@@ -132,12 +132,13 @@ type Port struct {
 }
 
 // A Source is one place that manifests come from. Paths are relative to the
-// root, with slashes; just one of the four is set.
+// root, with slashes; just one of the five is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
 	YAML      []string // files and patterns
 	Helm      *Helm
 	Command   *Command
+	Apps      *Apps  // what kdev.yaml itself describes
 	Where     string // "kdev.yaml:9", or the path that was detected
 }
 

@@ -43,6 +43,7 @@ func (r *resolver) resolve() {
 	r.manifests()
 	r.services()
 	r.cycles()
+	r.apps()
 
 	p.Namespace, p.NamespaceFrom = f.Namespace, r.d.position("namespace").String()
 	if p.Namespace == "" {
@@ -112,6 +113,9 @@ func (r *resolver) manifests() {
 func (r *resolver) environment(at string, e environmentFile) []Source {
 	one := sourceFile{Kustomize: e.Kustomize, YAML: e.YAML, Helm: e.Helm, Command: e.Command}
 	if e.Manifests == nil {
+		if r.kinds(at, one) == 0 && r.hasApps() {
+			return nil
+		}
 		return r.source(at, one)
 	}
 	if r.kinds(at, one) > 0 {

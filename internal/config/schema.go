@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,12 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 		}}
 	case reflect.TypeFor[buildFile]():
 		return schema{"anyOf": []any{stringSchema(`check:"inside"`), objectSchema(t)}}
+	case reflect.TypeFor[needFile]():
+		kinds := schema{}
+		for _, kind := range StoreKinds() {
+			kinds[kind] = objectSchema(reflect.TypeFor[storeFile]())
+		}
+		return schema{"anyOf": []any{stringSchema(`check:"label"`), schema{"type": "object", "properties": kinds, "additionalProperties": false, "minProperties": 1, "maxProperties": 1}}}
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -102,6 +109,8 @@ func objectSchema(t reflect.Type) schema {
 		}
 		if t == reflect.TypeFor[environmentFile]() {
 			one = append(one, schema{"required": []string{"manifests"}})
+			// None is enough where services have app, which Load knows.
+			one = append(one, schema{"not": schema{"anyOf": slices.Clone(one)}})
 		}
 		s["oneOf"] = one
 	case reflect.TypeFor[onSyncFile]():
@@ -186,6 +195,9 @@ func walk(path string, t reflect.Type, visit func(path string, f field)) {
 			if f.typ != reflect.TypeFor[manifestsFile]() {
 				name = "[]"
 			}
+		}
+		if inner == reflect.TypeFor[needFile]() {
+			inner, name = reflect.TypeFor[storeFile](), "[].KIND"
 		}
 		if inner.Kind() == reflect.Struct {
 			walk(sub+name, inner, visit)

@@ -24,7 +24,7 @@ func (r *resolver) services() {
 	for _, name := range names {
 		f := r.f.Services[name]
 		at := join("services", name)
-		s := Service{Name: name, Image: f.Image, Needs: f.Needs, Manual: f.Trigger == "manual", StartManual: f.Start == "manual"}
+		s := Service{Name: name, Image: f.Image, Needs: needNames(f.Needs), Manual: f.Trigger == "manual", StartManual: f.Start == "manual"}
 		s.Build = r.build(name, f.Build, found)
 		if pos, ok := r.d.at[at]; ok {
 			s.Where = pos.String()
@@ -34,7 +34,7 @@ func (r *resolver) services() {
 		s.Sync = r.sync(at, f.Sync, s.Build)
 		s.OnSync = r.onSync(at, f.OnSync)
 		s.Ports = r.ports(at, f.Ports)
-		for i, n := range f.Needs {
+		for i, n := range s.Needs {
 			if n == name {
 				r.add(usage("config-needs", r.where("%s.needs[%d]", at, i), "take it out", "%s needs itself", name))
 			}

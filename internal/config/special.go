@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,10 @@ func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag),
 	case *syncFile:
 		return t.decode, true
 	case *buildFile:
+		return t.decode, true
+	case *needFile:
+		return t.decode, true
+	case *appFile:
 		return t.decode, true
 	}
 	return nil, false
@@ -154,4 +159,28 @@ func (b *buildFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Stru
 		b.Context = s
 		d.at[join(path, "context")] = d.pos(n)
 	}
+}
+
+func (f *needFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind != yaml.MappingNode {
+		f.Name, _ = d.str(n, path, `check:"label"`)
+		return
+	}
+	pairs, ok := d.mapping(n, path)
+	if !ok {
+		return
+	}
+	kinds := StoreKinds()
+	if len(pairs) != 1 || !slices.Contains(kinds, pairs[0].key.Value) {
+		d.add(usage("config-value", d.pos(n), "write it as "+kinds[0]+": {version: …}; there are: "+strings.Join(kinds, ", "), "%s must be one kind that kdev can make", path))
+		return
+	}
+	f.Name, f.Store = pairs[0].key.Value, &storeFile{}
+	d.value(pairs[0].value, join(path, f.Name), "", reflect.ValueOf(f.Store).Elem())
+}
+
+// decode notes that the key has a value: app: {} is a service without a port.
+func (a *appFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	a.Given = n.Kind == yaml.MappingNode
+	d.object(n, path, reflect.ValueOf(a).Elem())
 }

@@ -91,7 +91,7 @@ type target struct {
 // Apply writes what differs, in stages, eight at a time. Every object becomes a member of the
 // project's ApplySet. Errors of several objects are joined; the others are
 // applied all the same. Problems: object-refused, object-conflict,
-// kind-unknown, rbac-denied, cluster-unreachable.
+// kind-unknown, rbac-denied, cluster-unreachable, secret-source.
 func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, error) {
 	total := &Applied{}
 	err := d.through(ctx, func() error {
@@ -210,6 +210,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	failed = append(failed, each(targets, func(t target) error {
 		was := live[t.key]
 		kept := keepLive(t.Object, was)
+		if err := t.fill(ctx, was); err != nil {
+			return err
+		}
 		out, err := d.write(ctx, t, was)
 		if err != nil {
 			return err

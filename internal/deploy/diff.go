@@ -129,6 +129,9 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		return &diff, nil
 	}
 	keepLive(t.Object, live)
+	if err := t.fill(ctx, live); err != nil {
+		return nil, err
+	}
 	if current(t.Unstructured, live) {
 		return nil, nil
 	}

@@ -106,12 +106,15 @@ func fieldDiffs(from, to map[string]any, secret bool) []FieldDiff {
 	var diffs []FieldDiff
 	walkDiff("", from, to, func(path string, a, b any) {
 		if secret && (strings.HasPrefix(path, "data.") || strings.HasPrefix(path, "stringData.")) {
-			a, b = masked(a, "***"), masked(b, "*** (another)")
+			a, b = masked(a, hiddenValue), masked(b, "*** (another)")
 		}
 		diffs = append(diffs, FieldDiff{path, a, b})
 	})
 	return diffs
 }
+
+// hiddenValue stands for a value of a Secret.
+const hiddenValue = "***"
 
 func masked(v any, as string) any {
 	if v == nil {

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -89,6 +90,8 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 	var custom, builtin, namespaces, crds []member
 	for _, m := range all {
 		switch {
+		case isMadeUp(m.Unstructured) && !o.Volumes && len(claims) > 0:
+			report.Kept = append(report.Kept, Kept{m.label(), "its values were made up for the volumes; --volumes takes both"})
 		case m.key.GroupKind == claimKind: // with the claims
 		case m.key.GroupKind == namespaceKind:
 			namespaces = append(namespaces, m)
@@ -207,11 +210,25 @@ func (d *Deployer) remove(ctx context.Context, going []member, o DownOptions, re
 	return nil
 }
 
-// removeClaims takes the volumes that an earlier down left.
+// removeClaims takes the volumes that an earlier down left, and the values that were
+// made up for them.
 func (d *Deployer) removeClaims(ctx context.Context, o DownOptions, report *DownReport) error {
 	claims, err := d.claims(ctx, nil)
 	if err != nil {
 		return err
+	}
+	gvr := corev1.SchemeGroupVersion.WithResource("secrets")
+	list, err := d.client.Dynamic.Resource(gvr).Namespace(d.options.Namespace).List(ctx, metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
+	switch {
+	case apierrors.IsForbidden(err):
+		return d.remove(ctx, claims, o, report) // who may not see Secrets made none
+	case err != nil:
+		return d.apiProblem(err, "Secret", "")
+	}
+	for i := range list.Items {
+		if s := &list.Items[i]; isMadeUp(s) {
+			claims = append(claims, d.memberOf(s, schema.GroupKind{Kind: "Secret"}, gvr))
+		}
 	}
 	return d.remove(ctx, claims, o, report)
 }

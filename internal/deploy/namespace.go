@@ -125,6 +125,9 @@ func (d *Deployer) leftIn(ctx context.Context, namespace string, mine map[types.
 			if mine != nil && o.GetKind() == "ConfigMap" && o.GetName() == d.parentName() {
 				continue
 			}
+			if isMadeUp(o) && o.GetLabels()[partOfLabel] == d.id {
+				continue // stays as long as the volumes do
+			}
 			if !mine[o.GetUID()] && !d.isClusters(o) {
 				found <- d.leftover(o)
 				return nil

@@ -14,6 +14,7 @@ type Object struct {
 	Hook   *Hook  // nil for what is no hook of a chart
 
 	unstable [][]string // fields that every render makes differently: the live value stays
+	values   *values    // of a Secret that kdev makes; nil for all other objects
 }
 
 // A Ref names a workload or another object of the project's namespace.
@@ -28,7 +29,7 @@ func RefOf(o *Object) Ref { return Ref{o.GetKind(), o.GetName()} }
 func Copy(objects []*Object) []*Object {
 	out := make([]*Object, len(objects))
 	for i, o := range objects {
-		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, unstable: o.unstable}
+		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, unstable: o.unstable, values: o.values}
 	}
 	return out
 }

@@ -100,6 +100,8 @@ func (d *Deployer) precious(ctx context.Context, m member, readers func(objectKe
 		return "it carries " + keepAnnotation, nil
 	case m.key.GroupKind == claimKind:
 		return "it holds data", nil
+	case isMadeUp(m.Unstructured):
+		return "its values were made up and may lock a volume", nil
 	case m.key.GroupKind == namespaceKind:
 		return "other objects may live in it", nil
 	case m.key.GroupKind == crdKind:

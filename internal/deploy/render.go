@@ -12,13 +12,14 @@ import (
 )
 
 // A Source is one place that manifests come from; paths are relative to the
-// root. Just one of Kustomize, YAML, Helm and Command is set.
+// root. Just one of Kustomize, YAML, Helm, Command and Apps is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
 	Remote    bool     // the kustomization may name what is not in the project
 	YAML      []string // files and patterns of filepath.Match
 	Helm      *Chart
 	Command   *Command
+	Apps      *config.Apps
 }
 
 // Sources are the deployer's form of what the configuration says. Charts are
@@ -26,7 +27,7 @@ type Source struct {
 func Sources(list []config.Source, namespace string, cluster *kube.Client) []Source {
 	out := make([]Source, len(list))
 	for i, s := range list {
-		out[i] = Source{Kustomize: s.Kustomize, YAML: s.YAML}
+		out[i] = Source{Kustomize: s.Kustomize, YAML: s.YAML, Apps: s.Apps}
 		if h := s.Helm; h != nil {
 			out[i].Helm = &Chart{Chart: h.Chart, Version: h.Version, Release: h.Release, Namespace: namespace, Values: h.Values, Set: h.Set, Cluster: cluster, Where: s.Where}
 		}
@@ -65,7 +66,7 @@ func (m *Manifests) Reads(file string) bool {
 //
 // Problems: render-failed, render-remote, render-command, manifest-invalid,
 // manifest-missing, manifest-duplicate, chart-invalid, chart-values,
-// chart-dependency, chart-pull, chart-kubernetes.
+// chart-dependency, chart-pull, chart-kubernetes, secret-source.
 func Render(ctx context.Context, root string, sources []Source) (*Manifests, error) {
 	m := &Manifests{files: map[string]bool{}}
 	for _, s := range sources {
@@ -80,6 +81,8 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 			err = m.helm(ctx, root, s.Helm)
 		case s.Command != nil:
 			err = m.command(ctx, root, s.Command)
+		case s.Apps != nil:
+			err = m.apps(root, s.Apps)
 		default:
 			err = m.yaml(root, s.YAML)
 		}

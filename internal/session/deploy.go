@@ -195,6 +195,10 @@ func (l *loop) apply() {
 	whole := len(now)+kept == len(objects)
 	l.work.Go(func() {
 		start := time.Now()
+		if err := l.s.parts.Deployer.Missing(l.ctx, now, l.s.opts.Project.Manifests); err != nil {
+			l.s.post(l.ctx, applyDone{nil, whole, time.Since(start), err})
+			return
+		}
 		applied, err := l.s.parts.Deployer.Apply(l.ctx, now)
 		l.s.post(l.ctx, applyDone{applied, whole, time.Since(start), err})
 	})

@@ -146,6 +146,11 @@ func (l *loop) explicitSources() []string {
 		if m.Command != nil {
 			paths = append(paths, m.Command.Inputs...)
 		}
+		if m.Apps != nil {
+			for _, s := range m.Apps.Secrets {
+				paths = append(paths, s.SecretFiles()...)
+			}
+		}
 		// An overlay stands beside its base: what is above both is watched.
 		if top, _, _ := strings.Cut(path.Clean(m.Kustomize), "/"); m.Kustomize != "" && top != "." {
 			paths = append(paths, top)

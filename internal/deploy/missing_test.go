@@ -1,0 +1,182 @@
+package deploy
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
+)
+
+const readers = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    spec:
+      initContainers:
+      - name: seed
+        image: a
+        envFrom:
+        - secretRef: {name: nowhere}
+      containers:
+      - name: web
+        image: a
+        env:
+        - name: A
+          valueFrom: {secretKeyRef: {name: rendered, key: none}}
+        - name: B
+          valueFrom: {secretKeyRef: {name: rendered, key: here}}
+        - name: C
+          valueFrom: {secretKeyRef: {name: live, key: there}}
+        - name: D
+          valueFrom: {secretKeyRef: {name: maybe, key: any, optional: true}}
+        envFrom:
+        - secretRef: {name: sealed}
+        - secretRef: {name: external}
+        - secretRef: {name: from-file}
+      volumes:
+      - name: v
+        secret: {secretName: live, items: [{key: gone, path: x}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: rendered}
+stringData: {here: x}
+---
+apiVersion: bitnami.com/v1alpha1
+kind: SealedSecret
+metadata: {name: sealed}
+`
+
+// What is missing is told by object, field and line before anything is applied; what
+// somebody else may make is not.
+func TestMissing(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "k8s.yaml"), []byte(readers), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sources := []config.Source{{YAML: []string{"k8s.yaml"}}, {Apps: &config.Apps{Project: "shop", Secrets: []config.Secret{
+		{Name: "external", External: true},
+		{Name: "from-file", EnvFile: ".env.x", Where: "kdev.yaml:9"},
+	}}}}
+	m, err := Render(t.Context(), root, Sources(sources, "shop", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "live", Namespace: "shop"}, Data: map[string][]byte{"there": nil, "x": []byte("y")}}
+	live.Data["there"] = []byte("z")
+	d := New(&kube.Client{Core: fake.NewClientset(live)}, Options{Project: "shop", Namespace: "shop", Root: root})
+	defer d.Close()
+	joined, ok := d.Missing(t.Context(), m.Objects, sources).(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatal("nothing is missing")
+	}
+	var got []string
+	for _, err := range joined.Unwrap() {
+		p := problem.As(err)
+		got = append(got, strings.Join([]string{p.Code, p.Where, p.Summary}, " | "))
+	}
+	const at = "Deployment/web (k8s.yaml:"
+	want := []string{
+		"secret-source | kdev.yaml:9 | there is no .env.x, from which Secret from-file is made",
+		"missing-secret | " + at + "11) spec.template.spec.initContainers[0].envFrom[0].secretRef | there is no Secret nowhere in namespace shop, nor does anything make it",
+		"missing-key | " + at + "17) spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef | Secret rendered has no key none",
+		"missing-key | " + at + "21) spec.template.spec.volumes[0].secret | Secret live has no key gone",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Values come from where kdev.yaml says; what is made up stays; a render shows nothing.
+func TestFill(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{".env.x": "A=1\nB=two\nC=3\n", "key.pem": "PEM"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret := config.Secret{Name: "all", EnvFile: ".env.x", Files: map[string]string{"key.pem": "key.pem"}, Generate: []string{"made"}, Where: "kdev.yaml:3"}
+	vault := config.Secret{Name: "vault", Command: []string{"sh", "-c", "echo TOKEN=from-the-vault; echo OTHER=x"}, Keys: []string{"TOKEN"}}
+	m, err := Render(t.Context(), root, []Source{{Apps: &config.Apps{Project: "shop", Secrets: []config.Secret{secret, vault}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Reads(filepath.Join(root, ".env.x")) || !m.Reads(filepath.Join(root, "key.pem")) {
+		t.Error("a change of the files is not noticed")
+	}
+	if shown := stringsOf(m.Objects[0]); slices.ContainsFunc(shown, func(s string) bool { return s == "two" || s == "PEM" }) {
+		t.Errorf("a render shows %q", shown)
+	}
+	if got := Hidden(m.Objects); !slices.Contains(got, "two") || !slices.Contains(got, "PEM") || slices.Contains(got, "from-the-vault") {
+		t.Errorf("hidden: %q", got)
+	}
+	values := func(o *Object, live *Object) map[string]string {
+		t.Helper()
+		readable(o)
+		if err := o.fill(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if live != nil {
+			if err := o.fill(t.Context(), live.Unstructured); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, _ := o.Object["data"].(map[string]any)
+		out := map[string]string{}
+		for key, v := range data {
+			out[key] = decoded(t, v)
+		}
+		return out
+	}
+	first := Copy(m.Objects)
+	got := values(first[0], nil)
+	if len(got) != 5 || got["A"] != "1" || got["B"] != "two" || got["key.pem"] != "PEM" || len(got["made"]) != 32 {
+		t.Errorf("values: %q", got)
+	}
+	second := Copy(m.Objects)
+	if again := values(second[0], first[0]); again["made"] != got["made"] {
+		t.Error("what was made up is made up again")
+	}
+	if got := values(first[1], nil); len(got) != 1 || got["TOKEN"] != "from-the-vault" {
+		t.Errorf("vault: %q", got)
+	}
+}
+
+// A store that a manifest runs already is that one.
+func TestStoreOfManifests(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "redis.yaml"), []byte("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: redis}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	apps := Source{Apps: &config.Apps{Project: "shop", Stores: []config.Store{{Kind: "redis", Name: "redis", Image: "redis:7", Storage: "1Gi"}}}}
+	for _, c := range []struct {
+		sources []Source
+		objects int
+	}{{[]Source{apps}, 3}, {[]Source{{YAML: []string{"redis.yaml"}}, apps}, 1}} {
+		m, err := Render(t.Context(), root, c.sources)
+		if err != nil || len(m.Objects) != c.objects {
+			t.Errorf("%d objects, %v", len(m.Objects), err)
+		}
+	}
+}
+
+func decoded(t *testing.T, v any) string {
+	t.Helper()
+	s, _ := v.(string)
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
