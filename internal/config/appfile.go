@@ -55,6 +55,7 @@ type secretFile struct {
 	Files        map[string]string           `yaml:"files" doc:"file whose content is the value, by key"`
 	Command      commandFile                 `yaml:"command" doc:"command that prints lines NAME=value, as a client of a vault does; runs when kdev applies; a string is given to sh -c"`
 	Generate     []string                    `yaml:"generate" doc:"keys whose value is made up once in each cluster, and kept there"`
+	Only         []string                    `yaml:"only" check:"label" default:"every environment" doc:"environments in which values are made up, or that have it from elsewhere"`
 	External     bool                        `yaml:"external" doc:"somebody else makes it, perhaps later: it is not looked for"`
 	Type         string                      `yaml:"type" default:"Opaque" doc:"type of the Secret"`
 	Environments map[string]secretValuesFile `yaml:"environments" keys:"label" doc:"where else kdev makes it, and from what"`

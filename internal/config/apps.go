@@ -183,7 +183,10 @@ func (r *resolver) appsIn(environment string) *Apps {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.f.Secrets)) {
 		f := r.f.Secrets[name]
-		s := Secret{Name: name, Type: f.Type, Generate: f.Generate, External: f.External, Where: r.where("secrets.%s", name).String()}
+		s := Secret{Name: name, Type: f.Type, Where: r.where("secrets.%s", name).String()}
+		if len(f.Only) == 0 || slices.Contains(f.Only, environment) {
+			s.Generate, s.External = f.Generate, f.External
+		}
 		v, other := f.Environments[environment]
 		if environment == Dev && !other {
 			v, other = secretValuesFile{f.FromEnvFile, f.Keys, f.Files, f.Command}, true

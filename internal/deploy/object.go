@@ -12,6 +12,7 @@ type Object struct {
 	*unstructured.Unstructured
 	Origin string // "deploy/base/webui.yaml:3" where known, else ""
 	Hook   *Hook  // nil for what is no hook of a chart
+	Part   string // of kdev.yaml's own: the service or store of which it is a part
 
 	unstable [][]string // fields that every render makes differently: the live value stays
 	values   *values    // of a Secret that kdev makes; nil for all other objects
@@ -25,11 +26,19 @@ func (r Ref) String() string { return r.Kind + "/" + r.Name }
 // RefOf names an object.
 func RefOf(o *Object) Ref { return Ref{o.GetKind(), o.GetName()} }
 
+// Generates are the keys of a Secret whose values kdev makes up.
+func (o *Object) Generates() []string {
+	if o.values == nil {
+		return nil
+	}
+	return o.values.from.Generate
+}
+
 // Copy copies objects deeply, so that an injection leaves the render as it is.
 func Copy(objects []*Object) []*Object {
 	out := make([]*Object, len(objects))
 	for i, o := range objects {
-		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, unstable: o.unstable, values: o.values}
+		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, Part: o.Part, unstable: o.unstable, values: o.values}
 	}
 	return out
 }

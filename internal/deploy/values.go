@@ -39,7 +39,7 @@ func (m *Manifests) apps(root string, a *config.Apps) error {
 		if r.Store != "" && runs[r.Store] {
 			continue
 		}
-		o := &Object{Unstructured: &unstructured.Unstructured{Object: r.Object}, Origin: r.Where}
+		o := &Object{Unstructured: &unstructured.Unstructured{Object: r.Object}, Origin: r.Where, Part: r.Part}
 		if r.Secret != nil {
 			o.values = &values{root: root, from: *r.Secret}
 			for _, file := range r.Secret.SecretFiles() {

@@ -16,6 +16,7 @@ import (
 type Rendered struct {
 	Object map[string]any
 	Where  string         // "kdev.yaml:7"
+	Part   string         // service or store of which it is a part; "" for a Secret of its own
 	Store  string         // of which store it is a part
 	Secret *config.Secret // where the values of a Secret come from
 }
@@ -34,17 +35,17 @@ func Objects(a *config.Apps) ([]Rendered, error) {
 	for _, s := range a.Stores {
 		own := password(s)
 		all = append(all,
-			Rendered{Object: secret(a.Project, own), Where: s.Where, Store: s.Name, Secret: &own},
-			Rendered{Object: store(a.Project, s), Where: s.Where, Store: s.Name},
-			Rendered{Object: service(a.Project, s.Name, kinds[s.Kind].port, s.Kind), Where: s.Where, Store: s.Name})
+			Rendered{Object: secret(a.Project, own), Where: s.Where, Part: s.Name, Store: s.Name, Secret: &own},
+			Rendered{Object: store(a.Project, s), Where: s.Where, Part: s.Name, Store: s.Name},
+			Rendered{Object: service(a.Project, s.Name, kinds[s.Kind].port, s.Kind), Where: s.Where, Part: s.Name, Store: s.Name})
 	}
 	for _, s := range a.Services {
-		all = append(all, Rendered{Object: deployment(a.Project, s), Where: s.Where})
+		all = append(all, Rendered{Object: deployment(a.Project, s), Where: s.Where, Part: s.Name})
 		if s.Port != 0 {
-			all = append(all, Rendered{Object: service(a.Project, s.Name, s.Port, portName), Where: s.Where})
+			all = append(all, Rendered{Object: service(a.Project, s.Name, s.Port, portName), Where: s.Where, Part: s.Name})
 		}
 		if s.Host != "" {
-			all = append(all, Rendered{Object: ingress(a.Project, s), Where: s.Where})
+			all = append(all, Rendered{Object: ingress(a.Project, s), Where: s.Where, Part: s.Name})
 		}
 	}
 	for i := range all {
