@@ -1,0 +1,81 @@
+package router
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// An Edit is what a rule does with a request before it goes on, or instead.
+type Edit struct {
+	Host     string  // the backend sees this one
+	Full     string  // the backend sees this path
+	Prefix   *string // the backend sees this instead of the path that matched
+	Template string  // the same for an Expression: $1 is its first group
+
+	Set, Add map[string]string
+	Remove   []string
+
+	Redirect *Redirect
+}
+
+// A Redirect answers instead of a backend. The scheme is not changed: the router
+// has only one.
+type Redirect struct {
+	Host string // "" keeps the host
+	Code int
+}
+
+// groupName is a group in nginx's form, which Go would read as far as it can.
+var groupName = regexp.MustCompile(`\$(\d)`)
+
+// path is what the backend is asked for.
+func (r *Rule) path(asked string) string {
+	e := r.Edit
+	switch {
+	case e.Full != "":
+		return e.Full
+	case e.Template != "" && r.expr != nil:
+		at := r.expr.FindStringSubmatchIndex(asked)
+		if at == nil {
+			return asked
+		}
+		out := string(r.expr.ExpandString(nil, groupName.ReplaceAllString(e.Template, "$${$1}"), asked, at))
+		return "/" + strings.TrimLeft(out, "/")
+	case e.Template != "":
+		return e.Template
+	case e.Prefix != nil:
+		rest := strings.TrimPrefix(asked, strings.TrimSuffix(r.Path, "/"))
+		return "/" + strings.TrimLeft(strings.TrimSuffix(*e.Prefix, "/")+rest, "/")
+	}
+	return asked
+}
+
+// edit changes a request that is on its way to a backend.
+func (r *Rule) edit(out *http.Request) {
+	if to := r.path(out.URL.Path); to != out.URL.Path {
+		out.URL.Path, out.URL.RawPath = to, ""
+	}
+	if r.Edit.Host != "" {
+		out.Host = r.Edit.Host
+	}
+	for name, value := range r.Edit.Set {
+		out.Header.Set(name, value)
+	}
+	for name, value := range r.Edit.Add {
+		out.Header.Add(name, value)
+	}
+	for _, name := range r.Edit.Remove {
+		out.Header.Del(name)
+	}
+}
+
+// redirect is where a request is sent instead.
+func (r *Rule) redirect(req *http.Request) string {
+	to := url.URL{Scheme: "http", Host: req.Host, Path: r.path(req.URL.Path), RawQuery: req.URL.RawQuery}
+	if r.Edit.Redirect.Host != "" {
+		to.Host = r.Edit.Redirect.Host
+	}
+	return to.String()
+}
