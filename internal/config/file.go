@@ -25,6 +25,7 @@ type file struct {
 	Manifests    manifestsFile              `yaml:"manifests" default:"deploy/overlays/dev, k8s/overlays/dev, k8s/*.yaml and the like" doc:"what to deploy: one source, or a list that keeps its order"`
 	Environments map[string]environmentFile `yaml:"environments" keys:"label" default:"the folders beside the dev overlay" doc:"other environments, by name; never deployed by kdev up"`
 	Watch        watchFile                  `yaml:"watch" doc:"which files count"`
+	Router       routerFile                 `yaml:"router" default:"on" doc:"the addresses of services by name, or off"`
 	Contexts     []string                   `yaml:"contexts" doc:"contexts that are not local and yet allowed"`
 
 	Secrets map[string]secretFile `yaml:"secrets" keys:"secret" doc:"Secrets that manifests reference and do not hold, by name; made in the environment of kdev up"`
@@ -149,6 +150,10 @@ type watchFile struct {
 	Ignore []string `yaml:"ignore" doc:"patterns in the syntax of .gitignore, on top of the project's own"`
 }
 
+type routerKeysFile struct {
+	Port int `yaml:"port" min:"1" max:"65535" default:"7080" doc:"port on this machine; the next free one when it is in use"`
+}
+
 // Values that may be written in more than one way. special in decode.go knows
 // how each is read, and how the schema describes it.
 type (
@@ -163,5 +168,9 @@ type (
 	needFile struct { // name, or {KIND: {…}}
 		Name  string
 		Store *storeFile // of the kind Name
+	}
+	routerFile struct {
+		Off  bool
+		Keys routerKeysFile
 	}
 )

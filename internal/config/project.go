@@ -21,6 +21,7 @@ type Project struct {
 	Watch        Watch
 	Contexts     []string // contexts that are not local and yet allowed
 	Cluster      Cluster
+	Router       Router
 	// Detected has a line for each thing that no key said, for people.
 	Detected []string
 }
@@ -178,4 +179,10 @@ type Cluster struct {
 	Provider string // kind
 	Nodes    int
 	Version  string // v1.36 or v1.36.3; empty: kdev's default
+}
+
+// Router is where services are found by name while kdev up runs.
+type Router struct {
+	Off  bool
+	Port int // wanted; the next free one when it is in use
 }

@@ -85,6 +85,9 @@ func TestLoadResolves(t *testing.T) {
 	if want := (Cluster{"kind", 2, "v1.36"}); p.Cluster != want {
 		t.Errorf("cluster %+v", p.Cluster)
 	}
+	if want := (Router{Port: 7081}); p.Router != want {
+		t.Errorf("router %+v", p.Router)
+	}
 	e := p.Environments[0]
 	if e.Name != "prod" || e.Context != "prod-eu" || e.Namespace != "shop-prod" || len(e.Manifests) != 1 {
 		t.Errorf("environment %+v", e)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -40,6 +41,7 @@ func (r *resolver) resolve() {
 	if v := p.Cluster.Version; v != "" && v[0] != 'v' {
 		p.Cluster.Version = "v" + v
 	}
+	p.Router = Router{Off: f.Router.Off, Port: cmp.Or(f.Router.Keys.Port, 7080)}
 	r.manifests()
 	r.services()
 	r.cycles()

@@ -49,6 +49,8 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 			schema{"const": "off"},
 			schema{"type": "array", "items": objectSchema(reflect.TypeFor[syncRuleFile]())},
 		}}
+	case reflect.TypeFor[routerFile]():
+		return schema{"anyOf": []any{schema{"const": "off"}, objectSchema(reflect.TypeFor[routerKeysFile]())}}
 	case reflect.TypeFor[buildFile]():
 		return schema{"anyOf": []any{stringSchema(`check:"inside"`), objectSchema(t)}}
 	case reflect.TypeFor[needFile]():
@@ -188,6 +190,8 @@ func walk(path string, t reflect.Type, visit func(path string, f field)) {
 			continue
 		case inner == reflect.TypeFor[syncFile]():
 			inner, name = reflect.TypeFor[syncRuleFile](), "[]"
+		case inner == reflect.TypeFor[routerFile]():
+			inner = reflect.TypeFor[routerKeysFile]()
 		case inner.Kind() == reflect.Map:
 			inner, name = inner.Elem(), ".NAME"
 		case inner.Kind() == reflect.Slice:
@@ -218,6 +222,8 @@ func valueName(f field) string {
 		return "source or list of sources"
 	case reflect.TypeFor[syncFile]():
 		return "`off` or list"
+	case reflect.TypeFor[routerFile]():
+		return "`off` or mapping"
 	case reflect.TypeFor[buildFile]():
 		return "string or mapping"
 	}

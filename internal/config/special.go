@@ -30,6 +30,8 @@ func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag),
 		return t.decode, true
 	case *appFile:
 		return t.decode, true
+	case *routerFile:
+		return t.decode, true
 	}
 	return nil, false
 }
@@ -183,4 +185,15 @@ func (f *needFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Struc
 func (a *appFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
 	a.Given = n.Kind == yaml.MappingNode
 	d.object(n, path, reflect.ValueOf(a).Elem())
+}
+
+func (r *routerFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	switch {
+	case n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
+		d.object(n, path, reflect.ValueOf(&r.Keys).Elem())
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "off":
+		r.Off = true
+	default:
+		d.add(usage("config-type", d.pos(n), "write off, or {port: 7080}", "%s must be a mapping or off, not %s", path, typeName(n)))
+	}
 }
