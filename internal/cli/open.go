@@ -20,7 +20,8 @@ func newOpen(env Env) *cobra.Command {
 		Use:   "open [SERVICE]",
 		Short: "Open a service of the running kdev up in the browser",
 		Long: `Open shows a service in the browser: $BROWSER where that is set, else the desktop's own.
-Without a name it is the first one with a URL. The URL is printed too.`,
+Without a name it is the project as a whole: the first address of its Ingress or HTTPRoute rules, else the first forwarded
+port. The URL is printed too.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError(cmd, "open takes one service")
@@ -56,20 +57,18 @@ Without a name it is the first one with a URL. The URL is printed too.`,
 // urlOf finds where a browser finds a service.
 func urlOf(st *session.State, args []string) (string, error) {
 	if len(args) == 0 {
-		for _, s := range st.Services {
-			if len(s.URLs) > 0 {
-				return s.URLs[0], nil
-			}
+		if st.URL != "" {
+			return st.URL, nil
 		}
-		return "", &problem.Problem{Code: "no-url", Summary: "no service has a port on this machine",
-			Hint: "name one in kdev.yaml: `services: {NAME: {ports: [8080:80]}}`"}
+		return "", &problem.Problem{Code: "no-url", Summary: "no service has an address on this machine",
+			Hint: "name a port in kdev.yaml: `services: {NAME: {ports: [8080:80]}}`"}
 	}
 	s, ok := st.Service(args[0])
 	if !ok {
 		return "", session.Unknown(args[0], st.Names())
 	}
 	if len(s.URLs) == 0 {
-		return "", &problem.Problem{Code: "no-url", Where: s.Name, Summary: "it has no port on this machine",
+		return "", &problem.Problem{Code: "no-url", Where: s.Name, Summary: "it has no address on this machine",
 			Hint: fmt.Sprintf("name one in kdev.yaml: `services: {%s: {ports: [8080:80]}}`", s.Name)}
 	}
 	return s.URLs[0], nil

@@ -232,8 +232,15 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	return errors.Join(failed...)
 }
 
-// target finds where an object goes and makes it a member of the set.
-func (d *Deployer) target(o *Object) (target, error) {
+// Knows says whether the cluster has an object's kind. Where it cannot be asked, it
+// is taken to have it: applying will say what is the matter.
+func (d *Deployer) Knows(o *Object) bool {
+	_, err := d.mapping(o)
+	return !meta.IsNoMatchError(err)
+}
+
+// mapping finds the resource of an object's kind.
+func (d *Deployer) mapping(o *Object) (*meta.RESTMapping, error) {
 	gvk := o.GroupVersionKind()
 	mapping, err := d.client.Mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if meta.IsNoMatchError(err) {
@@ -241,6 +248,13 @@ func (d *Deployer) target(o *Object) (target, error) {
 		d.client.Mapper.Reset()
 		mapping, err = d.client.Mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	}
+	return mapping, err
+}
+
+// target finds where an object goes and makes it a member of the set.
+func (d *Deployer) target(o *Object) (target, error) {
+	gvk := o.GroupVersionKind()
+	mapping, err := d.mapping(o)
 	if meta.IsNoMatchError(err) {
 		return target{}, &problem.Problem{
 			Class: problem.Rollout, Code: "kind-unknown", Where: at(RefOf(o).String(), o.Origin),

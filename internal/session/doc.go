@@ -1,4 +1,5 @@
-// Package session is one `kdev up`: the state, the loop that decides, the ports.
+// Package session is one `kdev up`: the state, the loop that decides, the ports,
+// and the router in front of the services.
 //
 // In: a project (internal/config), a cluster, changes of files (watch) and of
 // the cluster (internal/kube). Out: builds started and cancelled, manifests

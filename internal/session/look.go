@@ -48,6 +48,7 @@ func (l *loop) look() {
 		st.Services = append(st.Services, view)
 	}
 	st.Ready, st.Deployed = ready, l.deployed
+	st.URL = l.home(st)
 	if ready && !l.ready {
 		l.s.tell(Notice{Level: Done, Code: "ready", Text: "everything is ready", Took: Millis(time.Since(l.since))})
 	}
@@ -121,12 +122,14 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 			v.Problem = p
 		}
 	}
+	v.URLs = slices.Clone(l.s.front.ruled[svc.Name])
 	for _, f := range l.forwarders {
 		if f.service == svc.Name {
 			v.Ports = append(v.Ports, Port{Host: f.port.Host, Local: f.local, Remote: f.port.Remote, URL: f.url()})
 			v.URLs = append(v.URLs, f.url())
 		}
 	}
+	v.URLs = append(v.URLs, l.s.front.named[svc.Name]...)
 	l.judge(svc, &v, seen)
 	return v
 }
@@ -244,8 +247,8 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 	case Ready:
 		if !svc.wasReady {
 			text := fmt.Sprintf("ready (%d/%d)", v.Current, v.Desired)
-			for _, p := range v.Ports {
-				text += " " + p.URL
+			for _, url := range v.URLs {
+				text += " " + url
 			}
 			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "service-ready", Text: text, Took: Millis(now.Sub(svc.since))})
 		}

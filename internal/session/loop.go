@@ -33,6 +33,7 @@ type loop struct {
 	byName   map[string]*service
 
 	objects   []*deploy.Object  // the last render that worked; nil before
+	unapplied []*deploy.Object  // of the same render: for the router alone
 	manifests *deploy.Manifests // the last render, for which files it read
 	rendering bool
 	rerender  bool // manifests changed while rendering
@@ -225,6 +226,7 @@ func (l *loop) settle() {
 // renderDone is the manifests, rendered.
 type renderDone struct {
 	manifests *deploy.Manifests
+	unapplied []*deploy.Object  // taken out of the manifests
 	live      map[string]string // service → image reference that runs now
 	err       error
 	took      time.Duration
@@ -244,6 +246,7 @@ func (l *loop) render() {
 		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, deploy.Sources(l.s.opts.Project.Manifests, l.s.opts.Project.Namespace, l.s.parts.Kube))
 		if e.err == nil {
 			deploy.MoveNamespace(e.manifests.Objects, l.s.opts.Project.Namespace)
+			e.manifests.Objects, e.unapplied = l.s.withoutGateways(e.manifests.Objects)
 		}
 		if e.err == nil && first {
 			e.live, e.err = l.s.parts.Deployer.Live(l.ctx, e.manifests.Objects, images)
@@ -270,7 +273,7 @@ func (e renderDone) apply(l *loop) {
 	l.rendered = nil
 	first := l.objects == nil
 	was := l.objects
-	l.objects = e.manifests.Objects
+	l.objects, l.unapplied = e.manifests.Objects, e.unapplied
 	if l.deploying != nil {
 		l.deploying.Made = time.Now()
 	}
@@ -280,6 +283,8 @@ func (e renderDone) apply(l *loop) {
 		return
 	}
 	l.freeze(was)
+	l.tellUnapplied()
+	l.route()
 	l.provide()
 	if first {
 		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: Millis(e.took)})

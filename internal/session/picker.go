@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -20,9 +21,7 @@ func (l *loop) openPorts() error {
 				port:    port,
 				changed: l.s.Subscribe, // not the informers': pick reads the State, which is published later
 				pick:    l.picker(svc.Name, port.Remote),
-				dial: func(ctx context.Context, to podPort) (io.ReadWriteCloser, error) {
-					return l.s.parts.Kube.DialPod(ctx, l.s.opts.Project.Namespace, to.pod, to.port)
-				},
+				dial:    l.s.dialPod,
 			}
 			told, err := l.s.listeners.open(f, l.forwarders)
 			if err != nil {
@@ -38,6 +37,14 @@ func (l *loop) openPorts() error {
 	l.s.listeners.close(l.forwarders)
 	return nil
 }
+
+// dialPod opens a stream to a pod of the project's namespace.
+func (s *Session) dialPod(ctx context.Context, to podPort) (io.ReadWriteCloser, error) {
+	return s.parts.Kube.DialPod(ctx, s.opts.Project.Namespace, to.pod, to.port)
+}
+
+// anyOf spreads connections.
+func anyOf[T any](ready []T) T { return ready[rand.IntN(len(ready))] }
 
 // picker returns a function that names a Ready pod of a service and the port in
 // it. It reads the published State, never the loop's fields, because it runs in
@@ -57,7 +64,7 @@ func (l *loop) picker(service string, remote int) func() (podPort, bool) {
 			if len(ready) == 0 {
 				return podPort{}, false
 			}
-			pod := ready[rand.IntN(len(ready))]
+			pod := anyOf(ready)
 			return podPort{pod, l.containerPort(service, pod, remote)}, true
 		}
 		return podPort{}, false
@@ -75,25 +82,28 @@ func (l *loop) containerPort(service, podName string, remote int) int {
 			if int(p.Port) != remote {
 				continue
 			}
-			if p.TargetPort.Type == intstr.Int {
-				if p.TargetPort.IntVal != 0 {
-					return int(p.TargetPort.IntVal)
-				}
-				return remote
-			}
 			for _, pod := range l.s.parts.Live.Pods() {
-				if pod.Name != podName {
-					continue
-				}
-				for _, c := range pod.Spec.Containers {
-					for _, cp := range c.Ports {
-						if cp.Name == p.TargetPort.StrVal {
-							return int(cp.ContainerPort)
-						}
-					}
+				if pod.Name == podName {
+					return targetPort(p, pod)
 				}
 			}
+			return targetPort(p, &corev1.Pod{})
 		}
 	}
 	return remote
+}
+
+// targetPort is the port of a pod that a Service's port leads to.
+func targetPort(p corev1.ServicePort, pod *corev1.Pod) int {
+	if p.TargetPort.Type == intstr.Int && p.TargetPort.IntVal != 0 {
+		return int(p.TargetPort.IntVal)
+	}
+	for _, c := range pod.Spec.Containers {
+		for _, cp := range c.Ports {
+			if p.TargetPort.Type == intstr.String && cp.Name == p.TargetPort.StrVal {
+				return int(cp.ContainerPort)
+			}
+		}
+	}
+	return int(p.Port)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,8 +173,8 @@ func (f *forwarder) serve(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	pod, ok := f.connect(ctx)
-	if !ok {
+	pod, err := reach(ctx, f.pick, f.dial, f.changed)
+	if err != nil {
 		return // the client sees a closed connection
 	}
 	defer pod.Close()
@@ -200,31 +201,34 @@ func closeWrite(s io.Closer) {
 	}
 }
 
-// connect returns a stream to a Ready pod, waiting readyPatience for one to come.
-// One that went between the look and the call is passed over.
-func (f *forwarder) connect(ctx context.Context) (io.ReadWriteCloser, bool) {
+// reach returns a stream to a Ready pod, waiting readyPatience for one to come.
+// One that went between the look and the call is passed over. The error is that
+// of the last call, or ctx's.
+func reach(ctx context.Context, pick func() (podPort, bool), dial func(context.Context, podPort) (io.ReadWriteCloser, error), changes func() (<-chan struct{}, func())) (io.ReadWriteCloser, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	changed, stop := f.changed()
+	changed, stop := changes()
 	defer stop()
 	retry := time.NewTimer(0)
 	<-retry.C
 	defer retry.Stop()
+	var last error
 	for {
-		if to, ok := f.pick(); ok {
+		if to, ok := pick(); ok {
 			dialling, done := context.WithTimeout(ctx, dialPatience)
-			pod, err := f.dial(dialling, to)
+			pod, err := dial(dialling, to)
 			done()
 			if err == nil {
-				return pod, true
+				return pod, nil
 			}
+			last = err
 			retry.Reset(redial)
 		}
 		select {
 		case <-changed:
 		case <-retry.C:
 		case <-ctx.Done():
-			return nil, false
+			return nil, cmp.Or(last, ctx.Err())
 		}
 	}
 }

@@ -66,6 +66,7 @@ type Session struct {
 	kept   keepsakes
 
 	listeners listeners
+	front     *front
 
 	events chan event
 	ended  chan struct{} // closed when Run is about to return
@@ -85,6 +86,7 @@ func New(opts Options, parts Parts) *Session {
 		ended:   make(chan struct{}),
 		watched: map[chan struct{}]struct{}{},
 	}
+	s.front = newFront(s)
 	s.state.Store(&State{
 		Project:   opts.Project.Name,
 		Namespace: opts.Project.Namespace,
@@ -176,6 +178,7 @@ func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.kept.close()
 	defer s.listeners.close(nil)
+	defer s.front.close()
 	defer close(s.ended)
 	defer cancel()
 	var was *loop

@@ -21,6 +21,7 @@ type State struct {
 	Session   bool      `json:"session"`          // a session keeps this true; else the cluster was asked once
 	Ready     bool      `json:"ready"`            // every service is ready and nothing is in flight
 	Deployed  bool      `json:"deployed"`         // something of the project is in the cluster
+	URL       string    `json:"url,omitempty"`    // where a browser finds the project as a whole, as far as that can be said
 	Services  []Service `json:"services"`         // in the order of kdev.yaml, then of the manifests, then local ones
 	// Problems belong to no service: a kdev.yaml with a mistake, manifests that do
 	// not render, an object that the API server refuses.
