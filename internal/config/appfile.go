@@ -53,7 +53,7 @@ type secretFile struct {
 	FromEnvFile  string                      `yaml:"fromEnvFile" check:"inside" doc:"file with lines NAME=value"`
 	Keys         []string                    `yaml:"keys" default:"all of the file" doc:"keys that are taken; wanted with command"`
 	Files        map[string]string           `yaml:"files" doc:"file whose content is the value, by key"`
-	Command      commandFile                 `yaml:"command" doc:"command that prints lines NAME=value, as a client of a vault does; runs when kdev applies; a string is given to sh -c"`
+	Command      commandFile                 `yaml:"command" doc:"command that prints lines NAME=value, as a client of a vault does; runs when kdev applies or compares with the cluster; a string is given to sh -c"`
 	Generate     []string                    `yaml:"generate" doc:"keys whose value is made up once in each cluster, and kept there"`
 	Only         []string                    `yaml:"only" check:"label" default:"every environment" doc:"environments in which values are made up, or that have it from elsewhere"`
 	External     bool                        `yaml:"external" doc:"somebody else makes it, perhaps later: it is not looked for"`
