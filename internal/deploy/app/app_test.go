@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kdev-io/kdev/internal/config"
@@ -73,10 +76,24 @@ func text(t *testing.T, sources []config.Source) string {
 			if err != nil {
 				t.Fatal(err)
 			}
+			known(t, r.Object)
 			fmt.Fprintf(&b, "--- # %s\n%s", r.Where, y)
 		}
 	}
 	return b.String()
+}
+
+// known checks that Kubernetes has each field of an object, spelled so and of that type.
+func known(t *testing.T, o map[string]any) {
+	t.Helper()
+	u := unstructured.Unstructured{Object: o}
+	typed, err := scheme.Scheme.New(u.GroupVersionKind())
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o, typed, true)
+	}
+	if err != nil {
+		t.Errorf("%s/%s: %v", u.GetKind(), u.GetName(), err)
+	}
 }
 
 // Each kind that the configuration knows can be rendered, and the other way round.
