@@ -23,6 +23,7 @@ import (
 type front struct {
 	s      *Session
 	router *router.Router
+	pod    func(context.Context, podPort) (io.ReadWriteCloser, error) // opens a stream to a pod
 
 	wanted int // port of the configuration; 0: it is not open
 	failed int // port that could not be opened: told, and not tried again
@@ -38,7 +39,7 @@ type front struct {
 }
 
 func newFront(s *Session) *front {
-	f := &front{s: s, told: map[string]bool{}}
+	f := &front{s: s, pod: s.dialPod, told: map[string]bool{}}
 	f.owners.Store(&map[string]string{})
 	f.router = router.New(f.dial)
 	return f
@@ -185,7 +186,7 @@ func (f *front) dial(ctx context.Context, to router.Backend) (io.ReadWriteCloser
 		}
 		return podPort{}, false
 	}
-	stream, err := reach(ctx, pick, f.s.dialPod, f.s.parts.Live.Subscribe)
+	stream, err := reach(ctx, pick, f.pod, f.s.parts.Live.Subscribe)
 	if err != nil && why != "" {
 		return nil, &router.Unavailable{Cause: why}
 	}
