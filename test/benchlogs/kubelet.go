@@ -91,7 +91,7 @@ func (w *world) open(ctx context.Context) error {
 				return fmt.Errorf("%w: %s", err, f.err.String())
 			}
 		}
-		w.b.add(figure{"cluster, " + kind.name + ": from the start to a line of each, median", quantile(times, 0.5), "s", kind.aim, false})
+		w.b.add(figure{Name: "cluster, " + kind.name + ": from the start to a line of each, median", Value: quantile(times, 0.5), Unit: "s", Aim: kind.aim})
 		w.b.add(figure{Name: "cluster, " + kind.name + ": the fastest", Value: quantile(times, 0), Unit: "s"})
 	}
 	return nil
@@ -130,8 +130,8 @@ func (w *world) first(ctx context.Context) error {
 	for i := range delays {
 		added = append(added, delays[i]-floors[i])
 	}
-	w.b.add(figure{"cluster, a new pod's first line: after it was written, median", quantile(delays, 0.5), "ms", 300, false})
-	w.b.add(figure{"cluster, a new pod's first line: after it was written, longest of 20", quantile(delays, 1), "ms", 300, false})
+	w.b.add(figure{Name: "cluster, a new pod's first line: after it was written, median", Value: quantile(delays, 0.5), Unit: "ms", Aim: 300})
+	w.b.add(figure{Name: "cluster, a new pod's first line: after it was written, longest of 20", Value: quantile(delays, 1), Unit: "ms", Aim: 300})
 	w.b.add(figure{Name: "cluster, a new pod's first line: floor of the log API, median", Value: quantile(floors, 0.5), Unit: "ms"})
 	w.b.add(figure{Name: "cluster, a new pod's first line: floor of the log API, longest", Value: quantile(floors, 1), Unit: "ms"})
 	w.b.add(figure{Name: "cluster, a new pod's first line: beyond the floor, median", Value: quantile(added, 0.5), Unit: "ms"})
@@ -209,6 +209,6 @@ func (w *world) latency(ctx context.Context) error {
 	w.b.add(figure{Name: "cluster, pod to stdout: p50", Value: quantile(whole, 0.5), Unit: "ms"})
 	w.b.add(figure{Name: "cluster, pod to stdout: p99", Value: quantile(whole, 0.99), Unit: "ms"})
 	w.b.add(figure{Name: "cluster, pod to a plain stream of the API: p99", Value: quantile(floor, 0.99), Unit: "ms"})
-	w.b.add(figure{"cluster, pod to stdout: what kdev adds to that stream, line by line, p99", quantile(added, 0.99), "ms", 20, false})
+	w.b.add(figure{Name: "cluster, pod to stdout: what kdev adds to that stream, line by line, p99", Value: quantile(added, 0.99), Unit: "ms", Aim: 20})
 	return nil
 }

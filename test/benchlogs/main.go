@@ -12,17 +12,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"github.com/kdev-io/kdev/test/figures"
 )
 
 func main() {
-	b := &bench{}
+	b := &bench{table: figures.Table{Out: os.Stderr}}
 	flag.StringVar(&b.kdev, "kdev", "bin/kdev", "the kdev to measure")
 	flag.IntVar(&b.lines, "lines", 1_000_000, "lines in the log from memory and from the fake server")
 	flag.IntVar(&b.rounds, "rounds", 5, "runs of each; the fastest counts")
@@ -49,22 +50,11 @@ type bench struct {
 	lines, rounds int
 	cluster, only string
 	keep          bool
-	figures       []figure
+	table         figures.Table
 }
 
-// A figure is one row of the table. Aim is the issue's; 0 has none, and is there to
-// compare with.
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	Aim   float64 `json:"aim,omitempty"`
-	Least bool    `json:"least,omitempty"` // the aim is the least that is good enough, not the most
-}
-
-func (f figure) holds() bool {
-	return f.Aim == 0 || f.Least && f.Value >= f.Aim || !f.Least && f.Value <= f.Aim
-}
+// A figure is one row of the table.
+type figure = figures.Figure
 
 func (b *bench) run(ctx context.Context) error {
 	path, err := exec.LookPath(b.kdev)
@@ -87,24 +77,9 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(b.figures)
+	return b.table.WriteJSON(os.Stdout)
 }
 
 func (b *bench) wants(part string) bool { return b.only == "" || b.only == part }
 
-// add prints a figure as soon as it is known: the whole takes minutes.
-func (b *bench) add(f figure) {
-	b.figures = append(b.figures, f)
-	aim := ""
-	if f.Aim != 0 {
-		sign, verdict := "at most", "holds"
-		if f.Least {
-			sign = "at least"
-		}
-		if !f.holds() {
-			verdict = "FALLS SHORT"
-		}
-		aim = fmt.Sprintf("%s %.4g: %s", sign, f.Aim, verdict)
-	}
-	fmt.Fprintf(os.Stderr, "%-64s %12.5g %-8s %s\n", f.Name, f.Value, f.Unit, aim)
-}
+func (b *bench) add(f figure) { b.table.Add(f) }

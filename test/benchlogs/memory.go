@@ -94,8 +94,8 @@ func (b *bench) memory(ctx context.Context) error {
 				fewest = n
 			}
 		}
-		b.add(figure{"from memory, one core, " + kind.name, float64(b.lines) / fastest.Seconds(), "lines/s", kind.aim, true})
-		b.add(figure{"from memory, " + kind.name + ": allocations per 100 lines", float64(fewest) / float64(b.lines) * 100, "", 1, false})
+		b.add(figure{Name: "from memory, one core, " + kind.name, Value: float64(b.lines) / fastest.Seconds(), Unit: "lines/s", Aim: kind.aim, Least: true})
+		b.add(figure{Name: "from memory, " + kind.name + ": allocations per 100 lines", Value: float64(fewest) / float64(b.lines) * 100, Unit: "", Aim: 1})
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (b *bench) resume(ctx context.Context) error {
 		}
 		times = append(times, at.Sub(up).Seconds()*1000)
 	}
-	b.add(figure{"resume after a server was away for 0 to 2 s, longest of 40", quantile(times, 1), "ms", 1000, false})
+	b.add(figure{Name: "resume after a server was away for 0 to 2 s, longest of 40", Value: quantile(times, 1), Unit: "ms", Aim: 1000})
 	return nil
 }
 

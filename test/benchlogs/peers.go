@@ -76,8 +76,8 @@ func (b *bench) peers(ctx context.Context) error {
 			}
 		}
 		if stern := runs["stern"]; stern.wall > 0 {
-			b.add(figure{"fake server, " + kind.name + ": stern's wall time over kdev's", stern.wall.Seconds() / runs["kdev"].wall.Seconds(), "times", kind.aim, true})
-			b.add(figure{"fake server, " + kind.name + ": stern's CPU time over kdev's", stern.cpu().Seconds() / runs["kdev"].cpu().Seconds(), "times", kind.aim, true})
+			b.add(figure{Name: "fake server, " + kind.name + ": stern's wall time over kdev's", Value: stern.wall.Seconds() / runs["kdev"].wall.Seconds(), Unit: "times", Aim: kind.aim, Least: true})
+			b.add(figure{Name: "fake server, " + kind.name + ": stern's CPU time over kdev's", Value: stern.cpu().Seconds() / runs["kdev"].cpu().Seconds(), Unit: "times", Aim: kind.aim, Least: true})
 		}
 	}
 	return nil

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kdev-io/kdev/test/figures"
+)
+
+// up measures kdev itself, from its start to what it says.
+func (b *bench) up(ctx context.Context) error {
+	one, err := b.project("one", 1)
+	if err != nil {
+		return err
+	}
+	if err := b.starts(ctx, one, 1); err != nil {
+		return err
+	}
+	if err := b.cause(ctx, one); err != nil {
+		return err
+	}
+	if _, err := b.call(ctx, one, "down", "--volumes"); err != nil {
+		return err
+	}
+	many, err := b.project("many", 20)
+	if err != nil {
+		return err
+	}
+	if err := b.starts(ctx, many, 20); err != nil {
+		return err
+	}
+	_, err = b.call(ctx, many, "down", "--volumes")
+	return err
+}
+
+const workload = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: app, image: PROJECT/NAME, command: [sleep, "1000000"]}]
+`
+
+// project is n services whose images are a file on a base.
+func (b *bench) project(name string, n int) (dir string, err error) {
+	dir = filepath.Join(b.dir, name)
+	files := map[string]string{}
+	services := "services:\n"
+	for i := range n {
+		svc := fmt.Sprintf("web-%02d", i)
+		services += "  " + svc + ": {}\n"
+		files[svc+"/Dockerfile"] = "FROM busybox:1\nWORKDIR /app\nCOPY page.txt .\n"
+		files[svc+"/page.txt"] = "a page\n"
+		files["k8s/"+svc+".yaml"] = strings.NewReplacer("NAME", svc, "PROJECT", name).Replace(workload)
+	}
+	files["kdev.yaml"] = services
+	return dir, write(dir, files)
+}
+
+// An event is what `kdev up --output json` says of one thing that happened.
+type event struct {
+	Code    string `json:"code"`
+	Service string `json:"service"`
+	Problem *struct {
+		Code string `json:"code"`
+	} `json:"problem"`
+}
+
+// A running is a `kdev up` whose events are read.
+type running struct {
+	cmd    *exec.Cmd
+	events *bufio.Scanner
+	errs   strings.Builder
+}
+
+func (b *bench) start(ctx context.Context, dir string) (*running, error) {
+	r := &running{cmd: exec.CommandContext(ctx, b.kdev, "up", "--output", "json", "--no-ports")}
+	r.cmd.Dir, r.cmd.Env, r.cmd.Stderr = dir, b.environ, &r.errs
+	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(os.Interrupt) }
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	r.events = bufio.NewScanner(out)
+	r.events.Buffer(nil, 1<<20)
+	return r, r.cmd.Start()
+}
+
+// until reads events up to one that is wanted.
+func (r *running) until(wanted func(event) bool) error {
+	for r.events.Scan() {
+		var e event
+		if err := json.Unmarshal(r.events.Bytes(), &e); err != nil {
+			return fmt.Errorf("%w: %q", err, r.events.Text())
+		}
+		if wanted(e) {
+			return nil
+		}
+	}
+	return errors.Join(fmt.Errorf("kdev up ended: %s", r.errs.String()), r.events.Err())
+}
+
+func (r *running) stop() error {
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	for r.events.Scan() {
+	}
+	var exit *exec.ExitError
+	if err := r.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		return fmt.Errorf("kdev up: %w: %s", err, r.errs.String())
+	}
+	return nil
+}
+
+func ready(e event) bool { return e.Code == "ready" && e.Service == "" }
+
+// starts measures the first start of a project and the second, at which nothing differs.
+func (b *bench) starts(ctx context.Context, dir string, n int) error {
+	what := fmt.Sprintf("%d services", n)
+	if n == 1 {
+		what = "one service"
+		// The registry is there before the first start that counts.
+		if _, err := b.call(ctx, dir, "registry", "serve"); err != nil {
+			return err
+		}
+	}
+	once := func() (time.Duration, error) {
+		start := time.Now()
+		r, err := b.start(ctx, dir)
+		if err != nil {
+			return 0, err
+		}
+		err = r.until(ready)
+		took := time.Since(start)
+		return took, errors.Join(err, r.stop())
+	}
+	took, err := once()
+	if err != nil {
+		return err
+	}
+	first := figures.Figure{Name: "first kdev up of " + what + ", until ready", Value: took.Seconds(), Unit: "s"}
+	again := figures.Figure{Name: "second kdev up of " + what + ", unchanged, until it watches: median", Unit: "ms", Aim: 1000}
+	if n == 1 {
+		first.Aim, again.Aim = 1.3, 500
+	}
+	b.table.Add(first)
+	before, err := b.versions(ctx, filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	var all []time.Duration
+	for range 5 {
+		took, err := once()
+		if err != nil {
+			return err
+		}
+		all = append(all, took)
+	}
+	after, err := b.versions(ctx, filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	again.Value, again.All = figures.Median(all)
+	b.table.Add(again)
+	written := 0
+	for name, version := range after {
+		if before[name] != version {
+			written++
+		}
+	}
+	b.table.Add(figures.Figure{Name: "second kdev up of " + what + ", unchanged: objects written", Value: float64(written), None: true})
+	return nil
+}
+
+// versions is the resource version of each workload and pod of a namespace.
+func (b *bench) versions(ctx context.Context, namespace string) (map[string]string, error) {
+	all := map[string]string{}
+	deployments, err := b.kube.Core.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range deployments.Items {
+		all["Deployment/"+d.Name] = d.ResourceVersion
+	}
+	pods, err := b.kube.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	for _, p := range pods.Items {
+		all["Pod/"+p.Name] = string(p.UID)
+	}
+	return all, err
+}
+
+// cause measures from a save that breaks a service until kdev says why.
+func (b *bench) cause(ctx context.Context, dir string) error {
+	r, err := b.start(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := r.until(ready); err != nil {
+		return errors.Join(err, r.stop())
+	}
+	manifest := filepath.Join(dir, "k8s", "web-00.yaml")
+	good, err := os.ReadFile(manifest)
+	if err != nil {
+		return errors.Join(err, r.stop())
+	}
+	bad := strings.Replace(string(good), "command: [sleep", "command: [slep", 1)
+	var took []time.Duration
+	for range 5 {
+		start := time.Now()
+		if err := os.WriteFile(manifest, []byte(bad), 0o644); err != nil {
+			return errors.Join(err, r.stop())
+		}
+		if err := r.until(func(e event) bool { return e.Problem != nil && e.Problem.Code == "command-not-found" }); err != nil {
+			return errors.Join(err, r.stop())
+		}
+		took = append(took, time.Since(start))
+		if err := os.WriteFile(manifest, good, 0o644); err != nil {
+			return errors.Join(err, r.stop())
+		}
+		if err := r.until(ready); err != nil {
+			return errors.Join(err, r.stop())
+		}
+	}
+	ms, all := figures.Median(took)
+	b.table.Add(figures.Figure{Name: "a command that is not there, from the save to its cause: median", Value: ms, Unit: "ms", Aim: 1000, All: all})
+	return r.stop()
+}
