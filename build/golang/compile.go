@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kdev-io/kdev/build/process"
+	"github.com/kdev-io/kdev/internal/process"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 

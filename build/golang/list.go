@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kdev-io/kdev/build/process"
+	"github.com/kdev-io/kdev/internal/process"
 )
 
 // A Program is one main package and how it is compiled.
