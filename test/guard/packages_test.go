@@ -79,10 +79,10 @@ var layers = [][]string{
 	{"internal/cli"},
 	{"tui"},
 	{"internal/session", "internal/preview"},
-	{"internal/deploy", "sync", "build", "logs", "watch", "internal/router"},
+	{"internal/deploy", "sync", "build", "logs", "watch", "internal/local", "internal/router"},
 	{"internal/registry", "internal/cluster", "internal/config"},
 	{"internal/tree", "internal/dockerfile", "internal/kube", "internal/embedded"},
-	{"internal/term", "internal/testkube"},
+	{"internal/term", "internal/process", "internal/testkube"},
 	{"internal/problem"},
 }
 
