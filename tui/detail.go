@@ -135,7 +135,8 @@ func (m *Model) rolloutBody(svc *session.Service) []string {
 		line("port", fmt.Sprintf("%s:%d → %d", p.Host, p.Local, p.Remote))
 	}
 	if svc.Local != nil {
-		line("process", fmt.Sprintf("%s (pid %d)", safe(svc.Local.Command), svc.Local.PID))
+		line("on this machine", safe(svc.Local.Command))
+		line("", processBody(svc.Local))
 	}
 	for _, w := range svc.Workloads {
 		out = append(out, "", "  "+t.Title.Paint(w.Kind+"/"+w.Name)+fmt.Sprintf("  %d/%d ready, %d of the new template, %d old", w.Current, w.Desired, w.Updated, w.Old))
@@ -310,4 +311,16 @@ func (m *Model) fold2(line string) []string {
 // wrapText breaks a text between words.
 func wrapText(s string, width int) []string {
 	return strings.Split(ansi.Wrap(s, max(8, width), ""), "\n")
+}
+
+// processBody is how a process on this machine is.
+func processBody(w *session.LocalWork) string {
+	parts := []string{fmt.Sprintf("run %d", w.Runs)}
+	if w.PID != 0 {
+		parts = append(parts, fmt.Sprintf("pid %d", w.PID))
+	}
+	if w.Exit != nil {
+		parts = append(parts, fmt.Sprintf("last exit code %d", *w.Exit))
+	}
+	return strings.Join(parts, ", ")
 }

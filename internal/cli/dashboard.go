@@ -88,6 +88,8 @@ func (d *dashboard) store(n session.Notice) {
 	}
 }
 
+func (d *dashboard) output(service, line string) { d.hub.Source("local/" + service).WriteLine(line) }
+
 func (d *dashboard) show(ctx context.Context, s *session.Session, parts *session.Parts) (left bool, err error) {
 	d.hub.Follow(selection(s, parts))
 	d.setShown(true)

@@ -23,6 +23,7 @@ import (
 // the person has left or ctx is done. close writes what is still on its way.
 type face interface {
 	notice(session.Notice)
+	output(service, line string) // of local work; from several goroutines
 	show(ctx context.Context, s *session.Session, parts *session.Parts) (left bool, err error)
 	close() error
 }
@@ -82,6 +83,9 @@ func nameWidth(p *config.Project) int {
 	for _, s := range p.Services {
 		width = max(width, len(s.Name))
 	}
+	for _, l := range p.Local {
+		width = max(width, len(l.Name))
+	}
 	return min(width, 20)
 }
 
@@ -92,6 +96,8 @@ func (f *plainFace) notice(n session.Notice) {
 	}
 	f.plain.notice(n)
 }
+
+func (f *plainFace) output(service, line string) { f.hub.Source("local/" + service).WriteLine(line) }
 
 func (f *plainFace) show(_ context.Context, s *session.Session, parts *session.Parts) (bool, error) {
 	f.hub.Follow(selection(s, parts))
@@ -149,6 +155,9 @@ func (f *jsonFace) notice(n session.Notice) {
 	defer f.mu.Unlock()
 	_ = writeJSON(f.out, event{apiVersion, n}) // strings, numbers and times always marshal
 }
+
+// output is not among the events, as the lines of pods are not.
+func (f *jsonFace) output(string, string) {}
 
 func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) (bool, error) {
 	return false, nil

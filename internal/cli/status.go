@@ -166,7 +166,11 @@ func writeStatus(out io.Writer, st *session.State, now time.Time) error {
 	fmt.Fprintln(w, "SERVICE\tSTATE\tREADY\tRESTARTS\tIMAGE\tCHANGE\tURL")
 	for i := range st.Services {
 		s := &st.Services[i]
-		fmt.Fprintf(w, "%s\t%s\t%d/%d\t%d\t%s\t%s\t%s\n", s.Name, s.Phase, s.Current, s.Desired, s.Restarts, image(s), change(s), strings.Join(s.URLs, " "))
+		ready := fmt.Sprintf("%d/%d", s.Current, s.Desired)
+		if s.Kind == session.Process {
+			ready = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.Name, s.Phase, ready, s.Restarts, image(s), change(s), strings.Join(s.URLs, " "))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -169,7 +169,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 		return err
 	}
 	defer closeParts()
-	parts.Builder = hidingBuilder{parts.Builder, &o.hide}
+	parts.Builder, parts.Hide = hidingBuilder{parts.Builder, &o.hide}, o.hide.mask.String
 	watching, unwatch := context.WithCancel(ctx)
 	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})
 	defer func() { unwatch(); wait() }()
@@ -178,6 +178,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	}
 	s := session.New(o.session, *parts)
 	s.OnNotice(face.notice)
+	s.OnOutput(face.output)
 
 	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)

@@ -27,11 +27,11 @@ type file struct {
 	Watch        watchFile                  `yaml:"watch" doc:"which files count"`
 	Router       routerFile                 `yaml:"router" default:"on" doc:"the addresses of services by name, or off"`
 	Contexts     []string                   `yaml:"contexts" doc:"contexts that are not local and yet allowed"`
+	Local        []localFile                `yaml:"local" doc:"work on this machine while kdev up runs: generators and servers"`
 
 	Secrets map[string]secretFile `yaml:"secrets" keys:"secret" doc:"Secrets that manifests reference and do not hold, by name; made in the environment of kdev up"`
 
 	Include  later `yaml:"include"`
-	Local    later `yaml:"local"`
 	Tasks    later `yaml:"tasks"`
 	Preview  later `yaml:"preview"`
 	Registry later `yaml:"registry"`

@@ -16,6 +16,7 @@ type Project struct {
 	// read again, absolute, whether they exist or not.
 	Files        []string
 	Services     []Service // by name
+	Local        []Local   // in the order of kdev.yaml
 	Manifests    []Source  // in the order in which they apply; empty only with ManifestsOptional
 	Environments []Environment
 	Watch        Watch

@@ -44,6 +44,7 @@ func (r *resolver) resolve() {
 	p.Router = Router{Off: f.Router.Off, Port: cmp.Or(f.Router.Keys.Port, 7080)}
 	r.manifests()
 	r.services()
+	r.local()
 	r.cycles()
 	r.apps()
 
@@ -251,26 +252,56 @@ func cleanAll(paths []string) []string {
 	return out
 }
 
-// cycles refuses services that wait for each other.
+// cycles refuses services and local work that wait for each other.
 func (r *resolver) cycles() {
 	done := map[string]bool{}
-	var visit func(name string, trail []string)
-	visit = func(name string, trail []string) {
+	var visit func(name string, trail []string, at string)
+	visit = func(name string, trail []string, at string) {
 		if i := slices.Index(trail, name); i >= 0 {
 			chain := strings.Join(append(slices.Clone(trail[i:]), name), " -> ")
-			r.add(usage("config-needs", r.where("services.%s.needs", trail[len(trail)-1]), "take one of them out", "services wait for each other: %s", chain))
+			r.add(usage("config-needs", r.where("%s", at), "take one of them out", "services wait for each other: %s", chain))
 			return
 		}
-		s, ok := r.p.Service(name)
-		if !ok || done[name] {
+		if done[name] {
 			return
 		}
-		for _, n := range s.Needs {
-			visit(n, append(slices.Clone(trail), name))
+		for _, w := range r.waits(name) {
+			visit(w.on, append(slices.Clone(trail), name), w.at)
 		}
 		done[name] = true
 	}
 	for _, s := range r.p.Services {
-		visit(s.Name, nil)
+		visit(s.Name, nil, "")
 	}
+	for _, l := range r.p.Local {
+		visit(l.Name, nil, "")
+	}
+}
+
+// A waiting is what a service or local work waits for, and the place that says so.
+type waiting struct{ on, at string }
+
+func (r *resolver) waits(name string) []waiting {
+	var all []waiting
+	for i := range r.p.Local {
+		if l := &r.p.Local[i]; l.Name == name {
+			for _, n := range l.Needs {
+				all = append(all, waiting{n, r.localAt(l) + ".needs"})
+			}
+			return all
+		}
+	}
+	s, ok := r.p.Service(name)
+	if !ok {
+		return nil
+	}
+	for _, n := range s.Needs {
+		all = append(all, waiting{n, "services." + name + ".needs"})
+	}
+	for i := range r.p.Local {
+		if l := &r.p.Local[i]; l.Run != nil && (l.Before.Deploy || l.Before.Holds(name, s.Build != nil)) {
+			all = append(all, waiting{l.Name, r.localAt(l) + ".before"})
+		}
+	}
+	return all
 }

@@ -59,6 +59,14 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 			kinds[kind] = objectSchema(reflect.TypeFor[storeFile]())
 		}
 		return schema{"anyOf": []any{stringSchema(`check:"label"`), schema{"type": "object", "properties": kinds, "additionalProperties": false, "minProperties": 1, "maxProperties": 1}}}
+	case reflect.TypeFor[beforeFile]():
+		return schema{"anyOf": []any{stringSchema(`enum:"build,deploy"`), schema{"type": "array", "items": stringSchema(`check:"label"`), "minItems": 1}}}
+	case reflect.TypeFor[readyFile]():
+		return schema{"anyOf": []any{
+			schema{"type": "integer", "minimum": 1, "maximum": 65535},
+			stringForm(readyExpr),
+			objectSchema(reflect.TypeFor[logFile]()),
+		}}
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -115,6 +123,12 @@ func objectSchema(t reflect.Type) schema {
 			one = append(one, schema{"not": schema{"anyOf": slices.Clone(one)}})
 		}
 		s["oneOf"] = one
+	case reflect.TypeFor[localFile]():
+		s["type"] = "object"
+		s["oneOf"] = []any{
+			schema{"required": []string{"run"}, "not": schema{"required": []string{"ready"}}},
+			schema{"required": []string{"serve"}, "not": schema{"required": []string{"before"}}},
+		}
 	case reflect.TypeFor[onSyncFile]():
 		s["type"] = "object"
 		s["anyOf"] = []any{
@@ -186,7 +200,7 @@ func walk(path string, t reflect.Type, visit func(path string, f field)) {
 		visit(sub, f)
 		inner, name := f.typ, ""
 		switch {
-		case f.later:
+		case f.later, inner == reflect.TypeFor[beforeFile](), inner == reflect.TypeFor[readyFile]():
 			continue
 		case inner == reflect.TypeFor[syncFile]():
 			inner, name = reflect.TypeFor[syncRuleFile](), "[]"
@@ -226,6 +240,10 @@ func valueName(f field) string {
 		return "`off` or mapping"
 	case reflect.TypeFor[buildFile]():
 		return "string or mapping"
+	case reflect.TypeFor[beforeFile]():
+		return "`build`, `deploy` or list"
+	case reflect.TypeFor[readyFile]():
+		return "URL, port or `log: EXPRESSION`"
 	}
 	switch f.typ.Kind() {
 	case reflect.Int:

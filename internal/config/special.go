@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -31,6 +32,10 @@ func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag),
 	case *appFile:
 		return t.decode, true
 	case *routerFile:
+		return t.decode, true
+	case *beforeFile:
+		return t.decode, true
+	case *readyFile:
 		return t.decode, true
 	}
 	return nil, false
@@ -196,4 +201,48 @@ func (r *routerFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Str
 	default:
 		d.add(usage("config-type", d.pos(n), "write off, or {port: 7080}", "%s must be a mapping or off, not %s", path, typeName(n)))
 	}
+}
+
+func (b *beforeFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.SequenceNode {
+		d.list(n, path, `check:"label"`, reflect.ValueOf(&b.Services).Elem())
+		if len(n.Content) == 0 {
+			d.add(usage("config-value", d.pos(n), "name a service, or write build or deploy", "%s is empty", path))
+		}
+		return
+	}
+	_, s, ok := d.scalar(n, path, "build, deploy or a list of services")
+	switch {
+	case !ok:
+	case s == "build" || s == "deploy":
+		b.Stage = s
+	default:
+		d.add(usage("config-value", d.pos(n), "write build or deploy, or a list: ["+s+"]", "%s is %q", path, s))
+	}
+}
+
+// readyExpr is what the schema can say about a URL of a readiness check.
+const readyExpr = `^https?://[^/]`
+
+func (r *readyFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.MappingNode {
+		var line logFile
+		d.object(n, path, reflect.ValueOf(&line).Elem())
+		r.Log = line.Log
+		return
+	}
+	tag, s, ok := d.scalar(n, path, "a URL, a port or {log: EXPRESSION}")
+	if !ok {
+		return
+	}
+	if port, good := portNumber(s); good && tag == "!!int" {
+		r.Port = port
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		d.add(usage("config-value", d.pos(n), "write http://localhost:PORT/PATH, a port, or {log: EXPRESSION}", "%s: %q is no readiness check", path, s))
+		return
+	}
+	r.HTTP = s
 }

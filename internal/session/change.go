@@ -14,7 +14,8 @@ const (
 	ActSync    Action = "sync"    // files into running containers
 	ActBuild   Action = "build"   // a new image
 	ActDeploy  Action = "deploy"  // manifests
-	ActRestart Action = "restart" // of the process, asked for by a person
+	ActRestart Action = "restart" // of the process, asked for by a person or by a change
+	ActRun     Action = "run"     // of a generator
 )
 
 // An Outcome says how a change ended; empty while it is on its way.
@@ -47,14 +48,14 @@ type Change struct {
 
 // A Leg is the way from one stage of a change to the next.
 type Leg struct {
-	Name string // "batched", "built", "synced", "rendered", "acknowledged", "serving"
+	Name string // "batched", "built", "synced", "rendered", "ran", "acknowledged", "serving"
 	Took time.Duration
 }
 
 // Legs are the stages that the change has reached, each with the time since the
 // one before it: where the time went.
 func (c *Change) Legs() []Leg {
-	made := map[Action]string{ActBuild: "built", ActDeploy: "rendered"}[c.Action]
+	made := map[Action]string{ActBuild: "built", ActDeploy: "rendered", ActRun: "ran"}[c.Action]
 	if made == "" {
 		made = "synced"
 	}

@@ -125,18 +125,23 @@ func (e provided) apply(l *loop) {
 	}
 }
 
-// awaited names a service that svc needs and that is not ready, for its first
-// start only: what runs is never held back.
+// awaited names a service or generator that svc waits for, for its first start
+// only: what runs is never held back.
 func (l *loop) awaited(svc *service) string {
 	if svc.admitted {
 		return ""
 	}
 	for _, name := range svc.Needs {
-		for _, v := range l.s.State().Services {
-			if v.Name == name && v.Phase != Ready && v.Phase != Syncing {
-				return name
-			}
+		other, ok := l.s.State().Service(name)
+		switch {
+		case ok && other.Phase != Ready && other.Phase != Syncing:
+			return name
+		case !ok && l.objects == nil:
+			return name // it may come with the manifests
 		}
+	}
+	if !svc.built { // else its image waits
+		return l.generator(svc)
 	}
 	return ""
 }
@@ -144,7 +149,7 @@ func (l *loop) awaited(svc *service) string {
 // admit asks for another apply when a service that was held back may start.
 func (l *loop) admit() {
 	for _, svc := range l.services {
-		if !svc.admitted && !svc.off && (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
+		if svc.local == nil && !svc.admitted && !svc.off && (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
 			l.applyAgain = true
 		}
 	}
@@ -165,6 +170,9 @@ func (l *loop) apply() {
 	unknown := map[deploy.Ref]bool{} // or kept back
 	kept := 0
 	for _, svc := range l.services {
+		if svc.local != nil {
+			continue
+		}
 		if svc.off || svc.keeps() && svc.holdsManifests {
 			for _, ref := range svc.workloads {
 				unknown[ref] = true

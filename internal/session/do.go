@@ -109,6 +109,10 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		l.render()
 		return "rendering and applying the manifests", nil, nil
 	case DoRestart:
+		text, services = l.restartLocal(c, services)
+		if len(services) == 0 {
+			return text, nil, nil
+		}
 		return "", l.restart(services), nil
 	case DoTrigger:
 		n := 0
@@ -116,6 +120,10 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 			if svc.off && c.Service != "" {
 				l.start(svc)
 				return "starting " + who, nil, nil
+			}
+			if svc.local != nil && svc.local.generates() && c.Service != "" && len(svc.saved) == 0 {
+				l.runLocal(svc, Change{Saved: time.Now()})
+				return "running " + who, nil, nil
 			}
 			n += len(svc.saved)
 			l.release(svc)
@@ -265,6 +273,25 @@ func (l *loop) restart(services []*service) func() (string, error) {
 		}
 		return fmt.Sprintf("restarting the process in %d containers, and %d workloads with new pods", inPlace, rolled), nil
 	}
+}
+
+// restartLocal starts the servers among services anew, and a generator that was
+// asked for by its name. It returns the services that are none of its business.
+func (l *loop) restartLocal(c Command, services []*service) (text string, others []*service) {
+	for _, svc := range services {
+		switch {
+		case svc.local == nil:
+			others = append(others, svc)
+		case svc.off && c.Service != "":
+			l.start(svc)
+			text = "starting " + svc.Name
+		case !svc.off && (c.Service != "" || !svc.local.generates()):
+			svc.saved = nil
+			l.runLocal(svc, Change{Saved: time.Now()})
+			text = "starting " + svc.Name + " anew"
+		}
+	}
+	return text, others
 }
 
 // rollOut replaces the pods of a workload, by the annotation that kubectl uses.

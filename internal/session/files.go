@@ -52,6 +52,7 @@ func (e filesChanged) apply(l *loop) {
 			manifests = append(manifests, c.Path)
 		}
 	}
+	l.localChanged(e.batch)
 	if len(manifests) > 0 && !l.s.opts.Attach {
 		l.deploying = &Change{Action: ActDeploy, Generation: e.batch.Generation, Paths: manifests, Saved: savedAt(e.batch), Batched: e.batch.Time}
 		l.s.tell(Notice{Level: Info, Code: "manifests-changed", Text: "manifests changed"})

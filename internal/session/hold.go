@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/kdev-io/kdev/internal/deploy"
 )
@@ -58,6 +59,10 @@ func (l *loop) release(svc *service) {
 		svc.holdsManifests = false
 		l.applyAgain, l.pruned = true, false
 	}
+	if svc.local != nil && !svc.off {
+		l.runLocal(svc, Change{Paths: paths, Saved: time.Now()})
+		return
+	}
 	if !svc.built || svc.off {
 		return
 	}
@@ -91,9 +96,12 @@ func (l *loop) start(svc *service) {
 			l.start(other)
 		}
 	}
+	if svc.local != nil {
+		return // settle starts it
+	}
 	l.applyAgain = true
 	if svc.built && svc.ref == "" && svc.plan != nil && !svc.deciding && l.objects != nil {
-		l.decide(svc, "")
+		svc.undecided, svc.live = true, ""
 	}
 }
 
@@ -133,19 +141,7 @@ func (l *loop) choose() error {
 			return l.unknown(name)
 		}
 	}
-	wanted := map[string]bool{}
-	var take func(name string)
-	take = func(name string) {
-		if svc := l.byName[name]; svc != nil && !wanted[name] {
-			wanted[name] = true
-			for _, n := range svc.Needs {
-				take(n)
-			}
-		}
-	}
-	for _, name := range named {
-		take(name)
-	}
+	wanted := l.wanted(named)
 	for _, svc := range l.services {
 		if svc.placed {
 			continue
@@ -169,6 +165,34 @@ func (l *loop) choose() error {
 	}
 	return nil
 }
+
+// wanted are services, what they need, and the generators that run before them.
+func (l *loop) wanted(named []string) map[string]bool {
+	all := map[string]bool{}
+	var take func(name string)
+	take = func(name string) {
+		svc := l.byName[name]
+		if svc == nil || all[name] {
+			return
+		}
+		all[name] = true
+		for _, n := range svc.Needs {
+			take(n)
+		}
+		for _, g := range l.services {
+			if g.holds(svc) && !g.StartManual {
+				take(g.Name)
+			}
+		}
+	}
+	for _, name := range named {
+		take(name)
+	}
+	return all
+}
+
+// heldPaths are those that were saved while svc was kept back.
+func (svc *service) heldPaths() []string { return slices.Sorted(maps.Keys(svc.saved)) }
 
 // runsAlready says whether the cluster has a workload of svc from before.
 func (l *loop) runsAlready(svc *service) bool {

@@ -35,7 +35,7 @@ func (l *loop) look() {
 	}
 	l.restore(statuses)
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && l.blocked() == nil
-	for _, svc := range l.services {
+	for _, svc := range l.ordered() {
 		view := l.view(svc, statuses, now)
 		svc.serve(view.Phase == Ready, now)
 		svc.track.show(&view)
@@ -96,10 +96,13 @@ func (l *loop) seePods(now time.Time) {
 
 // view is the snapshot of one service.
 func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Time) Service {
+	if svc.local != nil {
+		return l.viewLocal(svc)
+	}
 	v := Service{
 		Name: svc.Name, Kind: Workload, Image: svc.ref, Pods: []Pod{}, Build: svc.last,
 		Ahead: slices.Sorted(maps.Keys(svc.ahead)), Problem: svc.problem, Stuck: svc.problem != nil,
-		Manual: svc.Manual, Paused: svc.paused, Held: slices.Sorted(maps.Keys(svc.saved)), Scaled: svc.scaled,
+		Manual: svc.Manual, Paused: svc.paused, Held: svc.heldPaths(), Scaled: svc.scaled,
 	}
 	if svc.built {
 		v.Kind = Built
@@ -143,7 +146,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	wait := func(p Phase, r Reason, text string, on ...string) {
 		v.Phase, v.Waiting = p, &Waiting{Reason: r, On: on, Text: text}
 	}
-	awaited := ""
+	awaited, generator := "", l.generator(svc)
 	if l.objects != nil {
 		awaited = l.awaited(svc)
 	}
@@ -159,12 +162,18 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Building, ForBuild, svc.build.why)
 	case svc.deciding:
 		wait(Pending, ForImage, "its image")
+	case generator != "" && (svc.undecided || svc.dirty != "" || l.unrendered && l.objects == nil):
+		wait(Pending, ForGenerator, generator+", which runs before it", generator)
 	case svc.dirty != "":
 		wait(Pending, ForBuild, "its image")
 	case v.Problem != nil:
 		v.Phase, v.Waiting = FailedPhase, nil
 	case svc.built && svc.ref == "":
 		wait(Pending, ForImage, "its image")
+	case l.objects == nil && !l.s.opts.Attach:
+		wait(Pending, ForManifests, "the manifests to be rendered")
+	case awaited != "" && awaited == generator:
+		wait(Pending, ForGenerator, generator+", which runs before it", generator)
 	case awaited != "":
 		wait(Pending, ForNeeds, awaited+", which it needs", awaited)
 	case l.blocked() != nil:
@@ -240,6 +249,9 @@ func compareKeys(a, b containerKey) int {
 // tellRollout tells once what a person waits for: that a service is ready, or
 // why it is not getting there.
 func (l *loop) tellRollout(svc *service, v *Service) {
+	if svc.local != nil {
+		return // seeLocal tells
+	}
 	now := time.Now()
 	switch v.Phase {
 	case Stopped, Paused, Sleeping:

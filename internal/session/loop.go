@@ -32,12 +32,13 @@ type loop struct {
 	services []*service
 	byName   map[string]*service
 
-	objects   []*deploy.Object  // the last render that worked; nil before
-	unapplied []*deploy.Object  // of the same render: for the router alone
-	manifests *deploy.Manifests // the last render, for which files it read
-	rendering bool
-	rerender  bool // manifests changed while rendering
-	rendered  *problem.Problem
+	objects    []*deploy.Object  // the last render that worked; nil before
+	unapplied  []*deploy.Object  // of the same render: for the router alone
+	manifests  *deploy.Manifests // the last render, for which files it read
+	rendering  bool
+	rerender   bool // manifests changed while rendering
+	unrendered bool // a generator comes first
+	rendered   *problem.Problem
 
 	providing  bool // images of others are on their way to the registry
 	applying   bool
@@ -70,7 +71,8 @@ type loop struct {
 // config.Service builds.
 type service struct {
 	config.Service
-	built bool // kdev builds its image
+	built bool  // kdev builds its image
+	local *unit // it runs on this machine; nil: in the cluster
 	spec  build.Spec
 	plan  *mapping
 
@@ -81,12 +83,14 @@ type service struct {
 	options string          // build.OptionsHash of the tree as it is now
 	problem *problem.Problem
 
-	deciding bool
-	dirty    string // why a new image is needed; empty when none is
-	build    *buildRun
-	builds   int // started so far: names a build
-	swap     *swapRun
-	outputs  []build.Output // what the newest build or compilation made on this machine
+	deciding  bool
+	undecided bool   // a generator comes before the first decision
+	live      string // the image that ran then
+	dirty     string // why a new image is needed; empty when none is
+	build     *buildRun
+	builds    int // started so far: names a build
+	swap      *swapRun
+	outputs   []build.Output // what the newest build or compilation made on this machine
 
 	workloads []deploy.Ref // of the manifests
 	admitted  bool         // its objects may be applied: what it needs was ready once
@@ -192,6 +196,7 @@ func (l *loop) begin() {
 		l.attach()
 		return
 	}
+	l.placeLocal()
 	l.render()
 	for _, a := range l.asked {
 		a.apply(l)
@@ -205,12 +210,20 @@ func (l *loop) settle() {
 	if l.ctx.Err() != nil {
 		return
 	}
+	l.seeLocal()
 	for _, svc := range l.services {
-		if svc.dirty != "" && svc.build == nil && !svc.deciding && svc.plan != nil && l.objects != nil {
+		if svc.undecided && !svc.off && l.generator(svc) == "" {
+			svc.undecided = false
+			l.decide(svc, svc.live)
+		}
+		if svc.dirty != "" && svc.build == nil && !svc.deciding && svc.plan != nil && l.objects != nil && l.generator(svc) == "" {
 			l.startBuild(svc)
 		}
 	}
 	l.look()
+	if l.startLocal() {
+		l.look()
+	}
 	if l.objects != nil {
 		l.admit()
 	}
@@ -235,6 +248,9 @@ type renderDone struct {
 func (l *loop) render() {
 	if l.rendering {
 		l.rerender = true
+		return
+	}
+	if l.unrendered = l.generatesManifests() != ""; l.unrendered {
 		return
 	}
 	l.rendering = true
@@ -270,7 +286,11 @@ func (e renderDone) apply(l *loop) {
 		}
 		return
 	}
-	l.rendered = nil
+	l.rendered = l.nameTaken(e.manifests.Objects)
+	if l.rendered != nil {
+		l.s.tell(Notice{Level: Fail, Code: "render-failed", Text: "the manifests cannot be used", Problem: l.rendered})
+		return
+	}
 	first := l.objects == nil
 	was := l.objects
 	l.objects, l.unapplied = e.manifests.Objects, e.unapplied
@@ -287,10 +307,11 @@ func (e renderDone) apply(l *loop) {
 	l.route()
 	l.provide()
 	if first {
+		l.tellUnknown()
 		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: Millis(e.took)})
 		for _, svc := range l.services {
 			if svc.built && svc.plan != nil && !svc.off {
-				l.decide(svc, e.live[svc.Name])
+				svc.undecided, svc.live = true, e.live[svc.Name]
 			}
 		}
 	}

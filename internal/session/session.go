@@ -56,6 +56,8 @@ type Parts struct {
 	// Provide makes images of others that this machine holds pullable for the
 	// nodes, before the objects that name them are applied.
 	Provide func(ctx context.Context, refs []string, tell func(string)) error
+	// Hide takes out of a line of local work what nobody should see; nil: nothing.
+	Hide func(line string) string
 }
 
 // A Session is one `kdev up`.
@@ -67,6 +69,7 @@ type Session struct {
 
 	listeners listeners
 	front     *front
+	locals    locals
 
 	events chan event
 	ended  chan struct{} // closed when Run is about to return
@@ -74,6 +77,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	notify  []func(Notice)
+	outputs []func(service, line string)
 	watched map[chan struct{}]struct{}
 }
 
@@ -85,6 +89,7 @@ func New(opts Options, parts Parts) *Session {
 		events:  make(chan event, 64),
 		ended:   make(chan struct{}),
 		watched: map[chan struct{}]struct{}{},
+		locals:  locals{changed: make(chan struct{}, 1)},
 	}
 	s.front = newFront(s)
 	s.state.Store(&State{
@@ -121,6 +126,23 @@ func (s *Session) OnNotice(f func(Notice)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notify = append(s.notify, f)
+}
+
+// OnOutput hands every later line of local work to f, those of one service in
+// order, from several goroutines: f must not block.
+func (s *Session) OnOutput(f func(service, line string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outputs = append(s.outputs, f)
+}
+
+func (s *Session) output(service, line string) {
+	s.mu.Lock()
+	outputs := s.outputs
+	s.mu.Unlock()
+	for _, f := range outputs {
+		f(service, line)
+	}
 }
 
 // Owns says whether a pod belongs to a workload of the project.
@@ -179,6 +201,7 @@ func (s *Session) Run(ctx context.Context) error {
 	defer s.kept.close()
 	defer s.listeners.close(nil)
 	defer s.front.close()
+	defer s.locals.close()
 	defer close(s.ended)
 	defer cancel()
 	var was *loop
@@ -202,6 +225,7 @@ func (s *Session) Run(ctx context.Context) error {
 // or that configuration is no longer the one that counts. stop ends the session.
 // An error without a loop means that the configuration cannot be worked with.
 func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, error) {
+	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	s.mirror = mirror.New(mirror.Options{
 		Dial:   s.parts.Dial,
@@ -218,6 +242,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 	if err != nil {
 		return nil, err
 	}
+	l.addLocal(whole)
 	if was != nil {
 		l.adopt(was)
 	}
@@ -241,6 +266,9 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 	defer unsubscribe()
 
 	l.begin()
+	if was == nil || l.unrendered {
+		l.settle() // local work waits for no event; else the state before holds until the render
+	}
 	for {
 		if ctx.Err() != nil {
 			cancel()
@@ -258,6 +286,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 			l.more()
 		case <-changed:
 			clusterChanged{}.apply(l)
+		case <-s.locals.changed: // look at them
 		}
 		l.settle()
 	}

@@ -237,15 +237,25 @@ type Build struct {
 	Lines   []string   `json:"lines,omitempty"`  // the last of its output
 }
 
-// LocalWork is a process on this machine.
+// LocalWork is a process on this machine, or a command that runs when files change.
 type LocalWork struct {
+	Role     LocalRole `json:"role"`
 	Command  string    `json:"command"`
+	Runs     int       `json:"runs"`          // so far
 	PID      int       `json:"pid,omitempty"` // zero while it does not run
 	Since    time.Time `json:"since,omitzero"`
 	Restarts int       `json:"restarts"`
 	Exit     *int      `json:"exit,omitempty"`  // code of its last end
 	Lines    []string  `json:"lines,omitempty"` // the last of its output
 }
+
+// A LocalRole is the key by which kdev.yaml has local work.
+type LocalRole string
+
+const (
+	Generator LocalRole = "run"   // runs to its end, again when files change
+	Server    LocalRole = "serve" // goes on
+)
 
 // Millis is a duration that JSON says in milliseconds.
 type Millis time.Duration
