@@ -124,9 +124,10 @@ func (u *unit) end() {
 // tells who wrote a file; but what changes while a generator runs, and again while
 // the run that this asked for is under way, and again, is its own.
 type echoes struct {
-	written map[string]int // path -> the last run during which it changed
-	later   bool           // the run under way is to be followed by another one
-	repeats int            // runs in a row that such changes asked for
+	since   time.Time       // when somebody else's change asked for the first run of a row
+	written map[string]bool // paths that changed during the runs of that row
+	later   bool            // the run under way is to be followed by another one
+	repeats int             // runs in a row that such changes asked for
 	told    bool
 }
 
@@ -149,22 +150,26 @@ const (
 
 // heard judges changes that a generator should run for.
 func (e *echoes) heard(paths []string, changed func(path string) time.Time, st local.Status) echoed {
+	if e.since.IsZero() {
+		e.since = st.Started.Add(-coarse)
+	}
 	for _, p := range paths {
 		at := changed(p)
-		if st.Started.IsZero() || at.Before(st.Started.Add(-coarse)) || !st.Ended.IsZero() && at.After(st.Ended) {
-			*e = echoes{told: e.told} // somebody else's
+		// Of an earlier run than the last one counts too: it may be heard of late.
+		if st.Started.IsZero() || at.Before(e.since) || !st.Ended.IsZero() && at.After(st.Ended) {
+			*e = echoes{since: at, told: e.told} // somebody else's
 			return runNow
 		}
 	}
 	repeated := true
 	for _, p := range paths {
-		if last, ok := e.written[p]; !ok || last < st.Run-1 {
-			repeated = false
-		}
-		if e.written == nil {
-			e.written = map[string]int{}
-		}
-		e.written[p] = st.Run
+		repeated = repeated && e.written[p]
+	}
+	if e.written == nil {
+		e.written = map[string]bool{}
+	}
+	for _, p := range paths {
+		e.written[p] = true
 	}
 	switch {
 	case !repeated:

@@ -45,6 +45,14 @@ func TestEchoes(t *testing.T) {
 		t.Errorf("another file: %d, want it run anew", got)
 	}
 
+	// Heard of when the next run has begun already.
+	var late echoes
+	for i, want := range []echoed{runNow, runNow, runLater} {
+		if got := hear(&late, "gen.go", 10*(i+1)+2, runs(i+2)); got != want {
+			t.Errorf("late, run %d: %d, want %d", i+1, got, want)
+		}
+	}
+
 	var removed echoes
 	if got := hear(&removed, "x", 20, local.Status{}); got != runNow {
 		t.Errorf("before the first run: %d", got)
