@@ -17,9 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/moby/patternmatcher"
 
-	"github.com/kdev-io/kdev/internal/process"
 	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/process"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/internal/tree/ignore"

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kdev-io/kdev/internal/process"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/process"
 )
 
 // Compile makes the program's binary at out. go build leaves a binary that is
