@@ -33,15 +33,32 @@ func (h *Hub) Events(cluster, namespace, object string) *Local {
 	return h.source(store.Source{Kind: store.Event, Cluster: cluster, Namespace: namespace, Pod: object, Container: "event"})
 }
 
-func (h *Hub) source(src store.Source) *Local {
+// Carried returns the source of a container whose lines another process reads and hands
+// on. Containers of one workload have different colours, as those of a selection.
+func (h *Hub) Carried(workload, namespace, pod, container string) *Local {
+	return h.member(workload, store.Source{Kind: store.Container, Namespace: namespace, Pod: pod, Container: container})
+}
+
+func (h *Hub) source(src store.Source) *Local { return h.member("", src) }
+
+// member makes the source at the first call. It shares the colours of the group with its
+// other members; "" is a group of its own.
+func (h *Hub) member(group string, src store.Source) *Local {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := src.Cluster + "\x00" + src.Namespace + "\x00" + src.Pod + "\x00" + src.Name
+	whose := src.Cluster + "\x00" + src.Namespace + "\x00" + src.Pod + "\x00" + src.Name
+	key := whose
+	if src.Kind == store.Container {
+		key += "\x00" + src.Container
+	}
 	if l := h.local[key]; l != nil {
 		return l
 	}
-	if key != "\x00\x00\x00" {
-		src.Color = h.colors.take(key, key)
+	if whose != "\x00\x00\x00" {
+		if group == "" {
+			group = whose
+		}
+		src.Color = h.colors.take(group, whose)
 		src.ContainerColor = src.Color
 	}
 	l := &Local{hub: h, app: h.store.Appender(h.store.AddSource(src))}

@@ -71,6 +71,8 @@ func acting() []binding {
 		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, run: verb(session.DoSync)},
 		{name: "build now", keys: []string{"b"}, in: inServices, help: "make its image anew", when: built, run: verb(session.DoBuild)},
 		{name: "deploy", in: palette, help: "render and apply the manifests anew", when: controlled, run: verb(session.DoDeploy)},
+		{name: "remove", in: palette, help: "kdev down: remove what was deployed, and leave", when: controlled, run: (*Model).askDown},
+		{name: "stop", in: palette, help: "end the session for all who look at it; everything stays in the cluster", when: controlled, run: verb(session.DoStop)},
 		{name: "pause", keys: []string{"p"}, in: inServices, help: "hold what is saved for it", when: pausable, run: verb(session.DoPause)},
 		{name: "resume", keys: []string{"p"}, in: inServices, help: "go on with what is saved for it", hint: 2, when: paused, run: verb(session.DoResume)},
 		{name: "start", keys: []string{"t"}, in: inServices, help: "start what waits to be started by hand", when: stopped, hint: 1, run: verb(session.DoStart)},
@@ -121,6 +123,15 @@ func (m *Model) askScale() tea.Cmd {
 				yes: func(*Model) tea.Cmd { return cmd }}
 			return nil
 		}}
+	return nil
+}
+
+func (m *Model) askDown() tea.Cmd {
+	m.overlay = &question{
+		text: "Remove " + m.state.Project + " from namespace " + m.state.Namespace + "?",
+		loss: []string{"Every object that kdev applied goes, and what is in its containers with it. Persistent volume claims stay."},
+		yes:  func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: session.DoDown}) },
+	}
 	return nil
 }
 

@@ -10,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/internal/term"
+	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/logs/store"
 )
@@ -30,7 +32,8 @@ func newAttach(env Env) *cobra.Command {
 		Use:   "attach",
 		Short: "Join the running kdev up: see what it does",
 		Long: `Attach shows what the running "kdev up" of this project does, its logs included, from
-another terminal. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.`,
+another terminal: on a dashboard of its own, from which everything can be done that can be
+done there, or as lines. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
@@ -45,6 +48,10 @@ another terminal. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.`,
 	}
 	o.flags.addRunning(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
+	cmd.Flags().BoolVar(&o.plain, "plain", false, "lines of text instead of the dashboard; the default where there is no terminal, with CI set or TERM=dumb")
+	cmd.Flags().BoolVar(&o.accessible, "accessible", false, "lines for a screen reader; as with ACCESSIBLE set")
+	cmd.MarkFlagsMutuallyExclusive("plain", "output")
+	cmd.MarkFlagsMutuallyExclusive("accessible", "output")
 	return cmd
 }
 
@@ -59,8 +66,14 @@ func (o *upOptions) attach(ctx context.Context, about control.About) error {
 	return errors.Join(o.join(ctx, about, face), face.close())
 }
 
-// A joiner is a face that shows log lines which come from elsewhere.
-type joiner interface{ line(control.Line) }
+// A joiner is a face that shows a session of another process, and log lines which come
+// from there. beside is called once there is a State to show; it returns at once, or,
+// where the face takes keys, when the person has left or ctx is done. carry begins with
+// what the session says.
+type joiner interface {
+	beside(ctx context.Context, o *upOptions, remote *control.Remote, carry func()) (left bool, err error)
+	line(control.Line)
+}
 
 // join shows another process's session until it ends, or ctx does, or with
 // --until when that has come.
@@ -89,21 +102,39 @@ func (o *upOptions) join(ctx context.Context, about control.About, face face) er
 		case <-ctx.Done():
 		}
 	})
-	work.Go(func() { _ = remote.Events(ctx, true, joinedEvents, face.notice) }) // its end is the session's
+	left := false
 	if f, ok := face.(joiner); ok {
-		work.Go(func() { _ = remote.Lines(ctx, true, joinedLines, f.line) })
+		left, err = f.beside(ctx, o, remote, func() {
+			work.Go(func() {
+				_ = remote.Events(ctx, true, joinedEvents, func(n session.Notice) { // its end is the session's
+					if n.Code != "build-output" { // among the lines
+						face.notice(n)
+					}
+				})
+			})
+			work.Go(func() { _ = remote.Lines(ctx, true, joinedLines, f.line) })
+		})
+	} else {
+		work.Go(func() { _ = remote.Events(ctx, true, joinedEvents, face.notice) })
 	}
-	if o.until != "" {
+	switch {
+	case left || err != nil:
+	case o.until != "":
 		err = o.await(ctx, remote)
 		if err == nil && ctx.Err() == nil {
 			return nil
 		}
-	} else {
+	default:
 		<-ctx.Done()
 	}
 	switch {
 	case err != nil:
 		return err
+	case left:
+		cancel()
+		work.Wait()
+		face.notice(session.Notice{Level: session.Info, Code: "left", Text: "left; the session goes on: `kdev attach` comes back, `kdev stop` ends it"})
+		return nil
 	case whole.Err() != nil:
 		return exitCode(exitInterrupted)
 	case o.until != "":
@@ -117,16 +148,39 @@ func (o *upOptions) join(ctx context.Context, about control.About, face face) er
 func (f *plainFace) lines() *store.Store { return f.hub.Store() }
 func (d *dashboard) lines() *store.Store { return d.hub.Store() }
 
-// line shows a line of a session in another process.
-func (f *plainFace) line(l control.Line) {
-	name := l.Name
+func (f *plainFace) beside(_ context.Context, _ *upOptions, _ *control.Remote, carry func()) (bool, error) {
+	carry()
+	return false, nil
+}
+
+func (f *plainFace) line(l control.Line) { carried(f.hub, l) }
+func (d *dashboard) line(l control.Line) { carried(d.hub, l) }
+
+// carried adds a line of a session in another process.
+func carried(hub *logs.Hub, l control.Line) {
+	source := hub.Source(l.Name)
 	if l.Pod != "" {
-		name = l.Pod + " " + l.Container
+		source = hub.Carried(l.Service, l.Namespace, l.Pod, l.Container)
 	}
 	if l.Time.IsZero() {
 		l.Time = time.Now()
 	}
-	f.hub.Source(name).WriteAt(l.Time, level.Detect([]byte(l.Text)), l.Text)
+	source.WriteAt(l.Time, level.Unknown, l.Text)
+}
+
+// beside shows a session of another process until the person leaves.
+func (d *dashboard) beside(ctx context.Context, o *upOptions, remote *control.Remote, carry func()) (left bool, err error) {
+	client := func() (*kube.Client, func(), error) {
+		kc, err := o.flags.client(ctx, d.env, remote.About.Context)
+		if err != nil {
+			return nil, nil, err
+		}
+		return kc, kc.Close, nil
+	}
+	d.setShown(true)
+	defer d.setShown(false)
+	carry()
+	return d.run(ctx, remote, client)
 }
 
 // asProblem gives an error the form that faces show.

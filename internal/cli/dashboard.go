@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/term"
 	"github.com/kdev-io/kdev/logs"
@@ -31,7 +32,7 @@ type dashboard struct {
 	shown bool // the dashboard has the terminal
 }
 
-func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets) (*dashboard, error) {
+func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets, run runHub) (*dashboard, error) {
 	hub, err := logs.New(logs.Options{Mask: &hide.mask})
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets) (
 	ctx, stop := context.WithCancel(context.Background())
 	d := &dashboard{env: env, facts: facts, hub: hub, stop: stop, done: make(chan error, 1), memory: memoryFile(env.Getenv, p.Root)}
 	d.plain = plain{out: env.Out, colour: facts.Color, width: nameWidth(p)}
-	go func() { d.done <- runAndKeep(ctx, env, p, hub, hide) }()
+	go func() { d.done <- run(ctx, env, p, hub, hide) }()
 	return d, nil
 }
 
@@ -94,9 +95,14 @@ func (d *dashboard) show(ctx context.Context, s *session.Session, parts *session
 	d.hub.Follow(selection(s, parts))
 	d.setShown(true)
 	defer d.setShown(false)
+	return d.run(ctx, s, func() (*kube.Client, func(), error) { return parts.Kube, func() {}, nil })
+}
+
+// run has the terminal until the person leaves or ctx is done.
+func (d *dashboard) run(ctx context.Context, s session.Control, connect func() (*kube.Client, func(), error)) (left bool, err error) {
 	defer watchTerminal(d.env.In, d.env.Out, d.env.Getenv)()
 	memory, err := tui.Run(ctx, s, tui.Options{
-		Store: d.hub.Store(), Control: s, Host: d.host(s, parts.Kube), Memory: readMemory(d.memory), Plain: !d.facts.Color,
+		Store: d.hub.Store(), Control: s, Host: d.host(s, connect), Memory: readMemory(d.memory), Plain: !d.facts.Color,
 	}, tui.Terminal{In: d.env.In, Out: d.env.Out})
 	if err != nil {
 		return false, err

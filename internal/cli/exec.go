@@ -86,17 +86,7 @@ func (o *execOptions) run(ctx context.Context, service string, command []string)
 	if err != nil {
 		return err
 	}
-	p, err := o.flags.load(o.env)
-	if err != nil {
-		return err
-	}
-	find := o.flags.cluster(p, nil)
-	find.NoCreate, find.Context = true, contextName
-	c, err := cluster.Ensure(ctx, find)
-	if err != nil {
-		return err
-	}
-	kc, err := kube.New(c.Kubeconfig, c.Context)
+	kc, err := o.flags.client(ctx, o.env, contextName)
 	if err != nil {
 		return err
 	}
@@ -137,6 +127,21 @@ func (o *execOptions) state(ctx context.Context) (*session.State, string, error)
 		return nil, "", err
 	}
 	return st, st.Context, nil
+}
+
+// client opens the cluster of a context that the project is up in.
+func (f *projectFlags) client(ctx context.Context, env Env, contextName string) (*kube.Client, error) {
+	p, err := f.load(env)
+	if err != nil {
+		return nil, err
+	}
+	find := f.cluster(p, nil)
+	find.NoCreate, find.Context = true, contextName
+	c, err := cluster.Ensure(ctx, find)
+	if err != nil {
+		return nil, err
+	}
+	return kube.New(c.Kubeconfig, c.Context)
 }
 
 // target chooses a pod and a container of it.

@@ -29,13 +29,17 @@ type face interface {
 }
 
 func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
+	run := runAndKeep
+	if o.joins {
+		run = runOnly
+	}
 	switch {
 	case o.output == "json":
 		return &jsonFace{out: o.env.Out}, nil
 	case o.dashboard(facts):
-		return newDashboard(o.env, p, facts, &o.hide)
+		return newDashboard(o.env, p, facts, &o.hide, run)
 	}
-	f, err := newPlainFace(o.env, p, facts, &o.hide)
+	f, err := newPlainFace(o.env, p, facts, &o.hide, run)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +51,10 @@ func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
 func (o *upOptions) spoken() bool { return o.accessible || o.env.Getenv("ACCESSIBLE") != "" }
 
 // dashboard says whether this is a terminal at which a person sits. Whatever is
-// asked for by a script ends by itself or is read by a program. Who joins another
-// process's session sees lines: the dashboard shows one of its own.
+// asked for by a script ends by itself or is read by a program.
 func (o *upOptions) dashboard(facts term.Facts) bool {
 	in := term.Detect(o.env.In, term.ColorNever, o.env.Getenv)
-	return facts.TTY && in.TTY && !o.plain && !o.joins && !o.spoken() && o.until == "" && o.env.Getenv("CI") == "" && o.env.Getenv("TERM") != "dumb"
+	return facts.TTY && in.TTY && !o.plain && !o.spoken() && o.until == "" && o.env.Getenv("CI") == "" && o.env.Getenv("TERM") != "dumb"
 }
 
 // plainFace writes notices and the lines of all pods through one hub, so that
@@ -63,7 +66,7 @@ type plainFace struct {
 	done  chan error
 }
 
-func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets) (*plainFace, error) {
+func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets, run runHub) (*plainFace, error) {
 	hub, err := logs.New(logs.Options{Out: env.Out, Mask: &hide.mask, Format: format.Options{Color: facts.Color, Safe: facts.TTY}})
 	if err != nil {
 		return nil, err
@@ -73,7 +76,7 @@ func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets) (
 	ctx, stop := context.WithCancel(context.Background())
 	f := &plainFace{hub: hub, stop: stop, done: make(chan error, 1)}
 	f.plain = plain{out: hub.Source(""), colour: facts.Color, width: nameWidth(p)}
-	go func() { f.done <- runAndKeep(ctx, env, p, hub, hide) }()
+	go func() { f.done <- run(ctx, env, p, hub, hide) }()
 	return f, nil
 }
 

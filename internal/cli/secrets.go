@@ -196,6 +196,14 @@ func (b hidingBuilder) Build(ctx context.Context, spec build.Spec, progress buil
 	return result, b.hide.failure(err)
 }
 
+// A runHub runs a hub until ctx is done.
+type runHub func(ctx context.Context, env Env, p *config.Project, hub *logs.Hub, hide *secrets) error
+
+// runOnly runs a hub whose lines another process keeps.
+func runOnly(ctx context.Context, _ Env, _ *config.Project, hub *logs.Hub, _ *secrets) error {
+	return hub.Run(ctx)
+}
+
 // runAndKeep runs a hub, and keeps its lines on disk for `kdev logs --past`. That they
 // cannot be kept is told among them.
 func runAndKeep(ctx context.Context, env Env, p *config.Project, hub *logs.Hub, hide *secrets) error {

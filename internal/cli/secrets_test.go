@@ -175,7 +175,7 @@ func TestUpHidesSecrets(t *testing.T) {
 	}
 	hide := &secrets{}
 	hide.ofManifests(t.Context(), p)
-	plain, err := newPlainFace(env, p, term.Facts{}, hide)
+	plain, err := newPlainFace(env, p, term.Facts{}, hide, runAndKeep)
 	if err != nil {
 		t.Fatal(err)
 	}

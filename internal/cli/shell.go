@@ -18,7 +18,7 @@ import (
 // takes the terminal while it runs, and gives it back as it was.
 type shellCommand struct {
 	env     Env
-	kc      *kube.Client
+	connect func() (kc *kube.Client, done func(), err error)
 	state   *session.State
 	service string
 	pod     string // "" is the one that a person most likely means
@@ -39,8 +39,13 @@ func (s *shellCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	if !hasShell(ctx, s.kc, s.state.Namespace, pod, container) {
-		b := beside{kc: s.kc, namespace: s.state.Namespace, pod: pod, target: container, image: o.image}
+	kc, done, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !hasShell(ctx, kc, s.state.Namespace, pod, container) {
+		b := beside{kc: kc, namespace: s.state.Namespace, pod: pod, target: container, image: o.image}
 		if container, err = b.container(ctx, s.env); err != nil {
 			return err
 		}
@@ -58,7 +63,7 @@ func (s *shellCommand) Run() error {
 	}
 	defer keys.Close()
 	command := []string{shell[0], shell[1], "export TERM='" + strings.ReplaceAll(s.env.Getenv("TERM"), "'", "") + "'; " + shell[2]}
-	err = s.kc.ExecTerminal(ctx, s.state.Namespace, pod, container, command, keys, s.env.Out, raw.Size)
+	err = kc.ExecTerminal(ctx, s.state.Namespace, pod, container, command, keys, s.env.Out, raw.Size)
 	keys.Cancel()
 	var exit *kube.ExitError
 	if errors.As(err, &exit) {

@@ -204,7 +204,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	interrupted := whole.Err() != nil // else a person had it stopped
 	cancel()
 	work.Wait()
-	if o.cleanup {
+	if o.cleanup || s.Down() {
 		outcome = errors.Join(outcome, o.remove(context.WithoutCancel(whole), parts.Deployer, face))
 	} else {
 		o.leave(s, face)

@@ -21,6 +21,7 @@ const (
 	DoDelete  Verb = "delete-pod" // Pod; its controller makes another one
 	DoDiff    Verb = "diff"       // what an apply would change now, as text; nothing is changed
 	DoStop    Verb = "stop"       // the session; everything stays in the cluster
+	DoDown    Verb = "down"       // the session, and then what it deployed goes
 )
 
 // A Command is what a face asks for. Service "" means all of them where that

@@ -41,6 +41,10 @@ func (s *Session) Do(ctx context.Context, c Command) (string, error) {
 	return "", over
 }
 
+// Down says whether the session was ended by one who wants what it deployed removed.
+// Whoever ran it does that.
+func (s *Session) Down() bool { return s.down.Load() }
+
 // over is what a command hears of a session that has come to its end.
 var over = &problem.Problem{Code: "session-over", Summary: "the session is ending", Hint: "start another one: `kdev up`"}
 
@@ -57,8 +61,14 @@ type answer struct {
 
 func (e asked) apply(l *loop) {
 	c := e.command
-	if c.Verb == DoStop {
+	switch c.Verb {
+	case DoStop:
 		e.answers <- answer{text: "leaving: everything stays in the cluster"}
+		l.stop()
+		return
+	case DoDown:
+		e.answers <- answer{text: "leaving, and removing what was deployed"}
+		l.s.down.Store(true)
 		l.stop()
 		return
 	}

@@ -73,6 +73,7 @@ type Session struct {
 
 	events chan event
 	ended  chan struct{} // closed when Run is about to return
+	down   atomic.Bool   // what was deployed is to go
 	state  atomic.Pointer[State]
 
 	mu      sync.Mutex

@@ -338,6 +338,43 @@ func TestSession(t *testing.T) {
 			t.Errorf("down: %s", out)
 		}
 	})
+
+	t.Run("a dashboard of a session in the background", func(t *testing.T) {
+		says("up", "--detach", "--until", "ready", "web")
+		p := newPane(t, dir, 120, 40)
+		p.runs(kdevBinary + " attach")
+		p.until("its services", func(s string) bool { return row(s, "web", "ready") && strings.Contains(s, "[1 logs]") })
+		save("sixth")
+		p.sees("the way of a change, and the pods' lines", "web srv/page.txt saved", "acknowledged")
+		if body, err := get(url); err != nil || strings.TrimSpace(body) != "sixth" {
+			t.Errorf("the page: %q %v", body, err)
+		}
+		p.sees("a line of the pod", "GET /page.txt")
+		p.press("p")
+		p.until("paused", func(s string) bool { return row(s, "web", "paused") })
+		is("web", "paused")
+		p.press("p")
+		p.until("ready again", func(s string) bool { return row(s, "web", "ready") })
+		p.press("s")
+		p.sees("a shell", "a shell in web-", "#")
+		p.runs("echo from $HOSTNAME; exit")
+		p.until("back at the dashboard", func(s string) bool { return row(s, "web", "ready") && strings.Contains(s, "the shell has ended") })
+		p.press("q")
+		p.sees("it is left", "left; the session goes on")
+		is("web", "ready")
+		p.runs("clear; " + kdevBinary + " attach")
+		p.until("its services again", func(s string) bool { return row(s, "web", "ready") })
+		p.press(":")
+		p.types("remove")
+		p.press("Enter")
+		p.sees("a question", "Remove session from namespace session?")
+		p.press("y")
+		p.sees("its end", "the session has ended")
+		eventually(t, "nothing is left", func() (bool, string) {
+			left := objects(t, ns)
+			return len(left) == 0, strings.Join(left, " ")
+		})
+	})
 }
 
 // typed runs a command with input and returns what it printed.

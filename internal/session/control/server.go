@@ -213,8 +213,8 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 			service := s.serviceOf(g.Source)
 			for j, l := range g.Lines {
 				number := g.First + uint64(j)
-				if number < skip || g.Source.Kind == store.Local && g.Source.Name == "" {
-					continue // the face's own text: events say the same
+				if number < skip || said(g.Source) {
+					continue
 				}
 				at := time.Time{}
 				if l.Time != 0 {
@@ -239,6 +239,12 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// said says whether a source holds what the face writes of events, which are told as such.
+func said(src *store.Source) bool {
+	kind, _, _ := strings.Cut(src.Name, "/")
+	return src.Kind == store.Local && (kind == "" || kind == "kdev")
 }
 
 // serviceOf names the service whose pod, build or process wrote lines.
