@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui bench-build bench-sync bench-deploy soak bench-logs soak-logs clean help
+.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui pictures bench-build bench-sync bench-deploy soak bench-logs soak-logs clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -125,6 +125,10 @@ chaos-ports: embed ## a forwarded port while its pod is replaced 50 times (4 min
 
 bench-tui: ## the dashboard under load and at rest, each figure beside its aim (1 min)
 	go run ./tui/bench
+
+# Uses the cluster that bin/kdev up would use, and tmux; the example is removed again.
+pictures: build ## the pictures of docs/dashboard.md, from a real run of the example (3 min)
+	hack/pictures.sh
 
 bench-deploy: build ## render, apply, start and explain on a real cluster: table, and JSON in bench-deploy.json (4 min)
 	go run ./test/benchdeploy -kdev bin/kdev >bench-deploy.json

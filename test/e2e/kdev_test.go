@@ -209,7 +209,7 @@ func edit(t *testing.T, file, old, new string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmp := filepath.Join(filepath.Dir(file), ".tmp-"+filepath.Base(file))
+	tmp := filepath.Join(t.TempDir(), filepath.Base(file)) // beside it, a slow machine would sync it too
 	if err := os.WriteFile(tmp, bytes.ReplaceAll(b, []byte(old), []byte(new)), info.Mode().Perm()); err != nil {
 		t.Fatal(err)
 	}
