@@ -3,13 +3,16 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,19 +51,7 @@ func TestForwardedPort(t *testing.T) {
 	load := ask(t, "http://127.0.0.1:18991/page.txt")
 	var recovery []time.Duration
 	for i := range replacements(t) {
-		old := pods(t, ns)["web"][0]
-		gone := time.Now()
-		now := int64(0)
-		if err := api.CoreV1().Pods(ns).Delete(t.Context(), old.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
-			t.Fatal(err)
-		}
-		ready := becomesReady(t, ns, old)
-		served := load.next(t)
-		if refused := load.failures(gone, served, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }); len(refused) > 0 {
-			t.Errorf("replacement %d: the port was closed: %v", i, refused[0])
-		}
-		recovery = append(recovery, served.Sub(ready))
-		load.quietFrom(served)
+		recovery = append(recovery, replace(t, i, ns, "web", load))
 	}
 	// Errors outside of the time between a pod's end and the first answer of the next.
 	for _, err := range load.end() {
@@ -74,6 +65,25 @@ func TestForwardedPort(t *testing.T) {
 	if got, out := code(t, dir, "down"); got != 0 {
 		t.Errorf("down: %d\n%s", got, out)
 	}
+}
+
+// replace takes the only pod of an app away and returns how long after the next one
+// was Ready the load had an answer. The port must have been open all the time.
+func replace(t *testing.T, i int, ns, app string, load *load) time.Duration {
+	t.Helper()
+	old := pods(t, ns)[app][0]
+	gone := time.Now()
+	now := int64(0)
+	if err := api.CoreV1().Pods(ns).Delete(t.Context(), old.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		t.Fatal(err)
+	}
+	ready := becomesReady(t, ns, old)
+	served := load.next(t)
+	if refused := load.failures(gone, served, func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }); len(refused) > 0 {
+		t.Errorf("replacement %d: the port was closed: %v", i, refused[0])
+	}
+	load.quietFrom(served)
+	return served.Sub(ready)
 }
 
 // becomesReady returns when another pod than old is Ready, as the API says.
@@ -120,7 +130,7 @@ type failure struct {
 
 func ask(t *testing.T, url string) *load {
 	l := &load{answered: make(chan struct{}), stop: make(chan struct{})}
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: loopback}}
 	for range 4 {
 		l.work.Go(func() {
 			for {
@@ -143,6 +153,19 @@ func ask(t *testing.T, url string) *load {
 	}
 	t.Cleanup(func() { l.end() })
 	return l
+}
+
+// loopback leads every name below localhost to this machine, as browsers do.
+func loopback(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasSuffix(host, ".localhost") {
+		addr = net.JoinHostPort("127.0.0.1", port)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, addr)
 }
 
 func (l *load) note(asked time.Time, err error) {
