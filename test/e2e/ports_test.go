@@ -46,6 +46,8 @@ func TestForwardedPort(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(repo, "test", "e2e", "testdata", ns))); err != nil {
 		t.Fatal(err)
 	}
+	// Without a probe a pod is Ready before anything in it listens.
+	appendTo(t, filepath.Join(dir, "deploy", "web.yaml"), "          readinessProbe: {httpGet: {path: /page.txt, port: 8080}, periodSeconds: 1}\n")
 	up := start(t, dir, "up", "web")
 	up.expect("everything is ready")
 	load := ask(t, "http://127.0.0.1:18991/page.txt")

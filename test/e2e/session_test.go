@@ -350,6 +350,8 @@ func TestSession(t *testing.T) {
 			t.Errorf("the page: %q %v", body, err)
 		}
 		p.sees("a line of the pod", "GET /page.txt")
+		p.press("G")
+		p.until("web is selected", selected("web"))
 		p.press("p")
 		p.until("paused", func(s string) bool { return row(s, "web", "paused") })
 		is("web", "paused")
