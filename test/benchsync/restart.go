@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -113,8 +114,12 @@ func (p *project) answers(ctx context.Context, port int, version string) error {
 func (p *project) startTime(ctx context.Context, v view, l language, version string) (took time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := append([]string{"--target", strconv.Itoa(v.pid), "--all", "--no-fork", "env", "BENCH_PORT=" + strconv.Itoa(l.port+1)}, l.argv...)
+	args := append([]string{"--target", strconv.Itoa(v.pid), "--all", "env", "BENCH_PORT=" + strconv.Itoa(l.port+1)}, l.argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
+	// In a process namespace that it did not begin in, a process can have no threads:
+	// nsenter forks, and its child is in its group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var said strings.Builder
 	cmd.Stderr = &said
 	start := time.Now()
