@@ -97,16 +97,29 @@ type lines struct {
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rest = append(l.rest, p...)
+	n := len(p)
 	for {
-		i := bytes.IndexByte(l.rest, '\n')
-		if i < 0 {
-			return len(p), nil
+		end, rest, whole := bytes.Cut(p, []byte("\n"))
+		l.rest = append(l.rest, end...)
+		if !whole {
+			// Progress is drawn over itself, with no end of line: the newest counts.
+			if i := bytes.LastIndexByte(bytes.TrimSuffix(l.rest, []byte("\r")), '\r'); i >= 0 && len(l.rest) > longestLine/2 {
+				l.rest = append(l.rest[:0], l.rest[i+1:]...)
+			}
+			if len(l.rest) > longestLine {
+				l.add(string(l.rest))
+				l.rest = l.rest[:0]
+			}
+			return n, nil
 		}
-		l.add(string(l.rest[:i]))
-		l.rest = l.rest[i+1:]
+		l.add(string(l.rest))
+		l.rest = l.rest[:0]
+		p = rest
 	}
 }
+
+// longestLine is where a line that does not end is cut.
+const longestLine = 64 << 10
 
 func (l *lines) flush() {
 	l.mu.Lock()
