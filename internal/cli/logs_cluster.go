@@ -132,9 +132,9 @@ func (o *logsOptions) wanted(byDefault string) []string {
 	return []string{byDefault}
 }
 
-// streamAhead is how much of each log may wait here to be read: a second's worth of a
-// container that writes two thousand lines.
-const streamAhead = 256 << 10
+// streamAhead is how much of each log may wait here to be read: half a second's worth of
+// a container that writes a thousand lines a second.
+const streamAhead = 64 << 10
 
 // open makes the client of one context of the kubeconfig; "" is the current one.
 func (o *logsOptions) open(name string) (*logsCluster, error) {
