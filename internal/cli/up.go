@@ -24,8 +24,9 @@ const rolloutPatience = 20 * time.Second
 
 // confirmation is how long everything has to stay ready where pods have just
 // started: without a readiness probe, a process counts as ready before it has
-// had time to fail.
-const confirmation = time.Second
+// had time to fail. The kubelet looks once a second for those that have ended, and
+// one that ends at once was seen to be told more than a second after it was Ready.
+const confirmation = 3 * time.Second
 
 // upOptions are the flags of `kdev up`.
 type upOptions struct {
