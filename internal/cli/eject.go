@@ -32,8 +32,8 @@ func newEject(env Env) *cobra.Command {
 		Use:   "eject [SERVICE]",
 		Short: "Write down the manifests of services that have none, to own from then on",
 		Long: `Eject writes what kdev renders of app: in kdev.yaml as a kustomize base and an overlay
-for each environment, and takes app: out of kdev.yaml, whose comments stay. It first
-checks that each environment renders to the same objects as before. Passwords that
+for each environment, and takes app: out of kdev.yaml, whose comments stay. It puts
+every file back where an environment renders to other objects than before. Passwords that
 kdev made up stay where they are. Files that are there are not overwritten without
 --force.`,
 		ValidArgsFunction: completeServices(env),
@@ -61,6 +61,10 @@ func (o *ejectOptions) run(ctx context.Context, args []string) (err error) {
 	parts, err := ejectable(p, args)
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(p.Environments, func(e config.Environment) bool { return e.Name == config.Dev }) {
+		return &problem.Problem{Class: problem.Usage, Code: "eject-environment", Where: config.FileName,
+			Summary: "environments has a dev beside that of kdev up", Hint: "give it another name: eject writes one overlay for each name"}
 	}
 	before, err := renderAll(ctx, p)
 	if err != nil {

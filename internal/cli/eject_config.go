@@ -6,10 +6,12 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // sourceKeys are the keys of an environment that name its one source.
@@ -29,6 +31,14 @@ func ejectedConfig(p *config.Project, parts ejectParts, to string, secrets []sec
 	top := doc.Content[0]
 	services := valueOf(top, "services")
 	for _, name := range parts.services {
+		svc := valueOf(services, name)
+		for _, key := range []string{"app", "needs"} {
+			if at := variableIn(valueOf(svc, key)); at != nil {
+				return "", &problem.Problem{Class: problem.Usage, Code: "eject-variable", Where: fmt.Sprintf("%s:%d", config.FileName, at.Line),
+					Summary: key + " of " + name + " has a variable, of which the value of this moment would be written down",
+					Hint:    "write what it stands for, or put a value that nobody should see under secrets:"}
+			}
+		}
 		removeKey(valueOf(services, name), "app")
 	}
 	for _, s := range secrets {
@@ -65,6 +75,22 @@ func ejectedConfig(p *config.Project, parts ejectParts, to string, secrets []sec
 		return "", fmt.Errorf("writing %s: %w", config.FileName, err)
 	}
 	return out.String(), enc.Close()
+}
+
+// variableIn is the first text in a node that has a ${NAME}; nil where none has.
+func variableIn(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	if n.Kind == yaml.ScalarNode && strings.Contains(strings.ReplaceAll(n.Value, "$${", ""), "${") {
+		return n
+	}
+	for _, c := range n.Content {
+		if at := variableIn(c); at != nil {
+			return at
+		}
+	}
+	return nil
 }
 
 // addSource puts a source behind those that a mapping names, or behind those that were

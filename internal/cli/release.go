@@ -71,6 +71,13 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
 	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress})
 	r.closers = append(r.closers, r.deployer.Close)
+	// What a container says before it dies may be what it was given. Who may not read
+	// Secrets is told nothing here: what looks like one is hidden all the same.
+	hide := &secrets{}
+	hiding, unhide := context.WithCancel(ctx)
+	wait, _ := hide.ofCluster(hiding, r.kube, []string{r.e.Namespace})
+	r.closers = append(r.closers, func() { unhide(); wait() })
+	r.deployer.Hide(hide.mask.String)
 	return nil
 }
 

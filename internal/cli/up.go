@@ -171,6 +171,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	}
 	defer closeParts()
 	parts.Builder, parts.Hide = hidingBuilder{parts.Builder, &o.hide}, o.hide.mask.String
+	parts.Deployer.Hide(o.hide.mask.String)
 	watching, unwatch := context.WithCancel(ctx)
 	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})
 	defer func() { unwatch(); wait() }()

@@ -135,9 +135,9 @@ func (r *resolver) checkApp(at string, f appFile, s *Service) {
 	}
 	for _, at := range slices.Sorted(maps.Keys(below)) {
 		f := below[at]
-		for key, value := range map[string]string{"health": f.Health, "host": f.Host} {
-			if value != "" && f.Port == 0 {
-				r.add(usage("config-value", r.where("%s.%s", at, key), "add port: NUMBER", "service %s has %s and no port", s.Name, key))
+		for _, v := range []struct{ key, value string }{{"health", f.Health}, {"host", f.Host}} {
+			if v.value != "" && f.Port == 0 {
+				r.add(usage("config-value", r.where("%s.%s", at, v.key), "add port: NUMBER", "service %s has %s and no port", s.Name, v.key))
 			}
 		}
 	}
@@ -197,6 +197,8 @@ func (r *resolver) appsIn(environment string) *Apps {
 				s.EnvFile = path.Clean(v.FromEnvFile)
 			}
 			s.Files = maps.Clone(v.Files)
+			// Who says from what it is made here says that nobody else makes it.
+			s.External = s.External && s.EnvFile == "" && len(s.Files) == 0 && len(s.Command) == 0
 		}
 		if s.External || s.EnvFile != "" || len(s.Files) > 0 || len(s.Command) > 0 || len(s.Generate) > 0 {
 			a.Secrets = append(a.Secrets, s)

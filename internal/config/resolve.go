@@ -291,15 +291,14 @@ func (r *resolver) waits(name string) []waiting {
 			return all
 		}
 	}
-	s, ok := r.p.Service(name)
-	if !ok {
-		return nil
-	}
-	for _, n := range s.Needs {
-		all = append(all, waiting{n, "services." + name + ".needs"})
+	s, ok := r.p.Service(name) // else a workload of the manifests, for all that is known here
+	if ok {
+		for _, n := range s.Needs {
+			all = append(all, waiting{n, "services." + name + ".needs"})
+		}
 	}
 	for i := range r.p.Local {
-		if l := &r.p.Local[i]; l.Run != nil && (l.Before.Deploy || l.Before.Holds(name, s.Build != nil)) {
+		if l := &r.p.Local[i]; l.Run != nil && (l.Before.Deploy || l.Before.Holds(name, ok && s.Build != nil)) {
 			all = append(all, waiting{l.Name, r.localAt(l) + ".before"})
 		}
 	}

@@ -136,6 +136,10 @@ func parseDotenv(name, content string) (map[string]string, Problems) {
 				ps = append(ps, usage("config-env", at, "close the quote on the same line", "%s has an open quote", m[1]))
 				continue
 			}
+			if rest := strings.TrimSpace(value[2+end:]); rest != "" && rest[0] != '#' {
+				ps = append(ps, usage("config-env", at, "put a value that holds one kind of quote between quotes of the other", "%s goes on behind its closing quote", m[1]))
+				continue
+			}
 			value = value[1 : 1+end]
 		} else if c := strings.Index(value, " #"); c >= 0 {
 			value = strings.TrimSpace(value[:c])

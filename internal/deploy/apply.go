@@ -208,7 +208,10 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	}
 	var mu sync.Mutex
 	failed = append(failed, each(targets, func(t target) error {
-		was := live[t.key]
+		was, err := d.certain(ctx, t, live[t.key])
+		if err != nil {
+			return err
+		}
 		kept := keepLive(t.Object, was)
 		if err := t.fill(ctx, was); err != nil {
 			return err

@@ -56,6 +56,7 @@ type Deployer struct {
 	applied appliedSet
 	jobs    ledger
 	tails   tails
+	hide    func(string) string // may be nil
 
 	releases  releases
 	installed bool // everything was ready once; only where there are hooks
@@ -71,6 +72,10 @@ func New(client *kube.Client, options Options) *Deployer {
 	d.id = applySetID(d.parentName(), options.Namespace)
 	return d
 }
+
+// Hide takes known values out of what Status shows of the words of containers and of the
+// cluster. It is called before Status is.
+func (d *Deployer) Hide(f func(string) string) { d.hide = f }
 
 // Close ends what Status asked for beside itself and waits for it. Nothing of the
 // Deployer may be used after it.

@@ -105,12 +105,22 @@ func intersect(live, want any) any {
 func fieldDiffs(from, to map[string]any, secret bool) []FieldDiff {
 	var diffs []FieldDiff
 	walkDiff("", from, to, func(path string, a, b any) {
-		if secret && (strings.HasPrefix(path, "data.") || strings.HasPrefix(path, "stringData.")) {
+		if secret && ofValues(path) {
 			a, b = masked(a, hiddenValue), masked(b, "*** (another)")
 		}
 		diffs = append(diffs, FieldDiff{path, a, b})
 	})
 	return diffs
+}
+
+// ofValues says whether a path of a Secret leads to one of its values, or to all of them.
+func ofValues(path string) bool {
+	for _, field := range []string{"data", "stringData"} {
+		if rest, ok := strings.CutPrefix(path, field); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return true
+		}
+	}
+	return false
 }
 
 // hiddenValue stands for a value of a Secret.

@@ -38,7 +38,7 @@ spec:
 apiVersion: v1
 kind: Secret
 metadata: {name: token}
-stringData: {token: old, same: x}
+stringData: {token: old, same: x, tls.key: one}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -65,7 +65,7 @@ spec:
 apiVersion: v1
 kind: Secret
 metadata: {name: token}
-data: {token: bmV3, same: eA==}
+data: {token: bmV3, same: eA==, tls.key: dHdv}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -96,6 +96,9 @@ data: {a: "1"}
       - web:1
       + web:2
 ~ Secret/token  all.yaml:14
+    data[tls.key]
+      - ***
+      + *** (another)
     data.token
       - ***
       + *** (another)
@@ -134,5 +137,24 @@ spec: {template: {spec: {initContainers: [{name: init, image: "shop/web:1", comm
 		"Deployment/web spec.template.spec.initContainers[init].image"
 	if strings.Join(got, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
+// No form of a path shows a value of a Secret.
+func TestSecretsAreNotCompared(t *testing.T) {
+	whole := map[string]any{"data": map[string]any{"tls.key": "b25l"}, "type": "Opaque"}
+	for _, tt := range []struct{ from, to map[string]any }{
+		{whole, map[string]any{"type": "Opaque"}},
+		{map[string]any{"type": "Opaque"}, whole},
+		{whole, map[string]any{"data": map[string]any{"tls.key": "dHdv", ".dockerconfigjson": "e30="}, "type": "Opaque"}},
+		{map[string]any{"stringData": map[string]any{"a[0]": "one"}}, map[string]any{"stringData": map[string]any{"a[0]": "two"}}},
+	} {
+		for _, f := range fieldDiffs(tt.from, tt.to, true) {
+			for _, v := range []any{f.From, f.To} {
+				if v != nil && v != hiddenValue && v != "*** (another)" {
+					t.Errorf("%s shows %v", f.Path, v)
+				}
+			}
+		}
 	}
 }

@@ -22,6 +22,7 @@ type evidence struct {
 	claims   map[string][]*corev1.Event
 	now      time.Time
 	tail     func(pod *corev1.Pod, container string, previous bool) []string // may be nil
+	hide     func(string) string                                             // may be nil
 
 	again time.Time // when to look again although nothing changes; zero: never
 }
@@ -74,8 +75,12 @@ func (e *evidence) problem(f *finding) *problem.Problem {
 	if len(out) > outputLines {
 		out = out[:outputLines]
 	}
+	output := strings.Join(out, "\n")
+	if e.hide != nil {
+		output = e.hide(output)
+	}
 	return &problem.Problem{Class: problem.Rollout, Code: f.code, Where: e.where(f.container), Summary: f.summary,
-		Output: strings.Join(out, "\n"), Hint: f.hint}
+		Output: output, Hint: f.hint}
 }
 
 // printed fetches the last lines of a run.

@@ -243,7 +243,7 @@ func (l *look) take(e *evidence) bool {
 }
 
 func (l *look) evidence(p *corev1.Pod) *evidence {
-	e := &evidence{workload: l.s.Ref, pod: p, events: l.live.Events(p.UID), now: l.now,
+	e := &evidence{workload: l.s.Ref, pod: p, events: l.live.Events(p.UID), now: l.now, hide: l.d.hide,
 		tail: func(pod *corev1.Pod, container string, previous bool) []string {
 			return l.d.tails.of(l.live, pod, container, previous)
 		}}

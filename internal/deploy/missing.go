@@ -35,6 +35,10 @@ type secretRef struct {
 //
 // Problems, joined: missing-secret, missing-key, secret-source.
 func (d *Deployer) Missing(ctx context.Context, objects []*Object, sources []config.Source) error {
+	return d.through(ctx, func() error { return d.lookForSecrets(ctx, objects, sources) })
+}
+
+func (d *Deployer) lookForSecrets(ctx context.Context, objects []*Object, sources []config.Source) error {
 	l := &lookup{d: d, rendered: map[string]*Object{}, live: map[string]*corev1.Secret{}}
 	var failed []error
 	for _, o := range objects {
@@ -107,6 +111,9 @@ func (l *lookup) missing(ctx context.Context, o *Object, ref secretRef) (*proble
 	ns := l.d.namespaceOf(o)
 	lacking := ref.keys
 	rendered := l.rendered[ns+"/"+ref.name]
+	if rendered != nil && rendered.Object["type"] == string(corev1.SecretTypeServiceAccountToken) {
+		return nil, nil // the cluster fills it
+	}
 	if rendered != nil {
 		lacking = slices.DeleteFunc(slices.Clone(ref.keys), func(key string) bool { return holds(rendered, key) })
 		if len(lacking) == 0 {

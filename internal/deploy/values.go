@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kdev-io/kdev/internal/config"
@@ -121,6 +123,23 @@ func (o *Object) fill(ctx context.Context, live *unstructured.Unstructured) erro
 	}
 	o.Object["data"] = data
 	return nil
+}
+
+// certain looks again for a Secret of which values are made up and which was not seen: who
+// may not list Secrets sees none, and a request may fail. Only where it is known to be
+// absent may new values be made up, since those that are lost open no database.
+func (d *Deployer) certain(ctx context.Context, t target, was *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if was != nil || t.values == nil || len(t.values.from.Generate) == 0 {
+		return was, nil
+	}
+	was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return was, nil
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	}
+	return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
 }
 
 // filled are the keys that fill puts in, as far as they are known, sorted.

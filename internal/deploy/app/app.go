@@ -126,17 +126,24 @@ func deployment(project string, s config.App) object {
 // the password before it, and a variable of kdev.yaml may refer to the URL.
 func variables(s config.App) []any {
 	var env []any
+	set := map[string]bool{} // passwords: two needs may name one store
 	for _, n := range s.Needs {
 		password := passwordVariable(n.Store)
 		if _, own := s.Env[n.Env]; own {
 			continue // kdev.yaml sets it otherwise
 		}
-		env = append(env,
-			fromSecret(password, n.Store),
-			object{"name": n.Env, "value": kinds[n.Kind].url(n.Store, "$("+password+")")})
+		if own, ok := s.Env[password]; ok && !set[password] {
+			env = append(env, object{"name": password, "value": own})
+		} else if !set[password] {
+			env = append(env, fromSecret(password, n.Store))
+		}
+		set[password] = true
+		env = append(env, object{"name": n.Env, "value": kinds[n.Kind].url(n.Store, "$("+password+")")})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		env = append(env, object{"name": name, "value": s.Env[name]})
+		if !set[name] {
+			env = append(env, object{"name": name, "value": s.Env[name]})
+		}
 	}
 	return env
 }

@@ -82,6 +82,8 @@ func store(project string, s config.Store) object {
 		container["args"] = k.args
 	}
 	probes(container, object{"exec": object{"command": k.ready}})
+	// To recover takes as long as it takes; one that is killed in it begins anew.
+	container["startupProbe"].(object)["failureThreshold"] = 3600
 	spec := pod([]any{container})
 	spec["securityContext"] = object{
 		"runAsNonRoot": true, "runAsUser": k.user, "runAsGroup": k.user, "fsGroup": k.user, "fsGroupChangePolicy": "OnRootMismatch",
