@@ -96,7 +96,7 @@ func again(signals <-chan os.Signal, done <-chan struct{}, at time.Time, now fun
 	}
 }
 
-// interruptible returns a context that the first SIGINT or SIGTERM cancels.
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP cancels.
 // The second one ends the process at once, after goodbye: whatever hangs, the
 // user gets the terminal back. first stands for the first one where it came as
 // a key.
@@ -106,6 +106,9 @@ func interruptible(ctx context.Context, goodbye func()) (_ context.Context, firs
 	asked := make(chan struct{})
 	first = sync.OnceFunc(func() { close(asked) })
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup; else the terminal is gone, and what runs here ends too
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {

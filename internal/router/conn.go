@@ -53,17 +53,26 @@ type podAddr struct{}
 func (podAddr) Network() string { return "pod" }
 func (podAddr) String() string  { return "pod" }
 
-// A clientConn gives each write its deadline.
-type clientConn struct{ net.Conn }
+// A clientConn gives each write its deadline, and ends with the router: one that was
+// upgraded is no longer the server's to close.
+type clientConn struct {
+	net.Conn
+	stop func() bool // it need not be ended any more
+}
 
-func (c clientConn) Write(b []byte) (int, error) {
+func (c *clientConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writing)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
 }
 
-func (c clientConn) CloseWrite() error { return closeWrite(c.Conn) }
+func (c *clientConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func (c *clientConn) Close() error {
+	c.stop()
+	return c.Conn.Close()
+}
 
 func closeWrite(s io.Closer) error {
 	if half, ok := s.(interface{ CloseWrite() error }); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -43,11 +44,18 @@ func Listen(port int) (*Listener, error) {
 		if l, err = listen(wanted); err == nil {
 			return l, nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		if !busy(err) {
 			break
 		}
 	}
 	return nil, err
+}
+
+// busy says whether a port is taken. What Windows says then has another number than
+// the constant of that name.
+func busy(err error) bool {
+	const windows = syscall.Errno(10048)
+	return errors.Is(err, syscall.EADDRINUSE) || runtime.GOOS == "windows" && errors.Is(err, windows)
 }
 
 func listen(port int) (*Listener, error) {
@@ -60,7 +68,7 @@ func listen(port int) (*Listener, error) {
 	switch {
 	case err == nil:
 		l.on = append(l.on, v6)
-	case errors.Is(err, syscall.EADDRINUSE):
+	case busy(err):
 		v4.Close()
 		return nil, err
 	}
@@ -102,22 +110,25 @@ func (r *Router) Serve(ctx context.Context, l *Listener) {
 	defer stop()
 	var serving sync.WaitGroup
 	for _, on := range l.on {
-		serving.Go(func() { _ = server.Serve(guarded{on}) })
+		serving.Go(func() { _ = server.Serve(guarded{on, ctx}) })
 	}
 	serving.Wait()
 	conns.Wait()
 	answers.Wait()
 }
 
-// guarded gives the writes of its connections their deadline.
-type guarded struct{ net.Listener }
+// guarded gives the writes of its connections their deadline, and ends them with ctx.
+type guarded struct {
+	net.Listener
+	ctx context.Context
+}
 
 func (g guarded) Accept() (net.Conn, error) {
 	conn, err := g.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return clientConn{conn}, nil
+	return &clientConn{conn, context.AfterFunc(g.ctx, func() { conn.Close() })}, nil
 }
 
 // portOf is the port of this machine at which a request came.

@@ -231,7 +231,8 @@ func TestServeEnds(t *testing.T) {
 	}))
 	defer web.Close()
 	r := New(func(ctx context.Context, _ Backend) (io.ReadWriteCloser, error) {
-		return net.Dial("tcp", web.Listener.Addr().String())
+		conn, err := net.Dial("tcp", web.Listener.Addr().String())
+		return reset{conn}, err
 	})
 	r.Swap(named("web"))
 	l, err := Listen(0)
@@ -253,6 +254,18 @@ func TestServeEnds(t *testing.T) {
 	if _, err := io.ReadAll(endless.Body); err == nil {
 		t.Error("an answer that was cut looks whole")
 	}
+}
+
+// A reset is a stream to a pod: when it is closed here, reading it gives its end and no
+// error.
+type reset struct{ net.Conn }
+
+func (r reset) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // TestAsksAgain: a pod that is Ready before its process listens loses nobody who

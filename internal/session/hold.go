@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 )
 
@@ -171,11 +172,14 @@ func (l *loop) wanted(named []string) map[string]bool {
 	all := map[string]bool{}
 	var take func(name string)
 	take = func(name string) {
-		svc := l.byName[name]
-		if svc == nil || all[name] {
+		if all[name] {
 			return
 		}
 		all[name] = true
+		svc := l.byName[name]
+		if svc == nil { // it may come with the manifests
+			svc = &service{Service: config.Service{Name: name}}
+		}
 		for _, n := range svc.Needs {
 			take(n)
 		}

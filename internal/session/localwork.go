@@ -34,12 +34,26 @@ func (l *loop) addLocal(whole context.Context) {
 // placeLocal says which local work is part of the session, before anything is
 // rendered: generators may come before that.
 func (l *loop) placeLocal() {
-	named := l.known(l.s.opts.Services)
+	// A workload of the manifests is known behind the render only. A name that is gone
+	// from the configuration counts no more.
+	named := slices.DeleteFunc(slices.Clone(l.s.opts.Services), func(name string) bool {
+		return l.before != nil && l.byName[name] == nil && l.before[name] == nil
+	})
 	wanted := l.wanted(named)
 	for _, svc := range l.services {
 		if svc.local != nil && !svc.placed {
 			svc.placed = true
 			svc.off = svc.StartManual && !slices.Contains(named, svc.Name) || len(named) > 0 && !wanted[svc.Name]
+		}
+	}
+	for _, svc := range l.services { // what services need is started when they are known
+		if svc.local == nil || svc.off {
+			continue
+		}
+		for _, name := range svc.Needs {
+			if other := l.byName[name]; other != nil && other.local != nil && other.off {
+				l.start(other)
+			}
 		}
 	}
 }
@@ -221,6 +235,9 @@ func (l *loop) seeLocal() {
 		st := u.work.Status()
 		is := toldLocal{st.Run, st.Phase}
 		if is == u.told {
+			if st.Phase == local.Failed && svc.problem == nil {
+				svc.problem = u.failure(st) // told under the configuration before
+			}
 			continue
 		}
 		u.told = is

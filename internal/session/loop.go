@@ -212,7 +212,9 @@ func (l *loop) settle() {
 	}
 	l.seeLocal()
 	for _, svc := range l.services {
-		if svc.undecided && !svc.off && l.generator(svc) == "" {
+		// What ran under the configuration before goes on being synced: only a new image
+		// of it waits for the generator.
+		if svc.undecided && !svc.off && (l.generator(svc) == "" || l.before[svc.Name] != nil) {
 			svc.undecided = false
 			l.decide(svc, svc.live)
 		}
@@ -289,6 +291,10 @@ func (e renderDone) apply(l *loop) {
 	l.rendered = l.nameTaken(e.manifests.Objects)
 	if l.rendered != nil {
 		l.s.tell(Notice{Level: Fail, Code: "render-failed", Text: "the manifests cannot be used", Problem: l.rendered})
+		l.deploying = nil
+		if again {
+			l.render()
+		}
 		return
 	}
 	first := l.objects == nil

@@ -21,7 +21,9 @@ import (
 // A front is the session's router and the port that it has. It outlives the
 // loops: requests go on while a configuration is applied.
 type front struct {
-	s      *Session
+	s         *Session
+	namespace string // a saved configuration never changes it; requests do not read those
+
 	router *router.Router
 	pod    func(context.Context, podPort) (io.ReadWriteCloser, error) // opens a stream to a pod
 
@@ -39,7 +41,10 @@ type front struct {
 }
 
 func newFront(s *Session) *front {
-	f := &front{s: s, pod: s.dialPod, told: map[string]bool{}}
+	f := &front{s: s, namespace: s.opts.Project.Namespace, told: map[string]bool{}}
+	f.pod = func(ctx context.Context, to podPort) (io.ReadWriteCloser, error) {
+		return s.parts.Kube.DialPod(ctx, f.namespace, to.pod, to.port)
+	}
 	f.owners.Store(&map[string]string{})
 	f.router = router.New(f.dial)
 	return f
@@ -197,7 +202,7 @@ func (f *front) dial(ctx context.Context, to router.Backend) (io.ReadWriteCloser
 // is none, cause says why, and final that waiting is of no use.
 func (f *front) ready(to router.Backend) (ready []podPort, cause string, final bool) {
 	live := f.s.parts.Live
-	found, ok := live.Get("Service", f.s.opts.Project.Namespace+"/"+to.Service)
+	found, ok := live.Get("Service", f.namespace+"/"+to.Service)
 	svc, is := found.(*corev1.Service)
 	if !ok || !is {
 		cause, final = f.cause(to.Service)
