@@ -39,25 +39,116 @@ func TestFlushTime(t *testing.T) {
 		name           string
 		first, last    int
 		released, want int
-		many           bool
+		quiet          time.Duration
 	}{
-		{"one save", 0, 0, -1, 5, false},
-		{"its second write", 0, 3, -1, 8, false},
-		{"many files", 0, 40, -1, 60, true},
-		{"events that do not end", 0, 249, -1, 250, true},
-		{"late", 0, 400, -1, 250, true},
-		{"git has ended", 0, 1000, 1001, 1051, true},
-		{"and its events still come", 0, 1045, 1001, 1065, true},
-		{"for long", 0, 1300, 1001, 1251, true},
+		{"one save", 0, 0, -1, 5, quietFew},
+		{"its second write", 0, 3, -1, 8, quietFew},
+		{"many files", 0, 40, -1, 60, quietMany},
+		{"events that do not end", 0, 249, -1, 250, quietMany},
+		{"late", 0, 400, -1, 250, quietMany},
+		{"git has ended", 0, 1000, 1001, 1051, quietMany},
+		{"and its events still come", 0, 1045, 1001, 1065, quietMany},
+		{"for long", 0, 1300, 1001, 1251, quietMany},
+		{"a storm", 0, 180, -1, 230, quietStorm},
+		{"a storm that does not end", 0, 249, -1, 250, quietStorm},
 	} {
 		l := load{first: at(c.first), last: at(c.last)}
 		var released time.Time
 		if c.released >= 0 {
 			released = at(c.released)
 		}
-		if got := flushTime(l, released, c.many); !got.Equal(at(c.want)) {
+		if got := flushTime(l, released, c.quiet); !got.Equal(at(c.want)) {
 			t.Errorf("%s: %v after the first event, want %d ms", c.name, got.Sub(begin), c.want)
 		}
+	}
+}
+
+// One file that changes for ever, each time just too late for the batch before, ends in
+// few batches; other files, and saves that come one at a time, never wait for it.
+func TestStorm(t *testing.T) {
+	begin := time.Now()
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	flush := func(s *storm, first, last int, paths ...string) {
+		dirty := map[string]mark{}
+		for _, p := range paths {
+			dirty[p] = look
+		}
+		s.flushed(load{dirty: dirty, first: at(first), last: at(last)})
+	}
+	for _, c := range []struct {
+		name    string
+		flushes func(*storm)
+		first   int
+		paths   []string
+		want    bool
+	}{
+		{"the first save", func(*storm) {}, 0, []string{"a"}, false},
+		{"a formatter after it", func(s *storm) { flush(s, 0, 0, "a") }, 15, []string{"a"}, false},
+		{"the second time", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 15, 15, "a") }, 30, []string{"a"}, false},
+		{"the third", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 15, 15, "a"); flush(s, 30, 30, "a") }, 45, []string{"a"}, true},
+		{"beside another", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 15, 15, "a"); flush(s, 30, 30, "a", "b") }, 45, []string{"a", "c"}, true},
+		{"another file", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 15, 15, "a"); flush(s, 30, 30, "a") }, 45, []string{"b"}, false},
+		{"after a pause", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 15, 15, "a"); flush(s, 30, 30, "a") }, 60, []string{"a"}, false},
+		{"a pause in between", func(s *storm) { flush(s, 0, 0, "a"); flush(s, 40, 40, "a"); flush(s, 55, 55, "a") }, 70, []string{"a"}, false},
+		{"after the cap", func(s *storm) {
+			flush(s, 0, 0, "a")
+			flush(s, 15, 15, "a")
+			flush(s, 30, 30, "a")
+			flush(s, 45, 290, "a")
+		}, 300, []string{"a"}, true},
+		{"a checkout in between", func(s *storm) {
+			flush(s, 0, 0, "a")
+			flush(s, 15, 15, "a")
+			flush(s, 30, 30, "a", "b", "c", "d", "e")
+		}, 45, []string{"a"}, false},
+	} {
+		s := &storm{}
+		c.flushes(s)
+		if got := s.on(c.paths, at(c.first)); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// A mode that changed waits longer than a save; with a save beside it it does not.
+func TestOnlyModes(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "f", "text")
+	put(t, root, "g", "text")
+	x, err := tree.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	for _, p := range []string{"f", "g"} {
+		if _, ok, err := x.Stat(p); !ok || err != nil {
+			t.Fatalf("%v, %v", ok, err)
+		}
+	}
+	w, err := New(Options{Index: x})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := func(paths ...string) time.Duration {
+		for _, p := range paths {
+			w.intake.mark(p, look)
+		}
+		_, _, l := w.intake.peek()
+		at, _ := w.flushAt(l.last)
+		return at.Sub(l.last)
+	}
+	if got := quiet("f"); got != quietFew {
+		t.Errorf("nothing differs: %v", got)
+	}
+	if err := os.Chmod(filepath.Join(root, "f"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := quiet("f"); got != quietStorm {
+		t.Errorf("the mode differs: %v", got)
+	}
+	put(t, root, "g", "longer text")
+	if got := quiet("f", "g"); got != quietFew {
+		t.Errorf("the mode, and another file's content: %v", got)
 	}
 }
 

@@ -136,6 +136,14 @@ func (in *intake) peek() (n int, few []string, l load) {
 	return n, few, load{doubt: in.doubt, first: in.first, last: in.last}
 }
 
+// holds reports whether p waits for the next flush, which looks at it.
+func (in *intake) holds(p string) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	_, ok := in.dirty[p]
+	return ok
+}
+
 func (in *intake) take() load {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -13,6 +13,8 @@ const (
 	quietMany = 20 * time.Millisecond // more, or a save that is half done
 	fewPaths  = 4
 	quietGit  = 50 * time.Millisecond // after git has ended: the tail of its many events
+	// quietStorm is the pause that ends a storm of one path, or of changed modes.
+	quietStorm = 50 * time.Millisecond
 	// halfEvery is how often a save that is half done is looked at: its other half
 	// does not wake the loop, and waiting for quietMany would be four times as long.
 	halfEvery = time.Millisecond
@@ -103,7 +105,9 @@ func (w *Watcher) step(ctx context.Context, t *times) time.Time {
 		earlier(again)
 	}
 	if at, due := w.flushAt(now); due && !at.After(now) {
-		w.flush(ctx, w.intake.take())
+		l := w.intake.take()
+		w.storm.flushed(l)
+		w.flush(ctx, l)
 		w.holding, w.ahead = holding{}, ahead{}
 		return now // the flush may have made work: look once more
 	} else if due {
@@ -154,7 +158,16 @@ func (w *Watcher) flushAt(now time.Time) (at time.Time, due bool) {
 		return time.Time{}, false
 	}
 	half := w.halfDone(few)
-	at = flushTime(l, w.holding.released, n > fewPaths || l.doubt != "" || w.ahead.on() || half)
+	quiet := quietFew
+	switch {
+	case w.storm.on(few, l.first):
+		quiet = quietStorm
+	case n > fewPaths || l.doubt != "" || w.ahead.on() || half:
+		quiet = quietMany
+	case w.onlyModes(few):
+		quiet = quietStorm
+	}
+	at = flushTime(l, w.holding.released, quiet)
 	if l.doubt != "" {
 		// A queue that overflows all the time must not make the scan of the
 		// whole tree the only thing that runs.
@@ -198,13 +211,9 @@ func (w *Watcher) gitBusy(now time.Time) bool {
 	return false
 }
 
-// flushTime is the rule of batching: quiet for a while, but not later than the
-// cap. many also stands for a save that is half done.
-func flushTime(l load, released time.Time, many bool) time.Time {
-	quiet, begun := quietFew, l.first
-	if many {
-		quiet = quietMany
-	}
+// flushTime is the rule of batching: quiet for a while, but not later than the cap.
+func flushTime(l load, released time.Time, quiet time.Duration) time.Time {
+	begun := l.first
 	if released.After(begun) {
 		begun = released
 	}
@@ -234,6 +243,24 @@ func (w *Watcher) halfDone(few []string) bool {
 	return false
 }
 
+// onlyModes reports whether nothing but the modes of dirty files differs: nobody waits for
+// that as for a save, and `chmod` there and back is no change.
+func (w *Watcher) onlyModes(few []string) bool {
+	differs := false
+	for _, p := range few {
+		was, ok := w.index.Lookup(p)
+		if !ok {
+			return false
+		}
+		now, exists, err := w.index.Peek(p)
+		if err != nil || !exists || now.Inode != was.Inode || now.Size != was.Size || now.MTime != was.MTime {
+			return false
+		}
+		differs = differs || now.Mode != was.Mode
+	}
+	return differs
+}
+
 // lookAgain stats files whose second or third look is due, some at a time so
 // that a save beside a large checkout does not wait.
 func (w *Watcher) lookAgain(ctx context.Context, now time.Time) (next time.Time, waiting bool) {
@@ -247,7 +274,7 @@ func (w *Watcher) lookAgain(ctx context.Context, now time.Time) (next time.Time,
 		if !ok {
 			break
 		}
-		if w.index.Settled(p) || path.Base(p) == ".git" {
+		if (w.index.Settled(p) || path.Base(p) == ".git") && !w.intake.holds(p) {
 			due[p] = glance
 		}
 	}

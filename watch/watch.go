@@ -95,6 +95,7 @@ type Watcher struct {
 	rootGone  bool
 	holding   holding
 	ahead     ahead
+	storm     storm
 	doubtEnd  time.Time // of the last scan of the whole tree, and how long it took
 	doubtTook time.Duration
 }
