@@ -226,7 +226,7 @@ func (p *logsPlan) look() error {
 	f.Namespace = o.allNamespaces || len(unique(o.namespaces)) > 1
 	f.Cluster = len(unique(o.contexts)) > 1
 	p.hub.DiffContainer = o.diffContainer
-	p.hub.StoreBytes = 8 << 20
+	p.hub.StoreBytes = 4 << 20
 	p.notices = &notices{out: o.env.Err, quiet: o.onlyLogLines, color: errs.Color, namespace: f.Namespace, palette: f.Palette}
 	p.hub.Notice = p.notices.tell
 	p.hub.Lost = p.notices.dropped
