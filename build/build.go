@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/kdev-io/kdev/build/engine"
 )
 
 // A Spec says what one image is made from. Paths are absolute. It is a
@@ -20,9 +22,15 @@ type Spec struct {
 	Args             map[string]string
 	Go               *Go
 	Command          *Command
+	Options          engine.Options
 	Image            string // of others, as it is: nothing to build
 	Platform         string // "linux/amd64", that of the nodes; empty: this machine's architecture
 	Dev              bool   // with the agent in the bottom layer; only for up, sync, run and --debug
+	// Siblings are all images of the project, this one too. Where a base of this
+	// one is theirs, it is made first and goes into it.
+	Siblings []Sibling
+
+	made map[string]madeBase // the parents' images, by base
 }
 
 // A Builder makes the image of a Spec. It is safe for concurrent use;
@@ -40,6 +48,7 @@ type Event struct {
 	Step    string
 	Done    bool
 	Cached  bool
+	Bytes   int64 // of the layer that a step made, or of what it pushed; 0: none, or unknown
 	Took    time.Duration
 	Line    string
 	Warning string // what the user may want to change; no step

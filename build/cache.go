@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
@@ -50,7 +52,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	k := key(options, before)
+	k := cacheKey(spec, options, before)
 	if r := c.lookup(ctx, spec, k); r != nil {
 		r.Record.Inputs = before
 		return r, nil
@@ -85,6 +87,21 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 		return nil, fmt.Errorf("remember the build: %w", err)
 	}
 	return r, nil
+}
+
+// cacheKey is what an image is known by. For a parent its image counts, not
+// what that is made from: a comment in a parent's Dockerfile, or a base of the
+// parent that was pulled anew, asks of the child what it changed and no more.
+func cacheKey(spec Spec, options string, inputs []Input) string {
+	if len(spec.made) == 0 {
+		return key(options, inputs)
+	}
+	inputs = slices.DeleteFunc(slices.Clone(inputs), func(in Input) bool { return Inherited(in.Path) })
+	parts := []string{"made from", options}
+	for _, base := range slices.Sorted(maps.Keys(spec.made)) {
+		parts = append(parts, base, spec.made[base].digest)
+	}
+	return key(digestOf(parts...), inputs)
 }
 
 // lookup returns the image of k if the cluster can pull all of it.

@@ -10,5 +10,5 @@
 // made from it or not.
 //
 // A Builder has one method. The outer ones decorate the inner ones, a small
-// file each: lease(explain(record(dev(cache(warn(limit(ladder))))))).
+// file each: lease(explain(record(dev(link(cache(warn(limit(ladder)))))))).
 package build

@@ -40,10 +40,15 @@ func (b *dockerBuilder) Build(ctx context.Context, spec Spec, progress Progress)
 }
 
 func (b *dockerBuilder) request(spec Spec) engine.Request {
-	return engine.Request{
+	req := engine.Request{
 		Root: spec.Root, Context: spec.Context, Dockerfile: spec.Dockerfile,
 		Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
+		Bases: map[string]string{}, Options: spec.Options,
 	}
+	for base, made := range spec.made {
+		req.Bases[base] = made.ref
+	}
+	return req
 }
 
 func (b *dockerBuilder) report(spec Spec, progress Progress) func(engine.Event) {
@@ -69,7 +74,7 @@ func (b *dockerBuilder) bring(ctx context.Context, spec Spec, repo, step string,
 	}()
 	start := time.Now()
 	progress.send(spec, Event{Step: step})
-	digest, err := b.engine.Push(ctx, ref, b.ep.Token, b.report(spec, progress))
+	digest, sent, err := b.engine.Push(ctx, ref, b.ep.Token)
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +84,7 @@ func (b *dockerBuilder) bring(ctx context.Context, spec Spec, repo, step string,
 	if digest, err = b.single(spec, digest); err != nil {
 		return "", err
 	}
-	progress.send(spec, Event{Step: step, Done: true, Took: time.Since(start).Round(time.Millisecond)})
+	progress.send(spec, Event{Step: step, Done: true, Bytes: sent, Took: time.Since(start).Round(time.Millisecond)})
 	return digest, nil
 }
 

@@ -37,6 +37,9 @@ func loadImage(spec Spec) Recipe {
 
 // take is the manifest in the store of an image of others.
 func (b *dockerBuilder) take(ctx context.Context, spec Spec, ref string, progress Progress) (string, error) {
+	if made, ok := spec.made[ref]; ok {
+		return made.digest, nil
+	}
 	return assemble.Image(ctx, b.store, &stepEngine{b, b.store, b.ep, spec, progress}, spec.platform(), ref)
 }
 

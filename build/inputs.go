@@ -64,13 +64,30 @@ func dockerfileOptions(spec Spec) (string, error) {
 		}
 		parts = append(parts, string(rules))
 	}
-	return digestOf(append(parts, pairs(spec.Args)...)...), nil
+	return digestOf(append(append(parts, pairs(spec.Args)...), spec.Options.Fields()...)...), nil
 }
 
 // Inputs are the files that a build of spec reads, sorted by path, with their
 // content hashes as idx knows them. Nothing else can change the image, but its
 // options and its base.
+//
+// An image of the project that it is made from is one input, whatever it is
+// made from itself.
 func Inputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
+	own, err := ownInputs(ctx, spec, idx)
+	if err != nil {
+		return nil, err
+	}
+	above, err := inherited(ctx, spec, idx)
+	if err != nil || len(above) == 0 {
+		return own, err
+	}
+	own = append(own, above...)
+	slices.SortFunc(own, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
+	return own, nil
+}
+
+func ownInputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
 	switch {
 	case spec.Go != nil:
 		return spec.Go.inputs(ctx, spec, idx)

@@ -60,8 +60,8 @@ func (b *ladder) assemble(ctx context.Context, spec Spec, progress Progress) (*R
 	}
 	defer done()
 	steps := &stepEngine{b.docker, b.store, b.ep, spec, progress}
-	made, err := assemble.Make(ctx, b.store, steps, req, func(step string, cached bool, took time.Duration) {
-		progress.send(spec, Event{Step: step, Done: true, Cached: cached, Took: took})
+	made, err := assemble.Make(ctx, b.store, steps, req, func(step string, cached bool, size int64, took time.Duration) {
+		progress.send(spec, Event{Step: step, Done: true, Cached: cached, Bytes: size, Took: took})
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +90,10 @@ func (b *ladder) request(spec Spec) (req assemble.Request, done func(), err erro
 		Name: display(spec, spec.Dockerfile), Text: text, Target: spec.Target, Args: spec.Args,
 		Platform: spec.platform(), Repository: "kdev/steps/" + spec.Repository(),
 		Folder: spec.Context, Index: x, Dir: dir, Ignore: plan.Ignore(), Trees: &b.trees,
+		Given: map[string]assemble.Given{}, Network: spec.Options.Network, Hosts: spec.Options.Hosts,
+	}
+	for base, made := range spec.made {
+		req.Given[base] = assemble.Given{Digest: made.digest, Ref: made.ref}
 	}
 	if file := plan.Ignore().File(); file != "" {
 		f, err := os.Open(file)

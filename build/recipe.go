@@ -23,8 +23,19 @@ type Recipe interface {
 	Bases() []string
 }
 
-// Load reads the recipe of a Spec: the Dockerfile, or what stands for it.
+// Load reads the recipe of a Spec: the Dockerfile, or what stands for it, and
+// those of the images of the project that it is made from.
 func Load(spec Spec) (Recipe, error) {
+	r, err := loadOwn(spec)
+	if err != nil || len(spec.Siblings) < 2 {
+		return r, err
+	}
+	above, err := parents(spec, r, nil)
+	return inherit(r, above), err
+}
+
+// loadOwn is Load as if there were no other images.
+func loadOwn(spec Spec) (Recipe, error) {
 	switch {
 	case spec.Go != nil:
 		return loadGo(spec), nil

@@ -33,6 +33,19 @@ type Request struct {
 	Ignore   *ignore.DockerMatcher
 	Excludes []string // the ignore file's lines, for an engine
 	Trees    *Trees   // what this process knows already; may be nil
+
+	Network string            // of RUN: "none", "host", or the default
+	Hosts   map[string]string // for RUN: addresses by name
+
+	// Given are the images that bases mean whatever an engine or a registry has
+	// under their names, by base as the Dockerfile has it.
+	Given map[string]Given
+}
+
+// A Given is an image of the store that a Dockerfile begins with.
+type Given struct {
+	Digest string // of its manifest; all of it is in the store
+	Ref    string // as an engine pulls it
 }
 
 // A Result is an image whose blobs are all in the store.
@@ -45,14 +58,15 @@ type Result struct {
 	Engine   bool
 }
 
-// Progress hears of the steps that were done here, or found in the store.
-type Progress func(step string, cached bool, took time.Duration)
+// Progress hears of the steps that were done here, or found in the store. size
+// is that of the layer.
+type Progress func(step string, cached bool, size int64, took time.Duration)
 
 // Make makes the image. Its error is an *Unsupported where the engine has to
 // build all of it, and a problem where the Dockerfile fails.
 func Make(ctx context.Context, store *registry.Store, engine Engine, req Request, progress Progress) (*Result, error) {
 	if progress == nil {
-		progress = func(string, bool, time.Duration) {}
+		progress = func(string, bool, int64, time.Duration) {}
 	}
 	if req.Trees == nil {
 		req.Trees = &Trees{}
@@ -62,7 +76,7 @@ func Make(ctx context.Context, store *registry.Store, engine Engine, req Request
 	for attempt := 0; ; attempt++ {
 		a := &assembly{
 			ctx: ctx, store: store, engine: engine, req: req, progress: progress,
-			bases:  &bases{store: store, engine: engine, platform: req.Platform, seen: map[string]*base{}},
+			bases:  &bases{store: store, engine: engine, platform: req.Platform, given: normalized(req.Given), seen: map[string]*base{}},
 			source: newContextFS(ctx, req.Index, req.Dir, req.Ignore),
 			states: map[digest.Digest]*state{},
 		}
@@ -135,7 +149,7 @@ func (a *assembly) run() (*Result, error) {
 		}
 		all = append(all, l)
 		r.Layers++
-		a.progress(v.name, false, time.Since(start))
+		a.progress(v.name, false, l.Size, time.Since(start))
 	}
 	r.Manifest, err = a.image(all, empty)
 	if err != nil {
@@ -191,7 +205,7 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	if raw, err := a.store.Meta(heavyKind, key); err == nil {
 		d, perr := layout.ParseDigest(string(bytes.TrimSpace(raw)))
 		if perr == nil && a.store.Complete(d) == nil {
-			a.progress(v.name, true, 0)
+			a.progress(v.name, true, 0, 0)
 			return string(d), false, nil
 		}
 	}

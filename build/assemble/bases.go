@@ -42,6 +42,7 @@ type bases struct {
 	store    *registry.Store
 	engine   Engine
 	platform string
+	given    map[string]Given // by full reference
 
 	mu   sync.Mutex
 	seen map[string]*base
@@ -71,6 +72,15 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 	if known := b.seen[ref]; known != nil {
 		return known, nil
 	}
+	if g, ok := b.given[ref]; ok {
+		config, err := configOf(b.store, g.Digest)
+		if err != nil {
+			return nil, err
+		}
+		// Not kept: the next build may be given another one.
+		b.seen[ref] = &base{Ref: ref, Config: config, Manifest: g.Digest}
+		return b.seen[ref], nil
+	}
 	id := ""
 	if b.engine != nil {
 		id = b.engine.ImageID(ctx, ref)
@@ -91,6 +101,33 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 		return nil, err
 	}
 	return fresh, b.keep(fresh)
+}
+
+// normalized has the full references, as the frontend asks for them.
+func normalized(given map[string]Given) map[string]Given {
+	out := make(map[string]Given, len(given))
+	for base, g := range given {
+		if named, err := reference.ParseNormalizedNamed(base); err == nil {
+			out[reference.TagNameOnly(named).String()] = g
+		}
+	}
+	return out
+}
+
+// configOf is the configuration document of an image of the store.
+func configOf(store *registry.Store, digest string) (json.RawMessage, error) {
+	raw, err := store.ReadBlob(layout.Digest(digest))
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", digest, err)
+	}
+	m, err := layout.ParseManifest(raw, "")
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", digest, err)
+	}
+	if m.Config == nil {
+		return nil, fmt.Errorf("image %s: %w", digest, fs.ErrInvalid)
+	}
+	return store.ReadBlob(m.Config.Digest)
 }
 
 // recall is what was remembered; nil where nothing was.

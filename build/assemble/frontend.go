@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -42,10 +45,15 @@ func (a *assembly) understand() (*recipe, error) {
 	if _, ok := a.req.Args["SOURCE_DATE_EPOCH"]; ok {
 		return nil, unsupported("SOURCE_DATE_EPOCH is set")
 	}
+	hosts, err := extraHosts(a.req.Hosts)
+	if err != nil {
+		return nil, err
+	}
 	main := llb.Local(contextName, llb.WithCustomName("[internal] load build context"))
 	res, err := dockerfile2llb.Dockerfile2LLB(a.ctx, a.req.Text, dockerfile2llb.ConvertOpt{
 		Config: dockerui.Config{
 			BuildArgs: cloneArgs(a.req.Args), Target: a.req.Target, ImageResolveMode: llb.ResolveModePreferLocal,
+			NetworkMode: network(a.req.Network), ExtraHosts: hosts,
 		},
 		MainContext:    &main,
 		SourceMap:      llb.NewSourceMap(nil, a.req.Name, "Dockerfile", a.req.Text),
@@ -71,6 +79,29 @@ func (a *assembly) understand() (*recipe, error) {
 	}
 	r := &recipe{graph: g}
 	return r, json.Unmarshal(raw, &r.config)
+}
+
+func network(mode string) pb.NetMode {
+	switch mode {
+	case "none":
+		return pb.NetMode_NONE
+	case "host":
+		return pb.NetMode_HOST
+	}
+	return llb.NetModeSandbox
+}
+
+// extraHosts are in one order, so that equal ones give equal steps.
+func extraHosts(byName map[string]string) ([]llb.HostIP, error) {
+	var out []llb.HostIP
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		ip := net.ParseIP(byName[name])
+		if ip == nil {
+			return nil, fmt.Errorf("extra host %s: %q is no address", name, byName[name])
+		}
+		out = append(out, llb.HostIP{Host: strings.ToLower(name), IP: ip})
+	}
+	return out, nil
 }
 
 func ownSyntax(ref string) bool {

@@ -33,6 +33,7 @@ func (a *assembly) part(v *vertex) (*llb.Definition, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.images = a.bases.given
 	p.attrs = map[string]string{
 		pb.AttrSharedKeyHint: contextName,
 		pb.AttrFollowPaths:   string(paths),
@@ -65,6 +66,7 @@ func marshal(op *pb.Op) ([]byte, error) {
 type parts struct {
 	from, out *llb.Definition
 	attrs     map[string]string
+	images    map[string]Given                // what stands for images, by full reference
 	names     map[digest.Digest]digest.Digest // old name to new
 }
 
@@ -86,6 +88,11 @@ func (p *parts) add(v *vertex) (digest.Digest, error) {
 		}
 		for k, val := range p.attrs {
 			src.Attrs[k] = val
+		}
+	}
+	if src := op.GetSource(); src != nil && isImage(src) {
+		if g, ok := p.images[trimImage(src.Identifier)]; ok {
+			src.Identifier = "docker-image://" + g.Ref
 		}
 	}
 	raw, err := marshal(op)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
 	buildkit "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/frontend/dockerfile/builder"
@@ -118,16 +119,22 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 	for k, v := range req.Args {
 		attrs["build-arg:"+k] = v
 	}
+	for base, ref := range req.Bases {
+		if named, err := reference.ParseNormalizedNamed(base); err == nil {
+			attrs["context:"+strings.TrimSuffix(reference.FamiliarString(named), ":latest")] = "docker-image://" + ref
+		}
+	}
+	req.Options.attrs(attrs)
 	// The key under which the engine keeps its copy of the context: with the
 	// same one, the next build sends only what changed.
 	h := sha256.Sum256([]byte(req.Context))
-	return buildkit.SolveOpt{
+	opt := buildkit.SolveOpt{
 		FrontendAttrs: attrs,
 		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
 		SharedKey:     "kdev:" + hex.EncodeToString(h[:16]),
 		Exports:       []buildkit.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": req.Tag}}},
-		Session:       credentialsOnly(),
-	}, nil
+	}
+	return opt, req.Options.attach(&opt)
 }
 
 // ownSyntax is the frontend that the Dockerfile asks for, if it is Docker's own.

@@ -2,19 +2,23 @@ package engine
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/platforms"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,13 +34,27 @@ func (b *Builder) classic(ctx context.Context, req Request, progress func(Event)
 	if progress == nil {
 		progress = func(Event) {}
 	}
+	if len(req.Options.Secrets)+len(req.Options.SSH)+len(req.Options.CacheTo) > 0 {
+		return &problem.Problem{
+			Code: "engine-no-buildkit", Where: relative(req.Root, req.Dockerfile), Summary: "this engine has no BuildKit, which the build's secrets, ssh and cacheTo need",
+			Hint: "use an engine with BuildKit: Docker 18.09 or newer",
+		}
+	}
 	args := map[string]*string{}
 	for k, v := range req.Args {
 		args[k] = &v
 	}
 	opts := client.ImageBuildOptions{
 		Tags: []string{req.Tag}, Dockerfile: dockerfileInTar, BuildArgs: args, Target: req.Target,
-		Remove: true, ForceRemove: true, Version: build.BuilderV1,
+		Remove: true, ForceRemove: true, Version: build.BuilderV1, NetworkMode: req.Options.Network,
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Options.Hosts)) {
+		opts.ExtraHosts = append(opts.ExtraHosts, name+":"+req.Options.Hosts[name])
+	}
+	for _, c := range caches(req.Options.CacheFrom) {
+		if ref := c.Attrs["ref"]; ref != "" {
+			opts.CacheFrom = append(opts.CacheFrom, ref)
+		}
 	}
 	if req.Platform != "" {
 		p, err := platforms.Parse(req.Platform)
@@ -91,6 +109,9 @@ func sendContext(ctx context.Context, w io.Writer, req Request) error {
 	if err != nil {
 		return err
 	}
+	if dockerfile, err = rebase(dockerfile, req.Bases); err != nil {
+		return err
+	}
 	if err := tw.WriteHeader(&tar.Header{Name: dockerfileInTar, Mode: 0o644, Size: int64(len(dockerfile))}); err != nil {
 		return err
 	}
@@ -106,6 +127,39 @@ func sendContext(ctx context.Context, w io.Writer, req Request) error {
 		return err
 	}
 	return tw.Close()
+}
+
+// rebase writes references in the place of images under the names that FROM and
+// COPY --from have for them. Lines stay where they are.
+func rebase(dockerfile []byte, bases map[string]string) ([]byte, error) {
+	if len(bases) == 0 {
+		return dockerfile, nil
+	}
+	result, err := parser.Parse(bytes.NewReader(dockerfile))
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.Split(string(dockerfile), "\n")
+	for _, n := range result.AST.Children {
+		for base, ref := range bases {
+			var old, now string
+			switch {
+			case strings.EqualFold(n.Value, "FROM") && n.Next != nil && n.Next.Value == base:
+				old, now = base, ref
+			case slices.Contains(n.Flags, "--from="+base):
+				old, now = "--from="+base, "--from="+ref
+			default:
+				continue
+			}
+			for i := n.StartLine - 1; i < n.EndLine && i < len(lines); i++ {
+				if fields := strings.Fields(lines[i]); slices.Contains(fields, old) {
+					lines[i] = strings.Replace(lines[i], old, now, 1)
+					break
+				}
+			}
+		}
+	}
+	return []byte(strings.Join(lines, "\n")), nil
 }
 
 func sendEntry(tw *tar.Writer, x *tree.Index, e tree.Entry) error {

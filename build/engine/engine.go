@@ -20,6 +20,10 @@ type Request struct {
 	Args       map[string]string
 	Platform   string // "linux/amd64"
 	Tag        string // what the engine calls the result until it is pushed
+	// Bases are references that stand for images under the names that the
+	// Dockerfile has for them.
+	Bases   map[string]string
+	Options Options
 }
 
 // An Event is a step of a build or a line that it printed.

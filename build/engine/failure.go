@@ -166,6 +166,12 @@ func hint(p *problem.Problem) string {
 	case strings.Contains(text, "not found") && strings.Contains(text, "FROM"),
 		strings.Contains(text, "failed to do request"), strings.Contains(text, "pull access denied"), strings.Contains(text, "failed to resolve source metadata"):
 		return "is the image's name right, and can the engine pull it? `docker pull` says"
+	case strings.Contains(text, "secret ") && strings.Contains(text, ": not found"):
+		return "name the secret in kdev.yaml: services.NAME.build.secrets: {ID: {file: …}}"
+	case strings.Contains(text, "unset ssh forward key"), strings.Contains(text, "no SSH key"):
+		return "let the build use your ssh agent: services.NAME.build.ssh: [default]"
+	case strings.Contains(text, "unknown cache exporter"), strings.Contains(text, "cache export is not supported"), strings.Contains(text, "cache export feature"):
+		return "this engine's BuildKit does not write such a cache; take cacheTo out, or use a newer engine"
 	case p.Output != "":
 		return "the output above is the instruction's own; the same happens with `docker build`"
 	default:

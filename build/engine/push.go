@@ -19,29 +19,30 @@ import (
 var pingOptions = client.PingOptions{NegotiateAPIVersion: true}
 
 // Push sends the image to the registry in ref ("127.0.0.1:5001/shop/web:tag")
-// and returns the digest of its manifest. The tag on the engine goes; the
-// engine's layers stay in its build cache.
-func (b *Builder) Push(ctx context.Context, ref, token string, progress func(Event)) (string, error) {
+// and returns the digest of its manifest, and how many bytes of layers the
+// registry did not have. The tag on the engine goes; the engine's layers stay in
+// its build cache.
+func (b *Builder) Push(ctx context.Context, ref, token string) (digest string, sent int64, err error) {
 	auth, err := json.Marshal(registry.AuthConfig{RegistryToken: token})
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	resp, err := b.docker.ImagePush(ctx, ref, client.ImagePushOptions{RegistryAuth: base64.URLEncoding.EncodeToString(auth)})
 	if err != nil {
-		return "", explain(ctx, fmt.Errorf("push %s: %w", ref, err))
+		return "", 0, explain(ctx, fmt.Errorf("push %s: %w", ref, err))
 	}
 	defer resp.Close()
-	digest, err := pushed(resp)
+	digest, sent, err = pushed(resp)
 	if err != nil {
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return "", 0, ctx.Err()
 		}
-		return "", &problem.Problem{
+		return "", 0, &problem.Problem{
 			Code: "push-failed", Summary: "the engine could not push the image to kdev's registry", Where: ref, Err: err,
 			Hint: "the engine must reach this address itself; see `docker push " + ref + "`",
 		}
 	}
-	return digest, nil
+	return digest, sent, nil
 }
 
 // Untag removes the name that Build gave.
@@ -54,8 +55,8 @@ func (b *Builder) Untag(ctx context.Context, ref string) error {
 }
 
 // pushed reads the engine's JSON messages up to the one that holds the digest.
-func pushed(r io.Reader) (string, error) {
-	digest := ""
+func pushed(r io.Reader) (digest string, sent int64, err error) {
+	sizes := map[string]int64{} // by layer, as far as it was sent
 	dec := json.NewDecoder(r)
 	for {
 		var m struct {
@@ -65,15 +66,20 @@ func pushed(r io.Reader) (string, error) {
 			ErrorDetail *struct {
 				Message string `json:"message"`
 			} `json:"errorDetail"`
+			ID             string `json:"id"`
+			ProgressDetail struct {
+				Current int64 `json:"current"`
+			} `json:"progressDetail"`
 		}
 		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return "", fmt.Errorf("read the engine's answer: %w", err)
+			return "", 0, fmt.Errorf("read the engine's answer: %w", err)
 		}
 		if m.Error != "" {
-			return "", errors.New(m.Error)
+			return "", 0, errors.New(m.Error)
 		}
+		sizes[m.ID] = max(sizes[m.ID], m.ProgressDetail.Current)
 		var aux struct{ Digest string }
 		if len(m.Aux) > 0 && json.Unmarshal(m.Aux, &aux) == nil && aux.Digest != "" {
 			digest = aux.Digest
@@ -84,7 +90,10 @@ func pushed(r io.Reader) (string, error) {
 		}
 	}
 	if digest == "" {
-		return "", errors.New("the engine named no digest")
+		return "", 0, errors.New("the engine named no digest")
 	}
-	return digest, nil
+	for _, n := range sizes {
+		sent += n
+	}
+	return digest, sent, nil
 }

@@ -70,7 +70,7 @@ func (p *Provider) provide(ctx context.Context, ref string, tell func(string)) e
 	if _, err := p.docker.ImageTag(ctx, client.ImageTagOptions{Source: image.ID, Target: target}); err != nil {
 		return fmt.Errorf("tag %s: %w", ref, err)
 	}
-	_, err = p.engine.Push(ctx, target, p.endpoint.Token, func(engine.Event) {})
+	_, _, err = p.engine.Push(ctx, target, p.endpoint.Token)
 	// A cancelled copy must not leave its name on the engine.
 	return errors.Join(err, p.engine.Untag(context.WithoutCancel(ctx), target))
 }

@@ -48,6 +48,9 @@ func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets, r
 // notice goes into the store, where the log pane finds it, and on the screen as
 // long as there is no dashboard.
 func (d *dashboard) notice(n session.Notice) {
+	if n.Step != nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.shown && n.Code != "build-output" {

@@ -41,6 +41,9 @@ type plain struct {
 }
 
 func (f *plain) notice(n session.Notice) {
+	if n.Step != nil {
+		return
+	}
 	var b strings.Builder
 	who := n.Service
 	if who == "" {

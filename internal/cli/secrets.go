@@ -34,6 +34,7 @@ type secrets struct {
 // ofManifests hides what the project's files hold, without a cluster. Manifests that
 // do not render hide nothing here: whoever deploys them says why.
 func (s *secrets) ofManifests(ctx context.Context, p *config.Project) {
+	s.ofBuilds(p)
 	from := slices.DeleteFunc(deploy.Sources(p.Manifests, p.Namespace, nil), func(m deploy.Source) bool {
 		return m.Command != nil // runs for whoever deploys, not for whoever reads logs
 	})
@@ -59,6 +60,23 @@ func (s *secrets) ofCluster(ctx context.Context, client *kube.Client, namespaces
 		return func() {}, fmt.Errorf("values of Secrets are masked as far as the manifests hold them: %w", err)
 	}
 	return wait, nil
+}
+
+// ofBuilds hides what builds of the project are given. What cannot be read is told
+// by the build that wants it.
+func (s *secrets) ofBuilds(p *config.Project) {
+	var values []string
+	for _, cs := range p.Services {
+		if cs.Build == nil {
+			continue
+		}
+		for id, secret := range session.SpecOf(p, cs).Options.Secrets {
+			if v, err := secret.Read(id); err == nil {
+				values = append(values, string(v))
+			}
+		}
+	}
+	s.hide(values)
 }
 
 func (s *secrets) add(secret *corev1.Secret) {
@@ -124,6 +142,9 @@ func logins(docker []byte) []string {
 // what the build was given.
 func (s *secrets) notice(n session.Notice) session.Notice {
 	n.Text = s.mask.String(n.Text)
+	if n.Step != nil {
+		n.Step = &session.Step{Name: s.mask.String(n.Step.Name), Cached: n.Step.Cached, Bytes: n.Step.Bytes}
+	}
 	if n.Problem != nil {
 		n.Problem = s.problem(n.Problem)
 	}

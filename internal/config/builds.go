@@ -1,8 +1,12 @@
 package config
 
 import (
+	"maps"
+	"net"
+	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +24,7 @@ func (r *resolver) otherKind(at string, f buildFile, b *Build) bool {
 	if len(given) == 0 {
 		return false
 	}
-	for _, more := range append(given[1:], "dockerfile", "target", "args") {
+	for _, more := range append(given[1:], "dockerfile", "target", "args", "secrets", "ssh", "cacheFrom", "cacheTo", "network", "extraHosts") {
 		if _, ok := r.d.at[join(at, more)]; ok {
 			r.add(usage("config-value", r.where("%s", join(at, more)), "keep one of the two", "a build has %s and %s", given[0], more))
 		}
@@ -80,6 +84,57 @@ func (r *resolver) commandBuild(at string, f buildCommandFile) *CommandBuild {
 		refuse("image", c.Image, "keep output or image: the one is a file, the other is on the engine")
 	}
 	return c
+}
+
+// steps reads what the steps of a Dockerfile may use beside its context.
+func (r *resolver) steps(at string, f buildFile, b *Build) {
+	for _, id := range slices.Sorted(maps.Keys(f.Secrets)) {
+		s := f.Secrets[id]
+		where := join(at, "secrets."+id)
+		if (s.File == "") == (s.Env == "") {
+			if !r.troubled(where) {
+				r.add(usage("config-value", r.where("%s", where), "write {file: FILE} or {env: VARIABLE}", "%s needs a file or a variable, and one of them", where))
+			}
+			continue
+		}
+		out := BuildSecret{Env: s.Env}
+		if s.File != "" {
+			out.File = r.ownFile(s.File)
+		}
+		if b.Secrets == nil {
+			b.Secrets = map[string]BuildSecret{}
+		}
+		b.Secrets[id] = out
+	}
+	for _, text := range f.SSH {
+		if id, path, named := strings.Cut(text, "="); named {
+			text = id + "=" + r.ownFile(path)
+		}
+		b.SSH = append(b.SSH, text)
+	}
+	b.CacheFrom, b.CacheTo = f.CacheFrom, f.CacheTo
+	if f.Network != "default" {
+		b.Network = f.Network
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.ExtraHosts)) {
+		if net.ParseIP(f.ExtraHosts[name]) == nil {
+			r.add(usage("config-value", r.where("%s.extraHosts.%s", at, name), "write an address: "+name+": 10.0.0.5", "%q is no address", f.ExtraHosts[name]))
+		}
+	}
+	b.ExtraHosts = f.ExtraHosts
+}
+
+// ownFile is a file of the person's own: of the project, or anywhere.
+func (r *resolver) ownFile(file string) string {
+	if rest, ok := strings.CutPrefix(file, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, filepath.FromSlash(rest))
+		}
+	}
+	if filepath.IsAbs(file) {
+		return filepath.Clean(file)
+	}
+	return filepath.Join(r.root, filepath.FromSlash(file))
 }
 
 // texts is a mapping whose values are kept as they were written.

@@ -27,6 +27,11 @@ var checks = map[string]check{
 		want: "a name that Kubernetes takes",
 		hint: "use lower-case letters, digits, dashes and dots, with a letter or digit at both ends",
 	},
+	"secretID": {
+		expr: `^[A-Za-z0-9]([-A-Za-z0-9._]{0,251}[A-Za-z0-9])?$`,
+		want: "the ID of a build secret",
+		hint: "use letters, digits, dashes, dots and underscores, as id= of the mount has it",
+	},
 	"host": {
 		expr: `^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`,
 		want: "a host name",

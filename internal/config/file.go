@@ -31,10 +31,11 @@ type file struct {
 
 	Secrets map[string]secretFile `yaml:"secrets" keys:"secret" doc:"Secrets that manifests reference and do not hold, by name; made in the environment of kdev up"`
 
-	Include  later `yaml:"include"`
-	Tasks    later `yaml:"tasks"`
-	Preview  later `yaml:"preview"`
-	Registry later `yaml:"registry"`
+	Registry string `yaml:"registry" check:"repository" doc:"registry, with a folder, that takes the images for clusters that are not on this machine; your docker login counts"`
+
+	Include later `yaml:"include"`
+	Tasks   later `yaml:"tasks"`
+	Preview later `yaml:"preview"`
 }
 
 type requiresFile struct {
@@ -73,12 +74,17 @@ type buildFile struct {
 	Command    buildCommandFile `yaml:"command" doc:"run a command that makes the image, or what goes into it, instead of a Dockerfile"`
 	Image      string           `yaml:"image" doc:"take an image of others as it is instead of building one"`
 
-	Secrets    later `yaml:"secrets"`
-	SSH        later `yaml:"ssh"`
-	CacheFrom  later `yaml:"cacheFrom"`
-	CacheTo    later `yaml:"cacheTo"`
-	Network    later `yaml:"network"`
-	ExtraHosts later `yaml:"extraHosts"`
+	Secrets    map[string]buildSecretFile `yaml:"secrets" keys:"secretID" doc:"values for RUN --mount=type=secret, by ID; in no image, cache or log"`
+	SSH        []string                   `yaml:"ssh" doc:"ssh agents or keys for RUN --mount=type=ssh: default, or ID=SOCKET or ID=KEY"`
+	CacheFrom  []string                   `yaml:"cacheFrom" doc:"where the engine may find steps that were built elsewhere: an image, or as docker buildx writes it"`
+	CacheTo    []string                   `yaml:"cacheTo" doc:"where the engine leaves its steps for others, as docker buildx writes it: type=registry,ref=…"`
+	Network    string                     `yaml:"network" enum:"default,none,host" default:"default" doc:"network of RUN"`
+	ExtraHosts map[string]string          `yaml:"extraHosts" keys:"host" doc:"addresses by host name, for RUN"`
+}
+
+type buildSecretFile struct {
+	File string `yaml:"file" doc:"file that holds it, relative to kdev.yaml, absolute or below ~/"`
+	Env  string `yaml:"env" check:"variable" doc:"variable of your environment that holds it"`
 }
 
 type goFile struct {

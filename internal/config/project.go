@@ -22,6 +22,7 @@ type Project struct {
 	Watch        Watch
 	Contexts     []string // contexts that are not local and yet allowed
 	Cluster      Cluster
+	Registry     string // for clusters that are not on this machine
 	Router       Router
 	// Detected has a line for each thing that no key said, for people.
 	Detected []string
@@ -77,7 +78,20 @@ type Build struct {
 	Go         *GoBuild
 	Command    *CommandBuild
 	Image      string // of others, as it is
-	Where      string // line that a problem of the build's configuration names
+	Secrets    map[string]BuildSecret
+	SSH        []string
+	CacheFrom  []string
+	CacheTo    []string
+	Network    string            // "", "none", "host"
+	ExtraHosts map[string]string // addresses by name
+	Where      string            // line that a problem of the build's configuration names
+}
+
+// A BuildSecret is what RUN --mount=type=secret gets: the content of a file, or
+// a variable's value.
+type BuildSecret struct {
+	File string // absolute
+	Env  string
 }
 
 // A GoBuild is a program that is compiled on this machine.

@@ -360,3 +360,22 @@ func TestProblemsAreReachable(t *testing.T) {
 		t.Error("problem.As does not give the first one")
 	}
 }
+
+func TestBuildSteps(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	root := corpus(t)["build-steps"].unpack(t)
+	p := load(t, root)
+	web, _ := p.Service("web")
+	b := web.Build
+	secrets := map[string]BuildSecret{"npmrc": {File: filepath.Join(home, ".npmrc")}, "API-token.1": {Env: "API_TOKEN"}}
+	if !reflect.DeepEqual(b.Secrets, secrets) {
+		t.Errorf("secrets %+v", b.Secrets)
+	}
+	if !slices.Equal(b.SSH, []string{"default", "work=" + filepath.Join(root, "keys", "id")}) {
+		t.Errorf("ssh %q", b.SSH)
+	}
+	if b.Network != "none" || b.ExtraHosts["git.corp"] != "10.0.0.5" || len(b.CacheFrom) != 1 || len(b.CacheTo) != 1 || p.Registry != "ghcr.io/acme" {
+		t.Errorf("%+v, registry %q", b, p.Registry)
+	}
+}

@@ -36,7 +36,7 @@ func (r *resolver) resolve() {
 	}
 	r.requires()
 	p.Watch.Ignore = f.Watch.Ignore
-	p.Contexts = f.Contexts
+	p.Contexts, p.Registry = f.Contexts, f.Registry
 	p.Cluster = Cluster{Provider: "kind", Nodes: max(f.Cluster.Nodes, 1), Version: string(f.Cluster.Version)}
 	if v := p.Cluster.Version; v != "" && v[0] != 'v' {
 		p.Cluster.Version = "v" + v

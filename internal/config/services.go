@@ -77,6 +77,7 @@ func (r *resolver) build(name string, f buildFile, found map[string]string) *Bui
 	if r.otherKind(at, f, b) {
 		return b
 	}
+	r.steps(at, f, b)
 	dockerfile := path.Join(context, "Dockerfile")
 	if f.Dockerfile != "" {
 		dockerfile = path.Join(context, f.Dockerfile)

@@ -119,29 +119,44 @@ func (p *Plan) Sources() []string {
 // Bases lists the images that a build of the target pulls.
 func (p *Plan) Bases() []string {
 	var all []string
-	add := func(image string) {
+	p.bases(func(image string, _ int) { all = append(all, image) })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// NamedAt is the first place at which the target names an image to pull.
+func (p *Plan) NamedAt(image string) string {
+	first := 0
+	p.bases(func(named string, line int) {
+		if named == image && (first == 0 || line < first) {
+			first = line
+		}
+	})
+	return p.at(first)
+}
+
+func (p *Plan) bases(tell func(image string, line int)) {
+	add := func(image string, line int) {
 		if image != "" && image != "scratch" {
-			all = append(all, image)
+			tell(image, line)
 		}
 	}
 	for i, s := range p.stages {
 		if !p.used[i] {
 			continue
 		}
-		add(s.image)
+		add(s.image, s.line)
 		for _, st := range s.steps {
 			switch st := st.(type) {
 			case *copyStep:
-				add(st.image)
+				add(st.image, st.line)
 			case *runStep:
 				for _, m := range st.mounts {
-					add(m.image)
+					add(m.image, st.line)
 				}
 			}
 		}
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // reach marks the stages that stage i is made from.

@@ -25,6 +25,7 @@ const (
 // A stage is one FROM with the lines below it that place or use files.
 type stage struct {
 	name  string
+	line  int
 	base  int    // stage, or negative
 	image string // pulled image, when base is negative
 	steps []step
@@ -128,6 +129,9 @@ func (p *Plan) newStage(in *instructions.Stage, index int, lex *shell.Lex, globa
 		return nil, fmt.Errorf("base name (%s) should not be blank", in.BaseName)
 	}
 	s := &stage{name: in.Name, base: p.stageNamed(res.Result, index), dirs: map[string]bool{"/": true}}
+	if len(in.Location) > 0 {
+		s.line = in.Location[0].Start.Line
+	}
 	if s.base >= 0 {
 		b := p.stages[s.base]
 		s.env, s.workdir, s.unknown, s.dirs = maps.Clone(b.env), b.workdir, b.unknown, maps.Clone(b.dirs)

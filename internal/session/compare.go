@@ -13,8 +13,7 @@ func (l *loop) compare() (func() (string, error), error) {
 	if l.objects == nil {
 		return nil, refused("the manifests were not rendered yet")
 	}
-	objects := deploy.Copy(l.objects)
-	deploy.Inject(objects, l.images())
+	objects := l.deployable()
 	return func() (string, error) {
 		diffs, err := l.s.parts.Deployer.Diff(l.ctx, objects)
 		if err != nil {

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kdev-io/kdev/build"
@@ -61,7 +63,11 @@ func (l *loop) findUses() {
 			svc.workloads = appendNew(svc.workloads, use.Object)
 		}
 	}
+	bases := Bases(l.s.opts.Project)
 	for _, name := range injection.Unused {
+		if bases[name] {
+			continue
+		}
 		l.s.tell(Notice{Level: Warn, Service: name, Code: "image-unused", Text: "no manifest uses its image: it is built for nothing"})
 	}
 	for _, look := range injection.Lookalikes {
@@ -91,6 +97,7 @@ func appendNew(refs []deploy.Ref, ref deploy.Ref) []deploy.Ref {
 
 // provided says that the images of others are where the nodes find them.
 type provided struct {
+	pull deploy.PullSecret
 	err  error
 	took time.Duration
 }
@@ -110,19 +117,36 @@ func (l *loop) provide() {
 	l.providing = true
 	l.work.Go(func() {
 		start := time.Now()
+		e := provided{}
+		var logins sync.WaitGroup
+		var unasked error
+		if ask := l.s.parts.Logins; ask != nil {
+			logins.Go(func() { e.pull, unasked = ask(l.ctx, refs) })
+		}
 		err := l.s.parts.Provide(l.ctx, refs, func(text string) {
 			l.s.post(l.ctx, notice{Notice{Level: Info, Code: "image-copying", Text: text}})
 		})
-		l.s.post(l.ctx, provided{err, time.Since(start)})
+		logins.Wait()
+		e.err, e.took = errors.Join(err, unasked), time.Since(start)
+		l.s.post(l.ctx, e)
 	})
 }
 
 func (e provided) apply(l *loop) {
 	l.providing = false
+	l.pull = e.pull
 	if e.err != nil {
 		// Not fatal: the nodes may be able to pull them. If not, the rollout says so.
 		l.s.tell(Notice{Level: Warn, Code: "image-copy-failed", Text: "images of this machine could not be handed to the cluster", Problem: asProblem(e.err, "image-copy-failed", "")})
 	}
+}
+
+// deployable are the objects as they are applied: with our images, and a Secret
+// for private ones of others.
+func (l *loop) deployable() []*deploy.Object {
+	objects := deploy.Copy(l.objects)
+	deploy.Inject(objects, l.images())
+	return deploy.AddPullSecret(objects, l.s.opts.Project.Namespace, l.pull)
 }
 
 // awaited names a service or generator that svc waits for, for its first start
@@ -188,8 +212,7 @@ func (l *loop) apply() {
 			unknown[ref] = true
 		}
 	}
-	objects := deploy.Copy(l.objects)
-	deploy.Inject(objects, l.images())
+	objects := l.deployable()
 	var now []*deploy.Object
 	for _, o := range objects {
 		if !unknown[deploy.RefOf(o)] {
@@ -277,7 +300,7 @@ func (l *loop) prune() {
 		return
 	}
 	l.pruned = true
-	objects := l.objects
+	objects := l.deployable()
 	images := map[string]string{}
 	for _, svc := range l.services {
 		if svc.built && svc.ref != "" {

@@ -53,12 +53,19 @@ func Explain(p *config.Project, changed string) ([]Meaning, error) {
 		}
 		spec := SpecOf(p, cs)
 		rel, ok := contextPath(spec, changed)
-		if !ok {
-			continue
-		}
 		plan, err := build.Load(spec)
 		if err != nil {
+			if !ok {
+				continue
+			}
 			return nil, asProblem(err, "dockerfile", cs.Name)
+		}
+		if a := (&service{above: ancestors(plan)}).inherits(changed); a != nil {
+			all = append(all, Meaning{Service: cs.Name, Verdict: dockerfile.Verdict{Action: dockerfile.Rebuild, Why: "the image is made from that of " + a.spec.Service}})
+			continue
+		}
+		if !ok {
+			continue
 		}
 		m := Meaning{Service: cs.Name, Verdict: (&mapping{plan: plan, sync: cs.Sync, dir: spec.Context}).explain(rel)}
 		m.Compile = m.Verdict.Action == dockerfile.Rebuild && spec.Compiles() && !cs.Sync.Off

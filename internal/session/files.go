@@ -44,7 +44,7 @@ func (e filesChanged) apply(l *loop) {
 				}
 				continue
 			}
-			if svc.built && !svc.off && l.serviceChanged(svc, c.Path, e.batch) {
+			if svc.built && !svc.off && (l.ancestorChanged(svc, c.Path, e.batch) || l.serviceChanged(svc, c.Path, e.batch)) {
 				owned = true
 			}
 		}
@@ -109,7 +109,7 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 
 // concerns says whether a path is any of svc's business, and does nothing.
 func (l *loop) concerns(svc *service, changed string) bool {
-	if l.isRecipe(svc, changed) {
+	if l.isRecipe(svc, changed) || svc.inherits(changed) != nil {
 		return true
 	}
 	rel, ok := contextPath(svc.spec, changed)
@@ -188,12 +188,15 @@ func (l *loop) contexts() []watch.Context {
 // isRecipe says whether changed decides how svc is built: its Dockerfile or
 // the file that says what the build does not see.
 func (l *loop) isRecipe(svc *service, changed string) bool {
-	if svc.spec.Dockerfile == "" {
+	return isRecipe(svc.spec, filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed)))
+}
+
+func isRecipe(spec build.Spec, file string) bool {
+	if spec.Dockerfile == "" {
 		return false
 	}
-	abs := filepath.Join(l.s.opts.Project.Root, filepath.FromSlash(changed))
-	switch abs {
-	case svc.spec.Dockerfile, svc.spec.Dockerfile + ".dockerignore", filepath.Join(svc.spec.Context, ".dockerignore"):
+	switch file {
+	case spec.Dockerfile, spec.Dockerfile + ".dockerignore", filepath.Join(spec.Context, ".dockerignore"):
 		return true
 	}
 	return false

@@ -68,7 +68,7 @@ func (l *loop) release(svc *service) {
 		return
 	}
 	for _, path := range paths {
-		if l.isRecipe(svc, path) {
+		if a := svc.inherits(path); l.isRecipe(svc, path) || a != nil && a.decides(path) {
 			svc.loadPlan()
 		}
 	}

@@ -52,7 +52,7 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 	compile := false
 	for _, path := range differing(record.Inputs, inputs) {
 		v := plan.explain(path)
-		if v.Action == dockerfile.Rebuild && compiles {
+		if v.Action == dockerfile.Rebuild && compiles && !build.Inherited(path) {
 			ahead, compile = append(ahead, path), true
 			continue
 		}

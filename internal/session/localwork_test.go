@@ -53,7 +53,7 @@ type sessionStand struct {
 	stop    func()
 }
 
-func newSessionStand(t *testing.T, files map[string]string) *sessionStand {
+func newSessionStand(t *testing.T, files map[string]string, change ...func(*Parts)) *sessionStand {
 	t.Helper()
 	st := &sessionStand{t: t, dir: t.TempDir()}
 	for name, text := range files {
@@ -92,10 +92,14 @@ func newSessionStand(t *testing.T, files map[string]string) *sessionStand {
 	t.Cleanup(func() { index.Close() })
 	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
 	t.Cleanup(deployer.Close)
-	st.session = New(Options{Project: p, NoPorts: true, Reload: load}, Parts{
+	parts := Parts{
 		Cluster: &cluster.Cluster{Context: "fake"}, Kube: kc, Live: live, Deployer: deployer, Index: index, Dial: transport.Exec(kc.Config), Platform: "linux/amd64",
 		Provide: func(context.Context, []string, func(string)) error { return nil },
-	})
+	}
+	for _, c := range change {
+		c(&parts)
+	}
+	st.session = New(Options{Project: p, NoPorts: true, Reload: load}, parts)
 	var unsubscribe func()
 	st.changed, unsubscribe = st.session.Subscribe()
 	var work sync.WaitGroup
@@ -111,6 +115,9 @@ func newSessionStand(t *testing.T, files map[string]string) *sessionStand {
 
 func (s *sessionStand) write(name, text string) {
 	s.t.Helper()
+	if err := os.MkdirAll(filepath.Join(s.dir, filepath.Dir(name)), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}

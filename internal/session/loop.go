@@ -40,7 +40,8 @@ type loop struct {
 	unrendered bool // a generator comes first
 	rendered   *problem.Problem
 
-	providing  bool // images of others are on their way to the registry
+	pull       deploy.PullSecret // for private images of others
+	providing  bool              // images of others are on their way to the registry
 	applying   bool
 	applyAgain bool                // something that Apply writes changed since it was started
 	applied    bool                // everything was applied once
@@ -75,6 +76,7 @@ type service struct {
 	local *unit // it runs on this machine; nil: in the cluster
 	spec  build.Spec
 	plan  *mapping
+	above []ancestor // the images of the project that its own is made from
 
 	ref     string // image that is to run; empty while unknown
 	record  *build.Record
@@ -154,24 +156,6 @@ func (l *loop) newService(cs config.Service) *service {
 	return svc
 }
 
-// SpecOf is the build of a service that has one, for the platform of this machine.
-func SpecOf(p *config.Project, cs config.Service) build.Spec {
-	b := cs.Build
-	spec := build.Spec{
-		Project: p.Name, Service: cs.Name, Root: p.Root, Context: b.Context,
-		Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args, Image: b.Image,
-	}
-	if g := b.Go; g != nil {
-		spec.Go = &build.Go{Main: g.Main, Flags: g.Flags, Env: g.Env, Base: g.Base}
-	}
-	if c := b.Command; c != nil {
-		spec.Command = &build.Command{
-			Run: c.Run, Inputs: c.Inputs, Env: c.Env, Output: c.Output, To: c.To, Base: c.Base, Entrypoint: c.Entrypoint, Name: c.Image,
-		}
-	}
-	return spec
-}
-
 // loadPlan reads the recipe anew; a failure becomes the service's problem.
 func (svc *service) loadPlan() {
 	plan, err := build.Load(svc.spec)
@@ -183,6 +167,7 @@ func (svc *service) loadPlan() {
 		return
 	}
 	svc.plan, svc.problem = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, nil
+	svc.above = ancestors(plan)
 }
 
 // begin starts the first work.
@@ -422,8 +407,13 @@ func (e buildProgress) apply(l *loop) {
 		return
 	}
 	svc.last = svc.last.with(e.event)
-	if e.event.Line != "" {
-		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-output", Text: e.event.Line})
+	switch b := e.event; {
+	case b.Warning != "":
+		l.s.tell(Notice{Level: Warn, Service: e.service, Code: "build-warning", Text: b.Warning})
+	case b.Line != "":
+		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-output", Text: b.Line})
+	case b.Done:
+		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-step", Text: b.Step, Took: Millis(b.Took), Step: &Step{b.Step, b.Cached, b.Bytes}})
 	}
 }
 

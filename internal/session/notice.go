@@ -50,5 +50,13 @@ type Notice struct {
 	Code    string           `json:"code"`              // stable name of what happened: "build-done", "synced", …
 	Text    string           `json:"text"`
 	Took    Millis           `json:"tookMs,omitempty"` // of the unit that ended; zero when none did
+	Step    *Step            `json:"step,omitempty"`   // of a build, with "build-step": for programs, too much for people
 	Problem *problem.Problem `json:"problem,omitempty"`
+}
+
+// A Step is one step of a build that has ended.
+type Step struct {
+	Name   string `json:"name"`
+	Cached bool   `json:"cached"`          // nothing was run
+	Bytes  int64  `json:"bytes,omitempty"` // of the layer that it made, or of what it pushed
 }

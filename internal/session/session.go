@@ -56,6 +56,9 @@ type Parts struct {
 	// Provide makes images of others that this machine holds pullable for the
 	// nodes, before the objects that name them are applied.
 	Provide func(ctx context.Context, refs []string, tell func(string)) error
+	// Logins finds the images that cannot be pulled without the person's own login,
+	// for a Secret beside the pods that run them; nil: none.
+	Logins func(ctx context.Context, refs []string) (deploy.PullSecret, error)
 	// Hide takes out of a line of local work what nobody should see; nil: nothing.
 	Hide func(line string) string
 }
