@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"text/template"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -34,6 +31,8 @@ type buildOptions struct {
 	out       string
 	output    string
 	platforms []string
+	sbom      string
+	log       bool
 }
 
 func newBuild(env Env) *cobra.Command {
@@ -54,6 +53,12 @@ logged in there (docker login); with --out a file says what was made, for
 			if o.tag != "" && o.push == "" {
 				return usageError(cmd, "--tag is a tag for --push")
 			}
+			if o.sbom != "" && o.sbom != "spdx" {
+				return usageError(cmd, fmt.Sprintf("--sbom is spdx, not %q", o.sbom))
+			}
+			if o.log {
+				return o.printLogs(services)
+			}
 			return o.run(cmd.Context(), services)
 		},
 	}
@@ -63,6 +68,11 @@ logged in there (docker login); with --out a file says what was made, for
 	f.StringVar(&o.out, "out", "", "write a file that says what was made (images.json)")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.StringSliceVar(&o.platforms, "platform", nil, "platforms, for example linux/amd64,linux/arm64 (default: this machine's)")
+	f.StringVar(&o.sbom, "sbom", "", "spdx: write beside --out (or here) what software each image holds; with --push, attach it to the image too")
+	f.BoolVar(&o.log, "log", false, "build nothing: print all that the newest build of each service printed, by whichever command")
+	for _, other := range []string{"push", "tag", "out", "platform", "output", "sbom"} {
+		cmd.MarkFlagsMutuallyExclusive("log", other)
+	}
 	return cmd
 }
 
@@ -80,7 +90,8 @@ type madeImage struct {
 	Ref        string   `json:"ref"`        // by digest: what a pod spec is to hold
 	Digest     string   `json:"digest"`
 	Platforms  []string `json:"platforms"`
-	Cached     bool     `json:"cached"` // nothing was built
+	Cached     bool     `json:"cached"`         // nothing was built
+	SBOM       []string `json:"sbom,omitempty"` // files, one for each platform
 }
 
 func (o *buildOptions) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -136,6 +147,9 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, dropped := range store.Dropped() {
+		face.notice(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
+	}
 	docker, err := client.New(client.FromEnv)
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
@@ -156,7 +170,7 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	}
 	hide := &secrets{}
 	hide.ofManifests(ctx, p)
-	builder := hidingBuilder{build.New(docker, store, endpoint, index), hide}
+	builder := keepOutput(o.env, p, hidingBuilder{build.New(docker, store, endpoint, index), hide})
 	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, builder: builder, face: face}
 	return m, func() { index.Close(); docker.Close() }, nil
 }
@@ -288,10 +302,15 @@ func (m *maker) one(ctx context.Context, s config.Service) (madeImage, error) {
 		}
 		out.Ref = m.endpoint.Ref(spec.Repository(), registry.Short(out.Digest), out.Digest)
 	}
-	if m.o.push == "" {
+	if m.o.push != "" {
+		if err := m.push(ctx, spec, &out); err != nil {
+			return out, err
+		}
+	}
+	if m.o.sbom == "" {
 		return out, nil
 	}
-	return out, m.push(ctx, spec, &out)
+	return out, m.describe(ctx, spec, results, &out)
 }
 
 func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error {
@@ -300,7 +319,7 @@ func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error
 	if err != nil {
 		return err
 	}
-	repo := strings.TrimSuffix(m.o.push, "/") + "/" + out.Service
+	repo := m.o.repository(out.Service)
 	recipe, err := build.Load(spec)
 	if err != nil {
 		return err
@@ -319,6 +338,19 @@ func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error
 	return nil
 }
 
+// repository is where --push sends the image of a service.
+func (o *buildOptions) repository(service string) string {
+	return strings.TrimSuffix(o.push, "/") + "/" + service
+}
+
+// file is a file that a flag names.
+func (o *buildOptions) file(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(o.env.Dir, name)
+}
+
 func (m *maker) progress(e build.Event) {
 	switch {
 	case e.Warning != "":
@@ -328,62 +360,13 @@ func (m *maker) progress(e build.Event) {
 	}
 }
 
-var notInTags = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
-
-// tagger reads --tag. What the repository knows is asked once.
-func (o *buildOptions) tagger(ctx context.Context, p *config.Project) (func(service, digest string) (string, error), error) {
-	if o.tag == "" {
-		return func(_, digest string) (string, error) { return registry.Short(digest), nil }, nil
-	}
-	refused := func(err error) error {
-		return &problem.Problem{Class: problem.Usage, Code: "push-ref", Summary: fmt.Sprintf("--tag %s cannot be used", o.tag), Err: err, Hint: "for example --tag '{{.Branch}}-{{.Commit}}'"}
-	}
-	t, err := template.New("tag").Option("missingkey=error").Parse(o.tag)
-	if err != nil {
-		return nil, refused(err)
-	}
-	git := func(args ...string) string {
-		cmd := exec.CommandContext(ctx, "git", args...)
-		cmd.Dir = p.Root
-		b, err := cmd.Output()
-		if err != nil {
-			return "" // no repository: the template's use of it is what fails
-		}
-		return strings.TrimSpace(string(b))
-	}
-	known := map[string]string{"Project": p.Name}
-	for name, value := range map[string]string{"Branch": git("rev-parse", "--abbrev-ref", "HEAD"), "Commit": git("rev-parse", "--short=12", "HEAD")} {
-		if value != "" {
-			known[name] = strings.Trim(notInTags.ReplaceAllString(value, "-"), "-.")
-		}
-	}
-	return func(service, digest string) (string, error) {
-		data := map[string]string{"Service": service, "Digest": registry.Short(digest)}
-		for k, v := range known {
-			data[k] = v
-		}
-		var b bytes.Buffer
-		if err := t.Execute(&b, data); err != nil {
-			return "", refused(err)
-		}
-		if tag := b.String(); tag == "" || len(tag) > 128 || notInTags.MatchString(tag) || strings.HasPrefix(tag, ".") || strings.HasPrefix(tag, "-") {
-			return "", refused(fmt.Errorf("%q is no tag", tag))
-		}
-		return b.String(), nil
-	}, nil
-}
-
 func (o *buildOptions) report(doc imagesDocument) error {
 	if o.out != "" {
 		var b bytes.Buffer
 		if err := writeJSON(&b, doc); err != nil {
 			return err
 		}
-		file := o.out
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(o.env.Dir, file)
-		}
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(o.file(o.out), b.Bytes(), 0o644); err != nil {
 			return fmt.Errorf("write --out: %w", err)
 		}
 	}

@@ -10,8 +10,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -71,6 +74,40 @@ func (s *Store) Push(ctx context.Context, digest, ref string, from []string) err
 		}
 	}
 	return explainPush(ctx, tag, remote.Put(tag, manifest{raw, types.MediaType(m.MediaType)}, opts...))
+}
+
+// Attach puts a document about an image beside it in its registry, as an
+// artifact that refers to it (OCI 1.1). Where the registry has no API for those,
+// the tag sha256-DIGEST lists them.
+func (s *Store) Attach(ctx context.Context, digest, ref, mediaType string, content []byte) error {
+	to, err := name.ParseReference(ref)
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	raw, err := s.ReadBlob(layout.Digest(digest))
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	m, err := layout.ParseManifest(raw, "")
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	h, err := v1.NewHash(digest)
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	artifact, err := mutate.AppendLayers(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.MediaType(mediaType)),
+		static.NewLayer(content, types.MediaType(mediaType)))
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	about := mutate.Subject(artifact, v1.Descriptor{MediaType: types.MediaType(m.MediaType), Digest: h, Size: int64(len(raw))})
+	own, err := about.(v1.Image).Digest()
+	if err != nil {
+		return fmt.Errorf("attach to %s: %w", ref, err)
+	}
+	return explainPush(ctx, to, remote.Write(to.Context().Digest(own.String()), about.(v1.Image),
+		remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)))
 }
 
 // manifest is bytes to be put as they are.
