@@ -17,7 +17,7 @@ GO_FILES = $(wildcard $(shell git ls-files --cached --others --exclude-standard 
 # Packages that have tests behind the tag e2e, which need the engine.
 E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui pictures bench-build bench-sync bench-deploy soak bench-logs soak-logs clean help
+.PHONY: build embed demo offline-demo demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui pictures bench-build soak-store bench-sync bench-deploy soak bench-logs soak-logs clean help
 
 # Nothing in kdev needs cgo. Without debug information, which the linker would
 # strip anyway, and with a larger heap the compilers take a fifth less time.
@@ -99,6 +99,10 @@ e2e: embed ## the tests on a real cluster; one package at a time, they share the
 # machine the figures are those of the machine; otherwise compare with the floor.
 bench-build: embed ## measure the image path on a real cluster: table, and JSON in bench-build.json
 	go run ./build/bench -big 1000 >bench-build.json
+
+# The figure of issue 5: 200 rebuilds of a layer of 30 MB, and a collection.
+soak-store: ## rebuild a large layer 200 times and collect the store (2 min)
+	KDEV_LAYER_MB=30 go test -count=1 -v -timeout=20m -run='^TestManyRebuildsAreCollected$$' ./build
 
 bench-sync: embed ## measure syncing on a real cluster: table, and JSON in bench-sync.json (8 min)
 	go run ./test/benchsync >bench-sync.json

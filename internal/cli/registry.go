@@ -50,6 +50,10 @@ func newRegistryList(env Env) *cobra.Command {
 				_, err := fmt.Fprintf(env.Out, "the image store in %s is empty\n", store.Dir())
 				return err
 			}
+			size, err := store.Size()
+			if err != nil {
+				return err
+			}
 			w := tabwriter.NewWriter(env.Out, 0, 0, 3, ' ', 0)
 			fmt.Fprintln(w, "REPOSITORY\tTAGS")
 			for _, repo := range repos {
@@ -59,7 +63,11 @@ func newRegistryList(env Env) *cobra.Command {
 				}
 				fmt.Fprintf(w, "%s\t%s\n", repo, strings.Join(tags, " "))
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(env.Out, "%s in %s\n", megabytes(size), store.Dir())
+			return err
 		},
 	}
 }

@@ -76,15 +76,9 @@ func (o *gcOptions) run(ctx context.Context) error {
 		return fmt.Errorf("collect the image store: %w", err)
 	}
 	// After the store: a node keeps what the store keeps.
-	var onNodes []registry.NodeImages
-	if len(nodes) > 0 && !o.dryRun {
-		endpoint, err := registry.Ensure(ctx, docker, store, nil)
-		if err != nil {
-			return err
-		}
-		if onNodes, err = endpoint.CollectNodes(ctx, docker, store, nodes, false); err != nil {
-			return fmt.Errorf("collect the nodes' images: %w", err)
-		}
+	onNodes, err := registry.Known(store).CollectNodes(ctx, docker, report.Kept, nodes, o.dryRun)
+	if err != nil {
+		return fmt.Errorf("collect the nodes' images: %w", err)
 	}
 	return o.report(report, onNodes)
 }
@@ -215,7 +209,7 @@ func (o *gcOptions) report(r *layout.Report, nodes []registry.NodeImages) error 
 	}
 	if o.dryRun {
 		for _, e := range doc.Kept {
-			fmt.Fprintf(o.env.Out, "keeps %s: %s\n", e.Image, e.Why)
+			fmt.Fprintf(o.env.Out, "keeps %s: %s\n", e.Image, o.why(e.Why))
 		}
 	}
 	for _, n := range doc.Nodes {
@@ -225,6 +219,23 @@ func (o *gcOptions) report(r *layout.Report, nodes []registry.NodeImages) error 
 	}
 	_, err := fmt.Fprintf(o.env.Out, "%s %s in %d blobs; %s stay\n", freed, megabytes(doc.Bytes), doc.Blobs, megabytes(doc.Size))
 	return err
+}
+
+// why says why an image stays, and with that when it goes.
+func (o *gcOptions) why(kept string) string {
+	switch kept {
+	case "live":
+		return "a pod or workload uses it; goes when none does and newer ones are there"
+	case "leased":
+		return "a build, a push or a session holds it; goes when that has ended"
+	case "newest":
+		return fmt.Sprintf("one of the %d newest of its repository; goes when %d newer ones are there", o.keep, o.keep)
+	case "mirror":
+		return "a copy of an upstream image; goes when the tag names another one"
+	case "foreign":
+		return "another program put it into the store; that one removes it"
+	}
+	return kept
 }
 
 func nameOf(e layout.Entry) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry/layout"
 )
 
 // NodeImages are images of this registry that a node holds.
@@ -19,17 +20,14 @@ type NodeImages struct {
 	Kept    int
 }
 
-// CollectNodes removes from the nodes the images of this registry that the
-// store does not keep by now, unless a container of the node uses them. kind
-// turns the kubelet's own collection off. Images of others are left alone.
-func (e *Endpoint) CollectNodes(ctx context.Context, docker *client.Client, s *Store, nodes []string, dryRun bool) ([]NodeImages, error) {
+// CollectNodes removes from the nodes the images of this registry that a
+// collection of the store did not keep, or would not, unless a container of the
+// node uses them. kind turns the kubelet's own collection off. Images of others
+// are left alone.
+func (e *Endpoint) CollectNodes(ctx context.Context, docker *client.Client, kept []layout.Kept, nodes []string, dryRun bool) ([]NodeImages, error) {
 	keep := map[string]bool{}
-	entries, err := s.Entries()
-	if err != nil {
-		return nil, err
-	}
-	for _, entry := range entries {
-		keep[string(entry.Digest)] = true
+	for _, k := range kept {
+		keep[string(k.Digest)] = true
 	}
 	reports := make([]NodeImages, len(nodes))
 	failed := make([]error, len(nodes))

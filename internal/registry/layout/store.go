@@ -51,6 +51,9 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	return s, nil
 }
 
+// Now is the time by the store's clock.
+func (s *Store) Now() time.Time { return s.now() }
+
 // Dir is the store's absolute folder.
 func (s *Store) Dir() string { return s.dir }
 
@@ -97,6 +100,21 @@ func (s *Store) Stat(d Digest) (int64, error) {
 		return 0, err
 	}
 	return fi.Size(), nil
+}
+
+// Size is how many bytes all blobs have.
+func (s *Store) Size() (int64, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "blobs", "sha256"))
+	if err != nil {
+		return 0, fmt.Errorf("measure the image store: %w", err)
+	}
+	var n int64
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil { // else it is gone by now
+			n += info.Size()
+		}
+	}
+	return n, nil
 }
 
 // Has says whether the blob is here with the size that its descriptor gives;
