@@ -139,6 +139,12 @@ func (o *diffOptions) changes(ctx context.Context, p *config.Project, e config.E
 	injected := deploy.Copy(objects)
 	found := deploy.Inject(injected, put(p, projectImages(p), refs, e.Up))
 	noteImages(o.env.Err, found, refs, e)
+	if e.Up || e.Context == "" {
+		var err error
+		if injected, err = withPullSecret(ctx, p, e.Namespace, injected); err != nil {
+			return nil, err
+		}
+	}
 	d := deploy.New(nil, deploy.Options{Project: p.Name, Namespace: e.Namespace, Root: p.Root})
 	defer d.Close()
 	return d.Declared(objects, injected), nil
@@ -166,6 +172,11 @@ func (o *diffOptions) live(ctx context.Context, p *config.Project, e config.Envi
 		return nil, err
 	}
 	deploy.Inject(objects, refs)
+	if c.Provider != "" {
+		if objects, err = withPullSecret(ctx, p, e.Namespace, objects); err != nil {
+			return nil, err
+		}
+	}
 	return d.Diff(ctx, objects)
 }
 

@@ -101,19 +101,27 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, dropped := range store.Dropped() {
+		tell(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
+	}
 	unlock, err := onlyOne(ctx, store, c.Context, p, leaving)
 	if err != nil {
 		return nil, nil, err
 	}
 	closers = append(closers, unlock)
-	endpoint, err := registry.Ensure(ctx, docker, store, progress)
+	target, err := targetOf(ctx, p, c, kc)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := endpoint.Connect(ctx, docker, c.Nodes, kc.Core.CoreV1()); err != nil {
+	endpoint, err := serve(ctx, docker, store, c, kc, target != nil, progress)
+	if err != nil {
 		return nil, nil, err
 	}
-	step("registry", "registry "+endpoint.Host, start)
+	where := endpoint.Host
+	if target != nil {
+		where = target.Push
+	}
+	step("registry", "registry "+where, start)
 
 	index, err := tree.Open(p.Root)
 	if err != nil {
@@ -133,6 +141,14 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
+	builder := build.New(docker, store, endpoint, index)
+	if target != nil {
+		builder = build.Sent(builder, store, endpoint, *target)
+	}
+	provide := upstream.New(docker, store, endpoint).Provide
+	if len(c.Nodes) == 0 { // no node asks this machine
+		provide = func(context.Context, []string, func(string)) error { return nil }
+	}
 	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
 	closers = append(closers, deployer.Close)
 	parts := &session.Parts{
@@ -140,13 +156,13 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 		Kube:     kc,
 		Live:     live,
 		Deployer: deployer,
-		Builder:  build.New(docker, store, endpoint, index),
+		Builder:  builder,
 		Compiler: build.NewCompiler(store),
 		Store:    store,
 		Index:    index,
 		Dial:     transport.Exec(kc.Config),
 		Platform: platform,
-		Provide:  upstream.New(docker, store, endpoint).Provide,
+		Provide:  provide,
 	}
 	return parts, closeAll, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/build/upstream"
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/config"
@@ -118,7 +119,11 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 	}
 	images := projectImages(r.p)
 	found := deploy.Inject(deploy.Copy(objects), images)
+	bases := session.Bases(r.p)
 	for _, service := range found.Unused {
+		if bases[service] {
+			continue
+		}
 		r.tell(session.Warn, "image-unused", service, "no manifest uses its image", 0)
 	}
 	for _, look := range found.Lookalikes {
@@ -138,6 +143,11 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 		return err
 	}
 	deploy.Inject(objects, put(r.p, images, refs, false))
+	if r.cluster.Provider != "" {
+		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects); err != nil {
+			return err
+		}
+	}
 	if err := r.roll(ctx, objects); err != nil {
 		return err
 	}
@@ -168,8 +178,17 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 		return nil, err
 	}
 	defer done()
-	if err := m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1()); err != nil {
+	target, err := targetOf(ctx, r.p, r.cluster, r.kube)
+	if err != nil {
 		return nil, err
+	}
+	if target != nil {
+		m.builder = build.Sent(m.builder, m.store, m.endpoint, *target)
+	}
+	if len(r.cluster.Nodes) > 0 {
+		if err := m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1()); err != nil {
+			return nil, err
+		}
 	}
 	if refs == nil {
 		services := slices.DeleteFunc(slices.Clone(r.p.Services), func(s config.Service) bool { return s.Build == nil || len(found.Uses[s.Name]) == 0 })
@@ -182,11 +201,7 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 			return nil, err
 		}
 	}
-	ours := projectImages(r.p)
-	foreign := slices.DeleteFunc(deploy.ImageRefs(objects), func(ref string) bool {
-		return slices.ContainsFunc(ours, func(im deploy.Image) bool { return im.Matches(ref) })
-	})
-	if err := upstream.New(m.docker, m.store, m.endpoint).Provide(ctx, foreign, r.progress); err != nil {
+	if err := upstream.New(m.docker, m.store, m.endpoint).Provide(ctx, foreign(r.p, objects), r.progress); err != nil {
 		// Not the end: the nodes may be able to pull them. If not, the rollout says so.
 		r.tell(session.Warn, "image-copy-failed", "", "images of this machine could not be handed to the cluster: "+err.Error(), 0)
 	}

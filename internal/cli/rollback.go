@@ -118,6 +118,11 @@ func (o *rollbackOptions) back(ctx context.Context, r *release, service string, 
 	objects = slices.DeleteFunc(objects, func(ob *deploy.Object) bool { return !slices.Contains(workloads, deploy.RefOf(ob)) })
 	refs := map[string]string{service: to.Ref}
 	deploy.Inject(objects, put(r.p, images, refs, dev))
+	if r.cluster.Provider != "" {
+		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects); err != nil {
+			return err
+		}
+	}
 	r.tell(session.Info, "rollback", service, "back to "+to.Ref+", ready since "+to.Time.Local().Format("2006-01-02 15:04:05"), 0)
 	if err := r.roll(ctx, objects); err != nil {
 		return err

@@ -170,8 +170,11 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 		return err
 	}
 	defer closeParts()
-	parts.Builder, parts.Hide = hidingBuilder{parts.Builder, &o.hide}, o.hide.mask.String
+	parts.Builder, parts.Hide = keepOutput(o.env, p, hidingBuilder{parts.Builder, &o.hide}), o.hide.mask.String
 	parts.Deployer.Hide(o.hide.mask.String)
+	parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {
+		return pullSecret(ctx, parts.Store, refs, &o.hide)
+	}
 	watching, unwatch := context.WithCancel(ctx)
 	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})
 	defer func() { unwatch(); wait() }()

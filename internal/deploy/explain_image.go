@@ -70,9 +70,9 @@ func pullFinding(image, said string) *finding {
 		return &finding{code: "image-platform", summary: "image " + image + " is not made for this node's architecture", chain: chain, hint: "choose an image for it, or build it here"}
 	case has("insufficient_scope", "may require authorization", "may require 'docker login'"):
 		return &finding{code: "image-unauthorized", summary: "there is no image " + image + ", or its registry wants credentials", chain: chain,
-			hint: "check the name; a private one needs a pull secret (imagePullSecrets)"}
+			hint: "check the name; for a private one: " + login(image)}
 	case has("unauthorized", "authentication required", "access denied", "403 forbidden", "401 unauthorized"):
-		return &finding{code: "image-unauthorized", summary: "the registry does not let this cluster pull " + image, chain: chain, hint: "add a pull secret for it (imagePullSecrets)"}
+		return &finding{code: "image-unauthorized", summary: "the registry does not let this cluster pull " + image, chain: chain, hint: login(image)}
 	case has("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable", "tls handshake timeout", "x509:", "server gave http response", "context deadline exceeded", "eof", "temporary failure in name resolution", "connection reset"):
 		f := &finding{code: "registry-unreachable", summary: "the node does not reach the registry of " + image, chain: chain, hint: "check the network and the proxy of the container engine; the node tries again by itself"}
 		if isLocal(image) {
@@ -84,6 +84,16 @@ func pullFinding(image, said string) *finding {
 		return &finding{code: "image-not-found", summary: "there is no image " + image, chain: chain, hint: "check its name and tag in the manifest"}
 	}
 	return &finding{code: "image-pull", summary: "image " + image + " cannot be pulled", chain: chain, hint: "the registry's message says why; the node tries again by itself"}
+}
+
+// login is what lets a cluster pull a private image.
+func login(image string) string {
+	command := "docker login"
+	host, _, ok := strings.Cut(image, "/")
+	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") && host != "docker.io" {
+		command += " " + host
+	}
+	return "`" + command + "` with an account that may, then `kdev up` gives the pods that login (Secret " + PullSecretName + "); elsewhere add a pull secret (imagePullSecrets)"
 }
 
 func isLocal(image string) bool {

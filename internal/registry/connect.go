@@ -198,6 +198,17 @@ func parseHosting(cm *corev1.ConfigMap) (*Hosting, error) {
 	return &h, nil
 }
 
+// Foreign says whether somebody else than kdev gave the registry to the cluster.
+func (h *Hosting) Foreign() bool { return h.Host != "" && h.Help != help }
+
+// Runtime is the registry's name in pod specs.
+func (h *Hosting) Runtime() string {
+	if h.HostFromContainerRuntime != "" {
+		return h.HostFromContainerRuntime
+	}
+	return h.Host
+}
+
 // Alive asks the registry at h.Host, which may be long gone: the ConfigMap
 // is only as fresh as who wrote it.
 func (h *Hosting) Alive(ctx context.Context) bool {
@@ -245,7 +256,7 @@ func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigM
 	if have != nil && *have == want {
 		return nil
 	}
-	if have != nil && have.Help != help && have.Alive(ctx) {
+	if have != nil && have.Foreign() && have.Alive(ctx) {
 		return nil
 	}
 	cm = cm.DeepCopy()
