@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"slices"
@@ -41,10 +42,11 @@ func AddPullSecret(objects []*Object, namespace string, p PullSecret) []*Object 
 		if !named {
 			pod["imagePullSecrets"] = append(slices.Clone(own), map[string]any{"name": PullSecretName})
 		}
-		if ns := o.GetNamespace(); ns != "" {
-			namespaces[ns] = true
-		} else {
-			namespaces[namespace] = true
+		namespaces[cmp.Or(o.GetNamespace(), namespace)] = true
+	}
+	for _, o := range objects {
+		if isSecret(o.Unstructured) && o.GetName() == PullSecretName {
+			delete(namespaces, cmp.Or(o.GetNamespace(), namespace)) // the project has one of that name: it is what pods get
 		}
 	}
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
