@@ -16,6 +16,7 @@ import (
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/internal/term"
+	"github.com/kdev-io/kdev/sync/mirror"
 )
 
 // rolloutPatience is how long `--until ready` gives a rollout that shows a
@@ -300,8 +301,8 @@ func hopeless(st *session.State) (p *problem.Problem, final bool) {
 		}
 	}
 	for _, svc := range st.Services {
-		if svc.Phase != session.FailedPhase {
-			continue
+		if svc.Phase != session.FailedPhase || svc.Problem != nil && svc.Problem.Code == mirror.NoConnection {
+			continue // an agent that is tried again has the time that there is: a busy machine is no failure
 		}
 		if svc.Stuck {
 			return svc.Problem, true

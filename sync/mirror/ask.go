@@ -87,7 +87,7 @@ func (w *worker) ask(ctx context.Context, do func(context.Context, *conversation
 	connected := w.status.Connected
 	w.m.mu.Unlock()
 	if !connected {
-		return &problem.Problem{Code: "sync-connection", Summary: "there is no connection to the agent in the container", Where: where(w.describe()), Hint: "wait until the container runs"}
+		return &problem.Problem{Code: NoConnection, Summary: "there is no connection to the agent in the container", Where: where(w.describe()), Hint: "wait until the container runs"}
 	}
 	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
@@ -96,7 +96,7 @@ func (w *worker) ask(ctx context.Context, do func(context.Context, *conversation
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-limit.C:
-		return &problem.Problem{Code: "sync-connection", Summary: "the agent in the container is busy or away", Where: where(w.describe())}
+		return &problem.Problem{Code: NoConnection, Summary: "the agent in the container is busy or away", Where: where(w.describe())}
 	}
 	return <-a.done
 }

@@ -53,7 +53,7 @@ func observed(c Container, err error) error {
 	if p, _ := dialProblem(c, err); p != nil {
 		return p
 	}
-	return &problem.Problem{Code: "sync-connection", Summary: "there is no connection to the agent in the container", Where: where(c), Err: err}
+	return &problem.Problem{Code: NoConnection, Summary: "there is no connection to the agent in the container", Where: where(c), Err: err}
 }
 
 func (o *Observer) hello(ctx context.Context) error {

@@ -26,6 +26,10 @@ func noAgent(c Container) *problem.Problem {
 	}
 }
 
+// NoConnection is the code of a problem that trying again may end: the agent in a container
+// is not reached.
+const NoConnection = "sync-connection"
+
 // dialProblem says why there is no connection, and whether that is more than a
 // container or a server on its way; nil while nothing is wrong: a container that is
 // about to start, a stream that was cut.
@@ -54,7 +58,7 @@ func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
 		return &problem.Problem{Code: "sync-forbidden", Summary: "the cluster does not allow exec into the container", Where: where(c), Err: err,
 			Hint: "ask for the verb create on pods/exec in this namespace"}, true
 	}
-	return &problem.Problem{Code: "sync-connection", Summary: "no connection to the agent in the container; trying again", Where: where(c), Err: err}, false
+	return &problem.Problem{Code: NoConnection, Summary: "no connection to the agent in the container; trying again", Where: where(c), Err: err}, false
 }
 
 // pathProblem says why one path could not be made what it should be.
