@@ -12,7 +12,8 @@ kdev=$PWD/bin/kdev
 state=$PWD/bin/demo
 pidfile=$state/pid
 log=$state/log
-patience=30 # seconds from ready to an answer
+patience=30  # seconds from ready to an answer
+starting=300 # seconds until kdev says that it is ready
 
 # Whether the process of the pid file is still the kdev that we started.
 running() {
@@ -65,7 +66,7 @@ up() {
     (cd examples/dockercoins && "$kdev" up --plain --until ready --no-ports)
     : >"$log"
     (cd examples/dockercoins && exec setsid "$kdev" up --plain) >"$log" 2>&1 </dev/null &
-    local kdevpid=$! started=$SECONDS
+    local kdevpid=$! started=$SECONDS ready=
     echo "$kdevpid" >"$pidfile"
     tail -n +1 -f --pid="$kdevpid" "$log" &
     tailpid=$!
@@ -79,8 +80,15 @@ up() {
             echo "kdev up ended with exit code $code; its output is above and in bin/demo/log" >&2
             return "$((code == 0 ? 1 : code))"
         fi
-        if ((SECONDS - started > patience)); then
+        if [ -z "$ready" ] && grep -q 'everything is ready' "$log"; then
+            ready=$SECONDS
+        fi
+        if [ -n "$ready" ] && ((SECONDS - ready > patience)); then
             echo "everything is ready, but the page has not answered for $patience s; see bin/demo/log; make demo-down stops it" >&2
+            return 4
+        fi
+        if ((SECONDS - started > starting)); then
+            echo "kdev up has not been ready for $starting s; see bin/demo/log; make demo-down stops it" >&2
             return 4
         fi
         sleep 0.2
