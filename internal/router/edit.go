@@ -1,9 +1,11 @@
 package router
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -24,6 +26,7 @@ type Edit struct {
 // has only one.
 type Redirect struct {
 	Host string // "" keeps the host
+	Port int    // 0 keeps the port: the router's own
 	Code int
 }
 
@@ -52,11 +55,19 @@ func (r *Rule) path(asked string) string {
 	return asked
 }
 
+// rewritten is the path that the backend is asked for, and its form with escapes:
+// what a client has escaped, %2F say, stays so.
+func (r *Rule) rewritten(asked *url.URL) (path, raw string) {
+	path, raw = r.path(asked.Path), r.path(asked.EscapedPath())
+	if plain, err := url.PathUnescape(raw); err != nil || plain != path {
+		raw = "" // the rule changed what one of the two does not have
+	}
+	return path, raw
+}
+
 // edit changes a request that is on its way to a backend.
 func (r *Rule) edit(out *http.Request) {
-	if to := r.path(out.URL.Path); to != out.URL.Path {
-		out.URL.Path, out.URL.RawPath = to, ""
-	}
+	out.URL.Path, out.URL.RawPath = r.rewritten(out.URL)
 	if r.Edit.Host != "" {
 		out.Host = r.Edit.Host
 	}
@@ -73,9 +84,24 @@ func (r *Rule) edit(out *http.Request) {
 
 // redirect is where a request is sent instead.
 func (r *Rule) redirect(req *http.Request) string {
-	to := url.URL{Scheme: "http", Host: req.Host, Path: r.path(req.URL.Path), RawQuery: req.URL.RawQuery}
+	to := url.URL{Scheme: "http", Host: req.Host, RawQuery: req.URL.RawQuery}
+	to.Path, to.RawPath = r.rewritten(req.URL)
+	host, port, err := net.SplitHostPort(req.Host)
+	if err != nil {
+		host, port = strings.Trim(req.Host, "[]"), ""
+	}
 	if r.Edit.Redirect.Host != "" {
-		to.Host = r.Edit.Redirect.Host
+		host = r.Edit.Redirect.Host
+	}
+	if r.Edit.Redirect.Port != 0 {
+		port = strconv.Itoa(r.Edit.Redirect.Port)
+	}
+	to.Host = host
+	switch {
+	case port != "":
+		to.Host = net.JoinHostPort(host, port)
+	case strings.Contains(host, ":"):
+		to.Host = "[" + host + "]"
 	}
 	return to.String()
 }

@@ -66,6 +66,7 @@ type (
 	urlChange struct {
 		Scheme     string      `json:"scheme"`
 		Hostname   string      `json:"hostname"`
+		Port       int         `json:"port"`
 		StatusCode int         `json:"statusCode"`
 		Path       *pathChange `json:"path"`
 	}
@@ -230,7 +231,11 @@ func (r *Rule) filter(filters []httpFilter) {
 			r.Edit.Host = f.URLRewrite.Hostname
 			r.rewrite(f.URLRewrite.Path)
 		case f.RequestRedirect != nil:
-			r.Edit.Redirect = &Redirect{Host: f.RequestRedirect.Hostname, Code: f.RequestRedirect.StatusCode}
+			r.Edit.Redirect = &Redirect{Host: f.RequestRedirect.Hostname, Port: f.RequestRedirect.Port, Code: f.RequestRedirect.StatusCode}
+			switch r.Edit.Redirect.Port {
+			case 80, 443:
+				r.Edit.Redirect.Port = 0 // the Gateway's own, in whose place the router is
+			}
 			if r.Edit.Redirect.Code == 0 {
 				r.Edit.Redirect.Code = http.StatusFound
 			}

@@ -44,16 +44,16 @@ func Listen(port int) (*Listener, error) {
 		if l, err = listen(wanted); err == nil {
 			return l, nil
 		}
-		if !busy(err) {
+		if !InUse(err) {
 			break
 		}
 	}
 	return nil, err
 }
 
-// busy says whether a port is taken. What Windows says then has another number than
-// the constant of that name.
-func busy(err error) bool {
+// InUse says whether a port could not be opened because it is taken. What Windows says
+// then has another number than the constant of that name.
+func InUse(err error) bool {
 	const windows = syscall.Errno(10048)
 	return errors.Is(err, syscall.EADDRINUSE) || runtime.GOOS == "windows" && errors.Is(err, windows)
 }
@@ -68,7 +68,7 @@ func listen(port int) (*Listener, error) {
 	switch {
 	case err == nil:
 		l.on = append(l.on, v6)
-	case busy(err):
+	case InUse(err):
 		v4.Close()
 		return nil, err
 	}

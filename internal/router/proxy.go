@@ -89,7 +89,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case m.rule.Edit.Redirect != nil:
 		http.Redirect(w, req, m.rule.redirect(req), m.rule.Edit.Redirect.Code)
 	case m.backend.Refused != "":
-		answer(w, req, http.StatusInternalServerError, m.backend.Refused)
+		answer(w, req, http.StatusNotImplemented, m.backend.Refused)
 	default:
 		ctx := req.Context()
 		ctx = context.WithValue(ctx, passageKey{}, &passage{match: m, ctx: ctx, dial: r.dial})

@@ -278,6 +278,36 @@ func TestEdit(t *testing.T) {
 	if got := table.match(req, first).rule.redirect(req); got != "http://shop.example.com/buy?q=1" {
 		t.Error(got)
 	}
+	for _, c := range []struct {
+		asked string
+		to    Redirect
+		want  string
+	}{
+		{"http://shop.localhost:7080/a%2Fb", Redirect{}, "http://shop.localhost:7080/a%2Fb"},
+		{"http://shop.localhost:7080/a", Redirect{Host: "shop.example.com"}, "http://shop.example.com:7080/a"},
+		{"http://shop.localhost:7080/a", Redirect{Port: 8443}, "http://shop.localhost:8443/a"},
+		{"http://[::1]:7080/a", Redirect{}, "http://[::1]:7080/a"},
+		{"http://[::1]/a", Redirect{Port: 81}, "http://[::1]:81/a"},
+		{"http://[::1]/a", Redirect{}, "http://[::1]/a"},
+	} {
+		r := Rule{Type: Prefix, Path: "/", Edit: Edit{Redirect: &c.to}}
+		if got := r.redirect(request("GET", c.asked)); got != c.want {
+			t.Errorf("%s is sent to %s, not %s", c.asked, got, c.want)
+		}
+	}
+	v2 := "/v2"
+	for asked, want := range map[string]string{
+		"/api/a%2Fb":   "/v2/a%2Fb", // one segment, which the client has escaped
+		"/api/a%20b":   "/v2/a%20b",
+		"/%61pi/a%2Fb": "/v2/a/b", // the rule's own part is escaped: the two forms differ
+	} {
+		req := request("GET", "http://shop.example.com"+asked)
+		r := Rule{Type: Prefix, Path: "/api", Edit: Edit{Prefix: &v2}}
+		r.edit(req)
+		if got := req.URL.EscapedPath(); got != want {
+			t.Errorf("%s becomes %s, not %s", asked, got, want)
+		}
+	}
 	for _, c := range []struct{ prefix, to, asked, want string }{ // the Gateway API's table for ReplacePrefixMatch
 		{"/foo", "/xyz", "/foo/bar", "/xyz/bar"},
 		{"/foo", "/xyz/", "/foo/bar", "/xyz/bar"},

@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/router"
 )
 
 const (
@@ -113,7 +113,7 @@ func (f *forwarder) listen() (told string, err error) {
 			}
 			return told, nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		if !router.InUse(err) {
 			break
 		}
 	}
