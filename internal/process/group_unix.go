@@ -20,6 +20,9 @@ func endGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, sysca
 // killGroup ends the group.
 func killGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
+// groupLives says whether something of the group is left, when its leader has ended.
+func groupLives(cmd *exec.Cmd) bool { return syscall.Kill(-cmd.Process.Pid, 0) == nil }
+
 // sweepGroup ends what the program left behind when it ended; mostly nothing.
 func sweepGroup(cmd *exec.Cmd) { _ = killGroup(cmd) }
 

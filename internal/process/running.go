@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,12 +13,20 @@ type Running struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
+	// until is the end of the time that what the program started has to end, in Unix
+	// nanoseconds; zero before Stop.
+	until atomic.Int64
 }
+
+// holding is how long what a program left behind may hold its output. It is longer
+// than any grace: what is about to end goes on writing.
+const holding = 2 * time.Second
 
 // Start starts the command. line hears of each line of its output, one at a time,
 // until Done is closed. Who starts one has to stop it, or to wait for its end.
 func Start(c Command, line func(string)) (*Running, error) {
 	cmd := prepare(context.Background(), c)
+	cmd.WaitDelay = holding
 	out := &lines{tell: line}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -29,12 +38,22 @@ func Start(c Command, line func(string)) (*Running, error) {
 		if errors.Is(err, exec.ErrWaitDelay) {
 			err = nil // it ended well, and left something behind that holds its output
 		}
+		r.awaitGroup()
 		sweepGroup(cmd)
 		out.flush()
 		r.err = c.failure(context.Background(), err, out.tail)
 		close(r.done)
 	}()
 	return r, nil
+}
+
+// awaitGroup gives what a stopped program started the rest of its time: a shell ends
+// before its children do. Nothing tells that a group has ended.
+func (r *Running) awaitGroup() {
+	const every = 5 * time.Millisecond
+	for time.Now().UnixNano() < r.until.Load() && groupLives(r.cmd) {
+		time.Sleep(every)
+	}
 }
 
 // PID is that of the program, which leads its process group.
@@ -58,6 +77,7 @@ func (r *Running) Stop(grace time.Duration) {
 		return // its number may be another's by now
 	default:
 	}
+	r.until.Store(time.Now().Add(grace).UnixNano())
 	if grace > 0 && endGroup(r.cmd) == nil {
 		late := time.NewTimer(grace)
 		defer late.Stop()
