@@ -35,8 +35,8 @@ func (h *Hub) Events(cluster, namespace, object string) *Local {
 
 // Carried returns the source of a container whose lines another process reads and hands
 // on. Containers of one workload have different colours, as those of a selection.
-func (h *Hub) Carried(workload, namespace, pod, container string) *Local {
-	return h.member(workload, store.Source{Kind: store.Container, Namespace: namespace, Pod: pod, Container: container})
+func (h *Hub) Carried(workload, node, namespace, pod, container string) *Local {
+	return h.member(workload, store.Source{Kind: store.Container, Node: node, Namespace: namespace, Pod: pod, Container: container})
 }
 
 func (h *Hub) source(src store.Source) *Local { return h.member("", src) }

@@ -48,6 +48,9 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		}
 		return p.ended(ctx, hub, hub.Run(ctx))
 	}
+	if about, ok := p.session(); ok {
+		return p.through(ctx, about)
+	}
 	clusters, closeAll, err := p.clusters(ctx)
 	if err != nil {
 		return err

@@ -10,6 +10,6 @@
 //	GET  /v1/about     who is there: project, root, context, namespace, process
 //	GET  /v1/state     the State; with ?follow=true one line each time it changed
 //	GET  /v1/events    what happened, oldest first; with ?follow=true also what comes
-//	GET  /v1/lines     log lines; ?follow=true, ?tail=N
+//	GET  /v1/lines     log lines; ?follow=true, ?tail=N; ?each=N is so many of each source
 //	POST /v1/do        a Command; {"text": …} or {"problem": …}
 package control

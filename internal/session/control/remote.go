@@ -192,6 +192,15 @@ func (r *Remote) Lines(ctx context.Context, follow bool, tail int, f func(Line))
 	return each(ctx, r, "lines", values(follow, tail), func(l *Line) { f(*l) })
 }
 
+// LinesOfEach is Lines with the last tail of each container, build and process.
+func (r *Remote) LinesOfEach(ctx context.Context, follow bool, tail int, f func(Line)) error {
+	query := values(follow, -1)
+	if tail >= 0 {
+		query.Set("each", fmt.Sprint(tail))
+	}
+	return each(ctx, r, "lines", query, func(l *Line) { f(*l) })
+}
+
 func values(follow bool, tail int) url.Values {
 	v := url.Values{}
 	if follow {

@@ -186,6 +186,7 @@ type Line struct {
 	Namespace string    `json:"namespace,omitempty"`
 	Pod       string    `json:"pod,omitempty"`
 	Container string    `json:"container,omitempty"`
+	Node      string    `json:"node,omitempty"`
 	Name      string    `json:"name,omitempty"` // of what is no container: build/web, local/docs
 	Text      string    `json:"text"`
 }
@@ -205,6 +206,10 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 	}
 	follow := r.FormValue("follow") == "true"
 	end := s.lines.Stats().Next
+	var left map[*store.Source]int // how many of a source's lines are passed over
+	if n, err := strconv.Atoi(r.FormValue("each")); err == nil && n >= 0 {
+		left = s.beyond(n, end)
+	}
 	out := newStream(w)
 	for {
 		segments, _ := cursor.Next()
@@ -216,12 +221,16 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 				if number < skip || said(g.Source) {
 					continue
 				}
+				if left[g.Source] > 0 && number < end {
+					left[g.Source]--
+					continue
+				}
 				at := time.Time{}
 				if l.Time != 0 {
 					at = time.Unix(0, l.Time)
 				}
 				src := g.Source
-				if !out.send(Line{Time: at, Service: service, Namespace: src.Namespace, Pod: src.Pod, Container: src.Container, Name: src.Name, Text: string(g.Text(l))}) {
+				if !out.send(Line{Time: at, Service: service, Namespace: src.Namespace, Pod: src.Pod, Container: src.Container, Node: src.Node, Name: src.Name, Text: string(g.Text(l))}) {
 					return
 				}
 			}
@@ -239,6 +248,32 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// beyond counts for each source the lines below a number that are older than its
+// last n.
+func (s *Server) beyond(n int, end uint64) map[*store.Source]int {
+	cursor := s.lines.Cursor(false)
+	defer cursor.Close()
+	more := map[*store.Source]int{}
+	for cursor.Position() < end {
+		segments, _ := cursor.Next()
+		if len(segments) == 0 {
+			break
+		}
+		for i := range segments {
+			g := &segments[i]
+			for j := range g.Lines {
+				if g.First+uint64(j) < end {
+					more[g.Source]++
+				}
+			}
+		}
+	}
+	for source := range more {
+		more[source] -= n
+	}
+	return more
 }
 
 // said says whether a source holds what the face writes of events, which are told as such.
