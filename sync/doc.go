@@ -5,6 +5,7 @@
 //	protocol   frames and messages between kdev and the agent
 //	agent      the program in the container: runs the application, applies batches
 //	transport  the byte stream to the agent, through the API server
+//	tunnel     connections of the container's ports, over such a stream
 //	mirror     all containers of a session: who has what, who gets what
 //
 // One word each: a tree is a map from container paths to files; what it should

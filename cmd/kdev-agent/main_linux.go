@@ -14,6 +14,8 @@ var version = "dev"
 const usage = `usage:
   agent run -- COMMAND [ARG…]   run an application as the container's first process
   agent serve                   speak with kdev on stdin and stdout
+  agent carry PORT …            stand in for the application: carry its ports over stdin and stdout
+  agent env                     print the environment, with zero bytes at the ends
   agent seed FOLDER VOLUME …    copy folders of the image into volumes
   agent version
 `
@@ -32,6 +34,10 @@ func main() {
 		os.Exit(agent.Run(command, agent.Options{Version: version}))
 	case "serve":
 		os.Exit(agent.Serve(agent.Options{Version: version}))
+	case "carry":
+		os.Exit(agent.Carry(args[1:], agent.Options{Version: version}))
+	case "env":
+		os.Exit(agent.Environ())
 	case "seed":
 		os.Exit(agent.Seed(args[1:]))
 	case "version":

@@ -16,11 +16,15 @@ const busyFor = 15 * time.Second
 func (r *runner) accept(l *listener) {
 	for {
 		in, out, hold, err := l.accept()
-		if err != nil {
+		switch {
+		case err != nil:
 			say(r.stderr, "kdev can no longer connect: "+err.Error())
 			return
+		case in == nil:
+			go r.lend(hold)
+		default:
+			go r.connection(in, out, hold)
 		}
-		go r.connection(in, out, hold)
 	}
 }
 
@@ -140,7 +144,7 @@ func Serve(opts Options) int {
 		say(os.Stderr, err.Error())
 		return 1
 	}
-	if err := syscall.Sendmsg(fd, []byte{0}, syscall.UnixRights(0, 1), nil, 0); err != nil {
+	if err := syscall.Sendmsg(fd, []byte{wantSync}, syscall.UnixRights(0, 1), nil, 0); err != nil {
 		say(os.Stderr, "handing over the connection: "+err.Error())
 		return 1
 	}

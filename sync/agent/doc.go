@@ -9,13 +9,20 @@
 // Without a run (the manifest sets a command of its own) serve applies them
 // itself, and nothing can be restarted.
 //
+// `carry PORT…`, started by exec too, lets a program on the developer's machine
+// stand in for the application: run ends it, carry listens on its ports and carries
+// each connection over its stdin and stdout (package tunnel). When that stream ends,
+// run starts the application again: a pod is never without its program for longer
+// than kdev is there. `env` prints the container's environment for that program.
+//
 // `seed` copies folders of the image into volumes, in an init container, where a
 // writable copy is wanted of what a read-only root holds.
 //
 // In: frames of package protocol. Out: files, signals, acknowledgements.
 // It never writes outside the roots that a batch names (os.Root resolves every
-// path), never deletes what kdev did not put there or know of, opens no port, and
-// needs no writable directory of its own, no shell and no capability.
+// path), never deletes what kdev did not put there or know of, opens no port but those
+// that carry is told to, and needs no writable directory of its own, no shell and no
+// capability.
 //
 // How run knows that kdev will come: it cannot, since kdev changes nothing in a
 // pod but the image. So a start waits callWindow, a second, for a connection (kdev

@@ -56,6 +56,9 @@ type runner struct {
 	command int  // its process ID
 	began   time.Time
 
+	lease *lease           // of what stands in for the application
+	back  <-chan time.Time // the application is to run again
+
 	mu      sync.Mutex // of session
 	session *session
 }
@@ -81,6 +84,9 @@ type Limits struct {
 	Gate  time.Duration // and so long in all for the first batch
 	Hold  time.Duration // a failure this soon after a restart is held
 	Grace time.Duration // between SIGTERM and SIGKILL of a restart
+	// Return is how long nobody may stand in for the application before it is
+	// started again.
+	Return time.Duration
 }
 
 // Defaults of Limits.
@@ -101,6 +107,7 @@ func (l Limits) orDefault() Limits {
 	pick(&l.Gate, gateLimit)
 	pick(&l.Hold, holdLimit)
 	pick(&l.Grace, stopGrace)
+	pick(&l.Return, returnAfter)
 	return l
 }
 
@@ -156,6 +163,8 @@ func (r *runner) loop(signals <-chan os.Signal) int {
 		case <-r.sweep:
 			r.sweep = nil
 			r.afterSweep()
+		case <-r.back:
+			r.takeBack()
 		}
 		if !ended && r.phase == protocol.PhaseNone {
 			code, ended = r.lastExit, true
@@ -293,8 +302,8 @@ func (r *runner) ended(code int, killed bool) {
 
 // doRestart ends the application and starts it again.
 func (r *runner) doRestart(gen uint64, end *protocol.End) {
-	if r.ending {
-		return
+	if r.ending || r.phase == protocol.PhaseAside {
+		return // it is not to run, or starts with what is there by then
 	}
 	r.restart, r.restartBy = end, gen
 	switch r.phase {
@@ -339,7 +348,11 @@ func (r *runner) afterSweep() {
 	r.sweeping, r.sweep = false, nil
 	end := r.restart
 	r.restart = nil
-	if end != nil {
+	switch {
+	case end == nil:
+	case r.lease != nil:
+		r.stoodAside()
+	default:
 		r.start(r.restartBy, end.Hold)
 	}
 }

@@ -27,7 +27,13 @@ func (o Options) socket() string {
 	return "@kdev-agent/" + ns
 }
 
-// A listener accepts serve processes of this container.
+// What a process of this container wants of run: the first byte that it sends.
+const (
+	wantSync  byte = iota // serve: take the stream that comes along
+	wantPlace             // carry: let it stand in for the application
+)
+
+// A listener accepts serve and carry processes of this container.
 type listener struct {
 	fd      int
 	refused func(error)
@@ -49,7 +55,8 @@ func listen(name string, refused func(error)) (*listener, error) {
 	return &listener{fd, refused}, nil
 }
 
-// accept returns the stdin and stdout of the next serve, and its socket.
+// accept returns the stdin and stdout of the next serve, and its socket; of a
+// carry the socket alone.
 func (l *listener) accept() (in, out, hold *os.File, err error) {
 	for {
 		fd, _, err := syscall.Accept4(l.fd, syscall.SOCK_CLOEXEC)
@@ -69,7 +76,7 @@ func (l *listener) accept() (in, out, hold *os.File, err error) {
 	}
 }
 
-// receive checks the peer and takes the two descriptors that it sends.
+// receive checks the peer and takes the two descriptors that a serve sends.
 func receive(fd int) (in, out *os.File, err error) {
 	if err := checkPeer(fd); err != nil {
 		return nil, nil, err
@@ -84,6 +91,9 @@ func receive(fd int) (in, out *os.File, err error) {
 	_, n, _, _, err := syscall.Recvmsg(fd, b[:], oob, syscall.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return nil, nil, err
+	}
+	if b[0] == wantPlace && n == 0 {
+		return nil, nil, nil
 	}
 	var fds []int
 	if msgs, err := syscall.ParseSocketControlMessage(oob[:n]); err == nil {

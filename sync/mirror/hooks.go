@@ -171,7 +171,7 @@ func (w *worker) phase(p protocol.Process) {
 }
 
 func phaseWord(p protocol.Process) string {
-	return [...]string{"", "waiting", "running", "held"}[min(int(p.Phase), 3)]
+	return [...]string{"", "waiting", "running", "held", "aside"}[min(int(p.Phase), 4)]
 }
 
 func where(c Container) string { return path.Join(c.Pod, c.Name) }

@@ -26,7 +26,7 @@ type Observer struct {
 // An Observation is what an agent says of its container.
 type Observation struct {
 	Syncing    bool   // a kdev is connected
-	Phase      string // of the application: waiting, running, held; empty where the agent runs none
+	Phase      string // of the application: waiting, running, held, aside; empty where the agent runs none
 	Unsynced   bool   // the application was started before anybody came
 	Generation uint64 // of the last batch
 	Lag        time.Duration

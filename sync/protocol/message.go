@@ -148,7 +148,8 @@ const (
 	PhaseNone Phase = iota // this agent runs no application
 	PhaseGate              // waiting for the first batch
 	PhaseRunning
-	PhaseHeld // it failed after a restart that a sync caused; a new batch starts it again
+	PhaseHeld  // it failed after a restart that a sync caused; a new batch starts it again
+	PhaseAside // a program on another machine stands in for it
 )
 
 // A Process is the state of the application.

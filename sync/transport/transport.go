@@ -28,14 +28,20 @@ type Dialer interface {
 // Exec returns a Dialer that runs the agent's serve by exec: through a WebSocket,
 // or where the API server or a proxy refuses that, through SPDY. What worked is
 // remembered, so that only the first stream pays for the refusal.
-func Exec(cfg *rest.Config) Dialer { return &execDialer{cfg: cfg} }
+func Exec(cfg *rest.Config) Dialer { return Command(cfg, command...) }
+
+// Command is Exec with another command in serve's place.
+func Command(cfg *rest.Config, command ...string) Dialer {
+	return &execDialer{cfg: cfg, command: command}
+}
 
 // command is what is run in the container.
 var command = []string{"/.kdev/agent", "serve"}
 
 type execDialer struct {
-	cfg  *rest.Config
-	spdy atomic.Bool // WebSocket was refused
+	cfg     *rest.Config
+	command []string
+	spdy    atomic.Bool // WebSocket was refused
 }
 
 // openLimit bounds the time from the request to a stream, so that a request that
@@ -46,7 +52,7 @@ const openLimit = 10 * time.Second
 const closeLimit = 300 * time.Millisecond
 
 func (d *execDialer) Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error) {
-	return d.exec(ctx, namespace, pod, container, command)
+	return d.exec(ctx, namespace, pod, container, d.command)
 }
 
 // exec runs a command and returns its stdin and stdout.

@@ -32,6 +32,8 @@ func Main() {
 		os.Exit(agent.Run(os.Args[1:], opts))
 	case "serve":
 		os.Exit(agent.Serve(opts))
+	case "carry":
+		os.Exit(agent.Carry(os.Args[1:], opts))
 	}
 }
 
@@ -189,8 +191,15 @@ func killAll(socket string) {
 }
 
 // Dial runs a serve, as an exec does.
-func (c *Container) Dial() (io.ReadWriteCloser, error) {
-	cmd := c.command("serve")
+func (c *Container) Dial() (io.ReadWriteCloser, error) { return c.exec("serve") }
+
+// Carry runs a carry of ports.
+func (c *Container) Carry(ports ...string) (io.ReadWriteCloser, error) {
+	return c.exec("carry", ports...)
+}
+
+func (c *Container) exec(mode string, args ...string) (io.ReadWriteCloser, error) {
+	cmd := c.command(mode, args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
