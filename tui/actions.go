@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,10 @@ type Host struct {
 	Save func(text []byte) (string, error)
 	// Mark writes a line into the store.
 	Mark func(text string)
+	// Environments are the names of the project's environments, and Look says how one
+	// of them is, as text, read from its cluster.
+	Environments []string
+	Look         func(ctx context.Context, environment string) (string, error)
 }
 
 // doneMsg is the outcome of something that took time.
@@ -68,6 +73,7 @@ func acting() []binding {
 	return []binding{
 		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 2, when: chosen, run: verb(session.DoRestart)},
 		{name: "trigger", keys: []string{"t"}, in: inServices, help: "do now what is held for it", when: held, hint: 1, run: verb(session.DoTrigger)},
+		{name: "run now", keys: []string{"t"}, in: inServices, help: "run the generator", when: generates, hint: 1, run: verb(session.DoTrigger)},
 		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, run: verb(session.DoSync)},
 		{name: "build now", keys: []string{"b"}, in: inServices, help: "make its image anew", when: built, run: verb(session.DoBuild)},
 		{name: "deploy", in: palette, help: "render and apply the manifests anew", when: controlled, run: verb(session.DoDeploy)},
@@ -78,6 +84,9 @@ func acting() []binding {
 		{name: "start", keys: []string{"t"}, in: inServices, help: "start what waits to be started by hand", when: stopped, hint: 1, run: verb(session.DoStart)},
 		{name: "cancel build", keys: []string{"x"}, in: inServices, help: "end the build under way", when: building, hint: 2, run: verb(session.DoCancel)},
 		{name: "scale", keys: []string{"S"}, in: inServices, help: "another number of replicas, by hand", when: scalable, run: (*Model).askScale},
+		{name: "roll back", keys: []string{"B"}, in: inServices, help: "run the image that was ready before the one that runs", when: built, run: (*Model).askBack},
+		{name: "forward", keys: []string{"f"}, in: inServices, help: "forward a port of it to this machine, until the session ends", when: forwardable, run: (*Model).askForward},
+		{name: "environment", in: palette, help: "how another environment is, read from its cluster", when: func(m *Model) bool { return m.opts.Host.Look != nil }, run: (*Model).askEnvironment},
 		{name: "delete pod", keys: []string{"D"}, in: inServices, help: "delete the selected pod; a new one takes its place", when: podChosen, run: (*Model).askDelete},
 		{name: "shell", keys: []string{"s"}, in: inServices, help: "a shell in its container", when: func(m *Model) bool { return m.opts.Host.Shell != nil && hasPod(m) }, run: (*Model).shell},
 		{name: "open", keys: []string{"o"}, in: inServices, help: "its URL in the browser", when: func(m *Model) bool { return m.opts.Host.Open != nil && m.url() != "" }, run: (*Model).openURL},
@@ -95,6 +104,12 @@ func paused(m *Model) bool     { return chosen(m) && m.service().Paused }
 func pausable(m *Model) bool   { return chosen(m) && !m.service().Paused }
 func held(m *Model) bool       { return chosen(m) && len(m.service().Held) > 0 }
 func stopped(m *Model) bool    { return chosen(m) && m.service().Phase == session.Stopped }
+func forwardable(m *Model) bool {
+	return chosen(m) && m.service().Kind != session.Process
+}
+func generates(m *Model) bool {
+	return chosen(m) && m.service().Local != nil && m.service().Local.Role == session.Generator && m.service().Phase != session.Stopped && len(m.service().Held) == 0
+}
 func building(m *Model) bool {
 	return chosen(m) && m.service().Build != nil && m.service().Build.Phase == session.BuildRunning
 }
@@ -125,6 +140,75 @@ func (m *Model) askScale() tea.Cmd {
 		}}
 	return nil
 }
+
+// portForm is a port as kdev.yaml has it, in short.
+var portForm = regexp.MustCompile(`^([0-9]{1,5}:)?[0-9]{1,5}$`)
+
+func (m *Model) askForward() tea.Cmd {
+	name := m.selected
+	m.overlay = &prompt{label: "port of " + name + ", or LOCAL:PORT",
+		check: func(text string, _ bool) string {
+			if text = strings.TrimSpace(text); text != "" && !portForm.MatchString(text) {
+				return "80, or 8080:80"
+			}
+			return ""
+		},
+		accept: func(m *Model, text string) tea.Cmd {
+			if text = strings.TrimSpace(text); text == "" {
+				return nil
+			}
+			return m.ask(session.Command{Verb: session.DoForward, Service: name, Port: text})
+		}}
+	return nil
+}
+
+func (m *Model) askBack() tea.Cmd {
+	name := m.selected
+	m.overlay = &question{
+		text: "Roll " + name + " back?",
+		loss: []string{"Its pods are replaced by ones of the image that was ready before, with what that holds. What is saved waits until it is resumed."},
+		yes:  func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: session.DoBack, Service: name}) },
+	}
+	return nil
+}
+
+// pageMsg is a page that took time to make.
+type pageMsg struct {
+	title string
+	lines []string
+}
+
+func (m *Model) askEnvironment() tea.Cmd {
+	names, look := m.opts.Host.Environments, m.opts.Host.Look
+	label := "environment"
+	if len(names) > 0 {
+		label += " (" + strings.Join(names, ", ") + ")"
+	}
+	m.overlay = &prompt{label: label, accept: func(m *Model, text string) tea.Cmd {
+		name := strings.TrimSpace(text)
+		if name == "" {
+			return nil
+		}
+		m.say("reading environment "+name+" from its cluster", false)
+		return func() tea.Msg {
+			ctx, cancel := context.WithTimeout(context.Background(), lookPatience)
+			defer cancel()
+			said, err := look(ctx, name)
+			if err != nil {
+				return doneMsg{err.Error(), true}
+			}
+			var lines []string
+			for line := range strings.Lines(said) {
+				lines = append(lines, safe(strings.TrimSuffix(line, "\n")))
+			}
+			return pageMsg{"environment " + name + " · as it is now, nothing can be changed here", lines}
+		}
+	}}
+	return nil
+}
+
+// lookPatience bounds how long a cluster may take to say how an environment is.
+const lookPatience = 30 * time.Second
 
 func (m *Model) askDown() tea.Cmd {
 	m.overlay = &question{

@@ -135,7 +135,7 @@ func (m *Model) rolloutBody(svc *session.Service) []string {
 		line("port", fmt.Sprintf("%s:%d → %d", p.Host, p.Local, p.Remote))
 	}
 	if svc.Local != nil {
-		line("on this machine", safe(svc.Local.Command))
+		line("runs here", safe(svc.Local.Command))
 		line("", processBody(svc.Local))
 	}
 	for _, w := range svc.Workloads {

@@ -129,6 +129,28 @@ func starting() *session.State {
 	return st
 }
 
+// workshop is a state with work on this machine: a program that stands in for a
+// service, a server that starts, a generator that failed.
+func workshop() *session.State {
+	st := calm()
+	code := 1
+	api := st.Services[0]
+	api.Name, api.Desired, api.Updated, api.Current, api.Change, api.History, api.Sync, api.URLs = "api", 1, 1, 1, nil, nil, nil, []string{"http://api.shop.localhost:8080"}
+	api.Pods = []session.Pod{pod("api-5c7d8f9b6-qq7zt", "Running", true, stages(4, 30, 200, 300, 600))}
+	api.Local = &session.LocalWork{Role: session.InPlace, Command: "npm run dev", Runs: 2, PID: 4711, Since: now().Add(-40 * time.Second), Lines: []string{"listening on 3000"}}
+	st.Services = []session.Service{api, st.Services[1],
+		{Name: "storybook", Kind: session.Process, Phase: session.Progressing, Pods: []session.Pod{}, Restarts: 1,
+			Waiting: &session.Waiting{Reason: session.ForProcess, Text: "http://localhost:6006 to answer"}, URLs: []string{"http://localhost:6006"},
+			Local: &session.LocalWork{Role: session.Server, Command: "npm run storybook", Runs: 2, Restarts: 1, PID: 4712, Since: now().Add(-3 * time.Second), Exit: &code, Lines: []string{"webpack building..."}}},
+		{Name: "proto", Kind: session.Process, Phase: session.FailedPhase, Pods: []session.Pod{}, Stuck: true,
+			Problem: &problem.Problem{Code: "generator-failed", Where: "kdev.yaml:9", Summary: "`buf generate` ended with exit code 1",
+				Output: "proto/cart.proto:7:3: unknown type Mony", Hint: "the next save of what it reads runs it again, and so does `kdev trigger proto`"},
+			Local: &session.LocalWork{Role: session.Generator, Command: "buf generate", Runs: 3, Exit: &code, Lines: []string{"proto/cart.proto:7:3: unknown type Mony"}}},
+	}
+	st.Ready = false
+	return st
+}
+
 // calm is when everything is ready.
 func calm() *session.State {
 	st := day()
@@ -233,6 +255,14 @@ func hostOf(d *desk) Host {
 		Shell: func(string, string) tea.ExecCommand { return noShell{} },
 		Save:  func([]byte) (string, error) { return "kdev-shop.log", nil },
 		Mark:  func(text string) { d.line("kdev/", text) },
+
+		Environments: []string{"dev", "staging"},
+		Look: func(_ context.Context, name string) (string, error) {
+			if name != "staging" {
+				return "", errors.New("there is no environment " + name)
+			}
+			return "shop, environment staging, namespace shop-staging in eu-west\nSERVICE   STATE   READY   IMAGE\nweb       ready   3/3     9f86d081884c\n", nil
+		},
 	}
 }
 
@@ -276,7 +306,7 @@ func run(m *Model, cmd tea.Cmd) {
 		for _, c := range msg {
 			run(m, c)
 		}
-	case doneMsg, diffMsg:
+	case doneMsg, diffMsg, pageMsg:
 		drive(m, msg)
 	}
 }

@@ -35,7 +35,7 @@ func TestKeyTable(t *testing.T) {
 		}
 	}
 	// One key for two things where only one of them is possible at a time.
-	allowed := [][]string{{"pause", "resume"}, {"trigger", "start"}}
+	allowed := [][]string{{"pause", "resume"}, {"trigger", "run now", "start"}}
 	for place, who := range seen {
 		if len(who) > 1 && !slices.ContainsFunc(allowed, func(a []string) bool { return slices.Equal(a, who) }) {
 			t.Errorf("%s means %v", place, who)
@@ -77,6 +77,11 @@ func TestActions(t *testing.T) {
 		{"delete and no", []string{"enter", "down", "D", "n"}, nil},
 		{"delete and Enter is no", []string{"enter", "down", "D", "enter"}, nil},
 		{"delete and yes", []string{"enter", "down", "D", "y"}, []session.Command{{Verb: session.DoDelete, Service: "web", Pod: "web-7d9f6b5c4-x2k9p"}}},
+		{"forward", []string{"f", "type:8081:80", "enter"}, []session.Command{{Verb: session.DoForward, Service: "web", Port: "8081:80"}}},
+		{"forward what is no port", []string{"f", "type:http", "enter"}, nil},
+		{"roll back asks", []string{"B"}, nil},
+		{"roll back and yes", []string{"B", "y"}, []session.Command{{Verb: session.DoBack, Service: "web"}}},
+		{"roll back by name", []string{":", "type:roll back", "enter", "y"}, []session.Command{{Verb: session.DoBack, Service: "web"}}},
 		{"by name", []string{":", "type:deploy", "enter"}, []session.Command{{Verb: session.DoDeploy, Service: "web"}}},
 		{"by name, and left", []string{":", "type:deploy", "esc"}, nil},
 		{"not from the lower pane", []string{"tab", "r"}, nil},
@@ -92,13 +97,37 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// TestLocalActions: what can be asked of work on this machine.
+func TestLocalActions(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		keys []string
+		want []session.Command
+	}{
+		{"a generator runs now", []string{"G", "t"}, []session.Command{{Verb: session.DoTrigger, Service: "proto"}}},
+		{"by name", []string{"G", ":", "type:run now", "enter"}, []session.Command{{Verb: session.DoTrigger, Service: "proto"}}},
+		{"a server is started anew", []string{"G", "up", "r"}, []session.Command{{Verb: session.DoRestart, Service: "storybook"}}},
+		{"a server does not run now", []string{"G", "up", "t"}, nil},
+		{"nothing of it is forwarded", []string{"G", "f"}, nil},
+		{"what stands in is started anew", []string{"r"}, []session.Command{{Verb: session.DoRestart, Service: "api"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, c := open(workshop(), newDesk(), 120, 40)
+			drive(m, keys(tt.keys...)...)
+			if !slices.Equal(c.asked, tt.want) {
+				t.Errorf("asked for %v, want %v", c.asked, tt.want)
+			}
+		})
+	}
+}
+
 func TestWithoutControlNothingIsOffered(t *testing.T) {
 	d := newDesk()
 	m := New(Options{State: day(), Store: d.store, Now: now})
 	m.ticking = true
 	drive(m, keys(":")...)
 	for _, b := range m.overlay.(*chooser).found(m) {
-		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines"}, b.name) {
+		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines", "forward", "roll back", "environment"}, b.name) {
 			t.Errorf("offers %q, which nobody can do", b.name)
 		}
 	}

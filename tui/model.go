@@ -177,6 +177,8 @@ func (m *Model) take(msg tea.Msg) tea.Cmd {
 		m.ticking = false
 	case doneMsg:
 		m.said, m.badly = msg.text, msg.failed
+	case pageMsg:
+		m.said, m.overlay = "", &page{title: msg.title, lines: msg.lines}
 	case diffMsg:
 		m.diff.take(msg)
 	case tea.KeyPressMsg:

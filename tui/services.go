@@ -291,6 +291,9 @@ func (m *Model) serviceRow(c columns, svc *session.Service) string {
 		restarts = t.Busy.Paint(restarts)
 	}
 	image := svc.Digest()
+	if standsIn(svc) {
+		image = "runs here"
+	}
 	if len(image) > 12 {
 		image = image[:12]
 	}
@@ -304,6 +307,11 @@ func counts(svc *session.Service) string {
 		text += fmt.Sprintf(" +%d old", svc.Old)
 	}
 	return text
+}
+
+// standsIn says whether a program on this machine stands in for the service's own.
+func standsIn(svc *session.Service) bool {
+	return svc.Local != nil && svc.Local.Role == session.InPlace
 }
 
 // remark is the last column: why it is not ready, else where it is found.
@@ -324,9 +332,18 @@ func (m *Model) remark(svc *session.Service) string {
 		}
 		return t.Busy.Paint(text)
 	case len(svc.URLs) > 0:
-		return svc.URLs[0]
+		return here(svc) + svc.URLs[0]
 	case len(svc.Ports) > 0:
-		return svc.Ports[0].URL
+		return here(svc) + svc.Ports[0].URL
+	}
+	return here(svc)
+}
+
+// here begins the last column of a service whose program runs on this machine: on a
+// narrow screen no other column says so.
+func here(svc *session.Service) string {
+	if standsIn(svc) {
+		return "runs here "
 	}
 	return ""
 }

@@ -133,16 +133,17 @@ func (g *glass) shows(frame string) {
 
 // before is what has to be pressed so that a binding can be used.
 var before = map[string][]string{
-	"resume": {"G", "up", "up"}, "trigger": {"G", "up", "up"}, "cancel build": {"down", "down", "down"},
-	"start": {"G"}, "delete pod": {"enter", "down"}, "problem": {"down"},
+	"resume": {"G", "up", "up", "up"}, "trigger": {"G", "up", "up", "up"}, "run now": {"G"}, "cancel build": {"down", "down", "down"},
+	"start": {"G", "up"}, "delete pod": {"enter", "down"}, "problem": {"down"},
 	"only matches": {"/", "type:KeyError", "enter"}, "more context": {"/", "type:KeyError", "enter", "x"}, "less context": {"/", "type:KeyError", "enter", "x"},
 	"next match": {"/", "type:KeyError", "enter"}, "previous match": {"/", "type:KeyError", "enter"},
 }
 
-// asleep is a day with a service that waits to be started by hand.
+// asleep is a day with a service that waits to be started by hand, and a generator.
 func asleep() *session.State {
 	st := day()
 	st.Services[len(st.Services)-1].Phase = session.Stopped
+	st.Services = append(st.Services, session.Service{Name: "proto", Kind: session.Process, Phase: session.Ready, Local: &session.LocalWork{Role: session.Generator, Command: "buf generate", Runs: 1}})
 	return st
 }
 

@@ -59,7 +59,11 @@ done there, or as lines. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.
 func (o *upOptions) attach(ctx context.Context, about control.About) error {
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
 	o.joins = true
-	face, err := o.face(&config.Project{Name: about.Project, Root: about.Root, Namespace: about.Namespace}, facts)
+	p := &config.Project{Name: about.Project, Root: about.Root, Namespace: about.Namespace}
+	if loaded, err := o.flags.load(o.env); err == nil { // the session goes on where it has a mistake
+		p.Environments = loaded.Environments
+	}
+	face, err := o.face(p, facts)
 	if err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ func (d *dashboard) line(l control.Line) { carried(d.hub, l) }
 func carried(hub *logs.Hub, l control.Line) {
 	source := hub.Source(l.Name)
 	if l.Pod != "" {
-		source = hub.Carried(l.Service, l.Namespace, l.Pod, l.Container)
+		source = hub.Carried(l.Service, l.Node, l.Namespace, l.Pod, l.Container)
 	}
 	if l.Time.IsZero() {
 		l.Time = time.Now()

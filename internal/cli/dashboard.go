@@ -26,6 +26,9 @@ type dashboard struct {
 	stop   context.CancelFunc
 	done   chan error
 	memory string // file that keeps the layout
+	// Of other environments, for people who look at one.
+	environments []string
+	context      string // of --context
 
 	mu    sync.Mutex
 	plain plain

@@ -29,7 +29,20 @@ func (d *dashboard) host(s session.Control, connect func() (*kube.Client, func()
 		},
 		Save: func(text []byte) (string, error) { return saveLines(d.env.Getenv, s.State().Project, text) },
 		Mark: func(text string) { d.hub.Source("kdev/").WriteLine(text) },
+
+		Environments: d.environments,
+		Look:         d.look,
 	}
+}
+
+// look is `kdev status -e`, whose notes belong to what it says.
+func (d *dashboard) look(ctx context.Context, environment string) (string, error) {
+	var said strings.Builder
+	env := d.env
+	env.Out, env.Err = &said, &said
+	o := statusOptions{env: env, flags: environmentFlags{projectFlags: projectFlags{context: d.context}, env: environment}, output: "text"}
+	err := o.run(ctx)
+	return said.String(), err
 }
 
 // browse opens a page. What it has to say is for the dashboard, not for the screen

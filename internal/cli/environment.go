@@ -32,14 +32,18 @@ func (f *environmentFlags) addEnv(env Env, cmd *cobra.Command, value *string, na
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		names := []string{config.Dev}
-		for _, e := range p.Environments {
-			if e.Name != config.Dev {
-				names = append(names, e.Name)
-			}
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
+		return namesOfEnvironments(p), cobra.ShellCompDirectiveNoFileComp
 	})
+}
+
+func namesOfEnvironments(p *config.Project) []string {
+	names := []string{config.Dev}
+	for _, e := range p.Environments {
+		if e.Name != config.Dev {
+			names = append(names, e.Name)
+		}
+	}
+	return names
 }
 
 // load finds the project and the environment that the flags name.

@@ -37,7 +37,11 @@ func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
 	case o.output == "json":
 		return &jsonFace{out: o.env.Out}, nil
 	case o.dashboard(facts):
-		return newDashboard(o.env, p, facts, &o.hide, run)
+		d, err := newDashboard(o.env, p, facts, &o.hide, run)
+		if err == nil {
+			d.environments, d.context = namesOfEnvironments(p), o.flags.context
+		}
+		return d, err
 	}
 	f, err := newPlainFace(o.env, p, facts, &o.hide, run)
 	if err != nil {

@@ -61,8 +61,9 @@ type serviceFile struct {
 
 	App appFile `yaml:"app" doc:"the service has no manifests: kdev renders Deployment, Service and Ingress"`
 
-	Dev   later `yaml:"dev"`
-	Local later `yaml:"local"`
+	Local standInFile `yaml:"local" doc:"a program on this machine that runs in the place of the service's own: docs/local.md"`
+
+	Dev later `yaml:"dev"`
 }
 
 type buildFile struct {

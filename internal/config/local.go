@@ -149,10 +149,7 @@ func (r *resolver) localKind(at string, f localFile, l *Local) bool {
 		stage := f.Before.Stage
 		l.Before = Before{Build: stage == "build" || stage == "" && f.Before.Services == nil, Deploy: stage == "deploy", Services: f.Before.Services}
 	}
-	l.Command = strings.Join(command, " ")
-	if len(command) == 3 && command[0] == "sh" && command[1] == "-c" {
-		l.Command = command[2]
-	}
+	l.Command = commandText(command)
 	if l.Ready.Log != "" {
 		if _, err := regexp.Compile(l.Ready.Log); err != nil {
 			return bad(".ready", "write a regular expression of Go: {log: \"listening on\"}", "%s.ready.log cannot be read: %v", at, err)

@@ -52,6 +52,8 @@ type Service struct {
 
 	Manual      bool // `trigger: manual`: what is saved waits
 	StartManual bool // `start: manual`: it is not started by itself
+
+	StandIn *StandIn // what runs on this machine in its place; nil: nothing
 }
 
 // Triggers are the files that rules of onSync name, relative to the build context;

@@ -34,6 +34,7 @@ func (r *resolver) services() {
 		s.Sync = r.sync(at, f.Sync, s.Build)
 		s.OnSync = r.onSync(at, f.OnSync)
 		s.Ports = r.ports(at, f.Ports)
+		s.StandIn = r.standIn(name, f.Local, s.Build)
 		for i, n := range s.Needs {
 			if n == name {
 				r.add(usage("config-needs", r.where("%s.needs[%d]", at, i), "take it out", "%s needs itself", name))
@@ -147,7 +148,7 @@ func (r *resolver) onSync(at string, rules []onSyncFile) []OnSync {
 func (r *resolver) ports(at string, list []portFile) []Port {
 	var out []Port
 	for i, text := range list {
-		p, ok := parsePort(string(text))
+		p, ok := ParsePort(string(text))
 		if !ok {
 			continue // the decoder has said so
 		}

@@ -56,16 +56,16 @@ func (p *portFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Struc
 	if !ok {
 		return
 	}
-	if _, good := parsePort(s); !good || tag != "!!int" && tag != "!!str" {
+	if _, good := ParsePort(s); !good || tag != "!!int" && tag != "!!str" {
 		d.add(usage("config-value", d.pos(n), "write it as 80, 8080:80 or 127.0.0.1:8080:80", "%s: %q is not a port", path, s))
 		return
 	}
 	*p = portFile(s)
 }
 
-// parsePort reads remote, local:remote and host:local:remote; an IPv6 host
+// ParsePort reads remote, local:remote and host:local:remote; an IPv6 host
 // stands in brackets.
-func parsePort(s string) (Port, bool) {
+func ParsePort(s string) (Port, bool) {
 	p := Port{Host: "127.0.0.1"}
 	rest := s
 	if i := strings.LastIndex(s, ":"); i >= 0 {

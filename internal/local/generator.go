@@ -51,7 +51,7 @@ func (g *Generator) Run(ctx context.Context) {
 // once is one run, to its end or until another one is asked for.
 func (g *Generator) once(ctx context.Context) {
 	g.began()
-	p, err := process.Start(g.options.Command, g.line)
+	p, err := process.Start(g.options.command(), g.line)
 	if err != nil {
 		g.ended(err, nil)
 		return

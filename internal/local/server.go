@@ -114,7 +114,7 @@ func (s *Server) life(ctx context.Context) (ended bool) {
 	defer probe.Wait()
 	defer stop()
 	up, hear := s.ready.watch(probing, &probe)
-	p, err := process.Start(s.options.Command, func(text string) {
+	p, err := process.Start(s.options.command(), func(text string) {
 		s.line(text)
 		hear(text)
 	})

@@ -36,6 +36,9 @@ type Status struct {
 // Options say what is run and who hears of it.
 type Options struct {
 	Command process.Command
+	// Env is asked before each start for more variables of the environment, over which
+	// those of Command count; nil: there are none.
+	Env func() []string
 	// Hide takes out of a line what nobody should see, before anything else has it.
 	Hide func(line string) string
 	// Output hears of each line, one at a time, and must not block.
@@ -67,6 +70,15 @@ func (o Options) withDefaults() Options {
 		o.Changed = func() {}
 	}
 	return o
+}
+
+// command is what is started now.
+func (o Options) command() process.Command {
+	c := o.Command
+	if o.Env != nil {
+		c.Env = slices.Concat(o.Env(), c.Env)
+	}
+	return c
 }
 
 // shownLines is how much of the output a Status holds.

@@ -17,6 +17,8 @@ const (
 	DoResume  Verb = "resume"     // and go on
 	DoStart   Verb = "start"      // a service with `start: manual`
 	DoScale   Verb = "scale"      // Replicas; a hand-made change, kept until the session ends
+	DoForward Verb = "forward"    // Port, until the session ends
+	DoBack    Verb = "rollback"   // to the image that was ready before; what is saved waits then
 	DoCancel  Verb = "cancel"     // the build under way
 	DoDelete  Verb = "delete-pod" // Pod; its controller makes another one
 	DoDiff    Verb = "diff"       // what an apply would change now, as text; nothing is changed
@@ -31,6 +33,7 @@ type Command struct {
 	Service  string `json:"service,omitempty"`
 	Pod      string `json:"pod,omitempty"`
 	Replicas int    `json:"replicas,omitempty"`
+	Port     string `json:"port,omitempty"` // as `ports` of kdev.yaml has them: 80, 8080:80
 }
 
 // Control is what a face has of a session: the one in its process, or one that

@@ -35,7 +35,13 @@ func (clusterChanged) apply(l *loop) {
 // of ours made from the Dockerfile as it is now. Others are about to be
 // replaced: their files belong to another mapping.
 func (l *loop) containersChanged(svc *service) {
-	if !svc.built || svc.plan == nil || l.s.opts.NoSync || !l.deployed && !l.s.opts.Attach || l.taken {
+	if !svc.built || svc.plan == nil || svc.here != nil || l.s.opts.NoSync || !l.deployed && !l.s.opts.Attach || l.taken {
+		return
+	}
+	if svc.back {
+		clear(svc.sync)
+		clear(svc.syncErr)
+		l.s.mirror.SetContainers(svc.Name, nil)
 		return
 	}
 	var list []mirror.Container

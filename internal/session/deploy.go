@@ -31,12 +31,13 @@ func InDev(im deploy.Image, s config.Service) deploy.Image {
 	return im
 }
 
-// restartsInPlace says whether a save may restart the process of s.
+// restartsInPlace says whether the process of s may be away while its container
+// stays: a save restarts it, or another one stands in for it.
 func restartsInPlace(s config.Service) bool {
 	if b := s.Build; b != nil && (b.Go != nil || b.Command != nil && b.Command.Output != "" && len(s.OnSync) == 0) {
 		return true // what is compiled is started again
 	}
-	return slices.ContainsFunc(s.OnSync, func(r config.OnSync) bool { return r.Restart })
+	return s.StandIn != nil || slices.ContainsFunc(s.OnSync, func(r config.OnSync) bool { return r.Restart })
 }
 
 // volumes are the folders over which the rules want a writable copy mounted.

@@ -150,6 +150,10 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 			if svc.keeps() {
 				continue
 			}
+			if svc.back {
+				l.forth(svc)
+				continue
+			}
 			if len(svc.saved) == 0 {
 				l.s.kept.drop(svc.Name) // the tree still holds what the containers have
 			}
@@ -167,6 +171,12 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		return "starting " + who, nil, nil
 	case DoScale:
 		return l.scale(c, services)
+	case DoForward:
+		text, err = l.forward(c, services)
+		return text, nil, err
+	case DoBack:
+		later, err = l.rollback(c, services)
+		return "", later, err
 	case DoCancel:
 		for _, svc := range services {
 			if svc.build != nil {
@@ -290,12 +300,14 @@ func (l *loop) restart(services []*service) func() (string, error) {
 func (l *loop) restartLocal(c Command, services []*service) (text string, others []*service) {
 	for _, svc := range services {
 		switch {
-		case svc.local == nil:
+		case svc.unit() == nil:
 			others = append(others, svc)
 		case svc.off && c.Service != "":
 			l.start(svc)
 			text = "starting " + svc.Name
-		case !svc.off && (c.Service != "" || !svc.local.generates()):
+		case svc.here != nil && !svc.here.asked:
+			text = svc.Name + " has not been started here yet" // settle does, as soon as it can
+		case !svc.off && (c.Service != "" || !svc.unit().generates()):
 			svc.saved = nil
 			l.runLocal(svc, Change{Saved: time.Now()})
 			text = "starting " + svc.Name + " anew"

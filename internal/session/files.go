@@ -37,6 +37,11 @@ func (e filesChanged) apply(l *loop) {
 		}
 		owned := false
 		for _, svc := range l.services {
+			if svc.here != nil {
+				// Its image and its containers are brought up to date when it runs there again.
+				owned = owned || !svc.off && l.concerns(svc, c.Path)
+				continue
+			}
 			if svc.built && !svc.off && svc.keeps() && svc.ref != "" {
 				if l.concerns(svc, c.Path) {
 					svc.hold(c.Path)
@@ -274,7 +279,7 @@ func (l *loop) indexPath(svc *service, rel string) string {
 // desire hands the mirror every file of svc that can be synced, as it is now,
 // and from then on what changes.
 func (l *loop) desire(svc *service) {
-	if l.s.opts.NoSync || svc.plan == nil {
+	if l.s.opts.NoSync || svc.plan == nil || svc.here != nil || svc.back {
 		return
 	}
 	if svc.files != nil {

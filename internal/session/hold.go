@@ -60,7 +60,7 @@ func (l *loop) release(svc *service) {
 		svc.holdsManifests = false
 		l.applyAgain, l.pruned = true, false
 	}
-	if svc.local != nil && !svc.off {
+	if svc.unit() != nil && !svc.off {
 		l.runLocal(svc, Change{Paths: paths, Saved: time.Now()})
 		return
 	}

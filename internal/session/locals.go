@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/config"
@@ -32,9 +33,14 @@ type unit struct {
 	meaning string // of its configuration
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when nothing of it is left
+	stand   *stand        // of one that stands in for a service; else nil
+
+	env atomic.Pointer[[]string] // of one that stands in
 
 	// Below: the loop's.
 	asked bool      // it was started once
+	up    bool      // it was ready once
+	seen  string    // what its environment was made of
 	told  toldLocal // the status that notices are up to
 	echo  echoes
 }
@@ -50,17 +56,30 @@ func (u *unit) generates() bool { return u.Run != nil }
 // take returns the unit of a configuration: the one that goes on, or a new one,
 // which does nothing before it is asked to. It has to end with ctx.
 func (s *Session) take(ctx context.Context, c config.Local) *unit {
-	is := meaning(&config.Project{Local: []config.Local{c}})
+	return s.unit(ctx, c, meaning(&config.Project{Local: []config.Local{c}}), nil)
+}
+
+// takeStandIn is take for a program that stands in for a service.
+func (s *Session) takeStandIn(ctx context.Context, c *config.StandIn) *unit {
+	return s.unit(ctx, c.Local, meaning(&config.Project{Services: []config.Service{{StandIn: c}}}), c)
+}
+
+func (s *Session) unit(ctx context.Context, c config.Local, is string, in *config.StandIn) *unit {
 	if u := s.locals.of[c.Name]; u != nil && u.meaning == is {
 		u.Where = c.Where
 		return u
 	}
 	u := &unit{Local: c, meaning: is, done: make(chan struct{})}
 	o := local.Options{
-		Command: process.Command{Args: c.Run, Dir: c.Dir, Env: environment(c.Env)},
+		Command: process.Command{Args: c.Run, Dir: c.Dir},
 		Hide:    s.parts.Hide,
 		Output:  func(line string) { s.output(c.Name, line) },
 		Changed: s.locals.signal,
+	}
+	if in == nil {
+		o.Command.Env = environment(c.Env)
+	} else {
+		o.Env = func() []string { return *u.env.Load() } // it is not started before that is known
 	}
 	if u.generates() {
 		u.work = local.NewGenerator(o)
@@ -73,9 +92,15 @@ func (s *Session) take(ctx context.Context, c config.Local) *unit {
 		u.work = local.NewServer(o, check)
 	}
 	ctx, u.cancel = context.WithCancel(ctx)
+	if in != nil {
+		u.stand = newStand(ctx, s, in, u.work.Status)
+	}
 	go func() { // waited for by retain and close
 		defer close(u.done)
 		u.work.Run(ctx)
+		if u.stand != nil {
+			u.stand.close()
+		}
 	}()
 	return u
 }
@@ -122,18 +147,34 @@ func (u *unit) end() {
 
 // Echoes find out that a generator runs because of what it wrote itself. Nobody
 // tells who wrote a file; but what changes while a generator runs, and again while
-// the run that this asked for is under way, and again, is its own.
+// the run that this asked for is under way, and again, is its own. So it is where
+// each run makes a file of another name: people do not go on for so long to save
+// just while it runs.
 type echoes struct {
 	since   time.Time       // when somebody else's change asked for the first run of a row
 	written map[string]bool // paths that changed during the runs of that row
 	later   bool            // the run under way is to be followed by another one
-	repeats int             // runs in a row that such changes asked for
+	repeats int             // runs in a row that the same paths asked for
+	row     int             // runs in a row that anything asked for that changed during one
 	told    bool
 }
 
 // mostRepeats is how many runs a generator gets because of files that changed
-// during the one before.
-const mostRepeats = 3
+// during the one before, where they had done so before; longestRow how many because
+// of any.
+const (
+	mostRepeats = 3
+	longestRow  = 10
+)
+
+// A changing is when a path changed.
+type changing struct {
+	at   time.Time
+	seen bool // nobody knows but when it was seen: the path is gone
+}
+
+// seeing is how late it may be seen that a file is gone.
+const seeing = time.Second
 
 // coarse is by how much the time of a file may lie before that of its writing: file
 // systems take the time of the last tick.
@@ -149,15 +190,19 @@ const (
 )
 
 // heard judges changes that a generator should run for.
-func (e *echoes) heard(paths []string, changed func(path string) time.Time, st local.Status) echoed {
+func (e *echoes) heard(paths []string, changed func(path string) changing, st local.Status) echoed {
 	if e.since.IsZero() {
 		e.since = st.Started.Add(-coarse)
 	}
 	for _, p := range paths {
-		at := changed(p)
+		c := changed(p)
+		end := st.Ended
+		if c.seen && !end.IsZero() {
+			end = end.Add(seeing)
+		}
 		// Of an earlier run than the last one counts too: it may be heard of late.
-		if st.Started.IsZero() || at.Before(e.since) || !st.Ended.IsZero() && at.After(st.Ended) {
-			*e = echoes{since: at, told: e.told} // somebody else's
+		if st.Started.IsZero() || c.at.Before(e.since) || !end.IsZero() && c.at.After(end) {
+			*e = echoes{since: c.at, told: e.told} // somebody else's
 			return runNow
 		}
 	}
@@ -173,7 +218,14 @@ func (e *echoes) heard(paths []string, changed func(path string) time.Time, st l
 	}
 	switch {
 	case !repeated:
-		return runNow
+		switch e.row++; {
+		case e.row < longestRow:
+			return runNow
+		case st.Ended.IsZero():
+			e.later = true // let it end at least
+			return runLater
+		}
+		return runNot
 	case st.Ended.IsZero():
 		e.later = true
 		return runLater
@@ -185,7 +237,8 @@ func (e *echoes) heard(paths []string, changed func(path string) time.Time, st l
 // ended.
 func (e *echoes) again() echoed {
 	e.later = false
-	if e.repeats++; e.repeats >= mostRepeats {
+	e.row++
+	if e.repeats++; e.repeats >= mostRepeats || e.row >= longestRow {
 		return runNot
 	}
 	return runNow

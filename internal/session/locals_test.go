@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestEchoes(t *testing.T) {
 	}
 	runs := func(run int) local.Status { return local.Status{Run: run, Started: at(10 * run)} }
 	hear := func(e *echoes, path string, second int, st local.Status) echoed {
-		return e.heard([]string{path}, func(string) time.Time { return at(second) }, st)
+		return e.heard([]string{path}, func(string) changing { return changing{at: at(second)} }, st)
 	}
 
 	var own echoes
@@ -51,6 +52,28 @@ func TestEchoes(t *testing.T) {
 		if got := hear(&late, "gen.go", 10*(i+1)+2, runs(i+2)); got != want {
 			t.Errorf("late, run %d: %d, want %d", i+1, got, want)
 		}
+	}
+
+	var named echoes
+	ran10 := 0
+	for i := 1; hear(&named, fmt.Sprintf("gen-%d.go", i), 10*i+2, ran(i)) == runNow; i++ {
+		ran10 = i
+	}
+	if ran10 != longestRow-1 {
+		t.Errorf("each run makes a file of another name: %d runs", ran10)
+	}
+
+	// Made and removed as its last act, which is seen when it has ended.
+	var gone echoes
+	n := 0
+	for i := 1; gone.heard([]string{"lock"}, func(string) changing { return changing{at(10*i + 5).Add(seeing / 2), true} }, ran(i)) == runNow; i++ {
+		n = i
+	}
+	if n != mostRepeats {
+		t.Errorf("each run removes a file last: %d runs", n)
+	}
+	if got := gone.heard([]string{"lock"}, func(string) changing { return changing{at(1000), true} }, ran(90)); got != runNow {
+		t.Errorf("removed by a person: %d", got)
 	}
 
 	var removed echoes

@@ -28,6 +28,13 @@ func (l *loop) addLocal(whole context.Context) {
 		svc := l.newService(config.Service{Name: c.Name, Where: c.Where, Needs: c.Needs, Manual: c.Manual, StartManual: c.ByHand})
 		svc.local, svc.admitted = u, u.asked
 	}
+	for _, c := range l.s.opts.Project.Services {
+		if c.StandIn != nil {
+			u := l.s.takeStandIn(whole, c.StandIn)
+			units = append(units, u)
+			l.byName[c.Name].here = u
+		}
+	}
 	l.s.locals.retain(units)
 }
 
@@ -152,7 +159,7 @@ func (l *loop) startLocal() (any bool) {
 
 // runLocal runs a generator, or starts a server, in place of what runs.
 func (l *loop) runLocal(svc *service, c Change) {
-	u := svc.local
+	u := svc.unit()
 	text := "starting: "
 	c.Action = ActRestart
 	if u.generates() {
@@ -171,19 +178,20 @@ func (l *loop) runLocal(svc *service, c Change) {
 // localChanged runs again what a batch of changed files concerns.
 func (l *loop) localChanged(batch watch.Batch) {
 	for _, svc := range l.services {
-		if svc.local == nil || svc.off {
+		u := svc.unit()
+		if u == nil || svc.off {
 			continue
 		}
-		at := map[string]time.Time{}
+		at := map[string]changing{}
 		var paths []string
 		for _, c := range batch.Changes {
-			if c.Entry.IsDir() || !svc.local.Concerns(c.Path) {
+			if c.Entry.IsDir() || !u.Concerns(c.Path) {
 				continue
 			}
 			paths = append(paths, c.Path)
-			at[c.Path] = batch.Time
+			at[c.Path] = changing{at: batch.Time, seen: true}
 			if c.Op != watch.Remove {
-				at[c.Path] = time.Unix(0, c.Entry.MTime)
+				at[c.Path] = changing{at: time.Unix(0, c.Entry.MTime)}
 			}
 		}
 		if len(paths) > 0 {
@@ -192,8 +200,8 @@ func (l *loop) localChanged(batch watch.Batch) {
 	}
 }
 
-func (l *loop) concernsLocal(svc *service, paths []string, at map[string]time.Time, batch watch.Batch) {
-	u := svc.local
+func (l *loop) concernsLocal(svc *service, paths []string, at map[string]changing, batch watch.Batch) {
+	u := svc.unit()
 	switch {
 	case svc.keeps():
 		for _, path := range paths {
@@ -204,7 +212,7 @@ func (l *loop) concernsLocal(svc *service, paths []string, at map[string]time.Ti
 		return // its first start will see them
 	}
 	if u.generates() {
-		switch u.echo.heard(paths, func(path string) time.Time { return at[path] }, u.work.Status()) {
+		switch u.echo.heard(paths, func(path string) changing { return at[path] }, u.work.Status()) {
 		case runLater:
 			return
 		case runNot:
@@ -313,6 +321,23 @@ func (u *unit) failure(st local.Status) *problem.Problem {
 	return p
 }
 
+// view is the snapshot of the process itself.
+func (u *unit) view(role LocalRole, st local.Status) *LocalWork {
+	v := &LocalWork{Role: role, Command: u.Command, Runs: st.Run, PID: st.PID, Restarts: st.Restarts, Exit: st.Exit, Lines: st.Lines}
+	if st.PID != 0 {
+		v.Since = st.Started
+	}
+	return v
+}
+
+// unit is what runs on this machine of svc; nil: nothing.
+func (svc *service) unit() *unit {
+	if svc.local != nil {
+		return svc.local
+	}
+	return svc.here
+}
+
 // viewLocal is the snapshot of local work.
 func (l *loop) viewLocal(svc *service) Service {
 	u := svc.local
@@ -320,13 +345,10 @@ func (l *loop) viewLocal(svc *service) Service {
 	v := Service{
 		Name: svc.Name, Kind: Process, Pods: []Pod{}, Restarts: st.Restarts, Manual: svc.Manual, Paused: svc.paused,
 		Held: svc.heldPaths(), Problem: svc.problem, Stuck: svc.problem != nil && u.generates(),
-		Local: &LocalWork{Role: Server, Command: u.Command, Runs: st.Run, PID: st.PID, Restarts: st.Restarts, Exit: st.Exit, Lines: st.Lines},
+		Local: u.view(Server, st),
 	}
 	if u.generates() {
 		v.Local.Role = Generator
-	}
-	if st.PID != 0 {
-		v.Local.Since = st.Started
 	}
 	if u.Ready.HTTP != "" {
 		v.URLs = []string{u.Ready.HTTP}

@@ -133,6 +133,9 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 		}
 	}
 	v.URLs = append(v.URLs, l.s.front.named[svc.Name]...)
+	if u := svc.here; u != nil {
+		v.Local = u.view(InPlace, u.work.Status())
+	}
 	l.judge(svc, &v, seen)
 	return v
 }
@@ -166,6 +169,8 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Pending, ForGenerator, generator+", which runs before it", generator)
 	case svc.dirty != "":
 		wait(Pending, ForBuild, "its image")
+	case svc.hereProblem() != nil:
+		v.Phase, v.Waiting, v.Problem = FailedPhase, nil, svc.hereProblem()
 	case v.Problem != nil:
 		v.Phase, v.Waiting = FailedPhase, nil
 	case svc.built && svc.ref == "":
@@ -184,6 +189,8 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		v.Phase = Progressing
 	case !svc.reached():
 		wait(Progressing, ForAgent, "the agent in its containers")
+	case svc.here != nil && svc.hereWaits() != nil:
+		v.Phase, v.Waiting = Progressing, svc.hereWaits()
 	case svc.swap != nil:
 		wait(Syncing, ForFiles, "its program is compiled", svc.swap.why...)
 	case svc.lastBatch != nil:

@@ -73,7 +73,8 @@ type loop struct {
 type service struct {
 	config.Service
 	built bool  // kdev builds its image
-	local *unit // it runs on this machine; nil: in the cluster
+	local *unit // it is work of this machine; nil: it is of the cluster
+	here  *unit // stands in for its program on this machine; nil: its own one runs
 	spec  build.Spec
 	plan  *mapping
 	above []ancestor // the images of the project that its own is made from
@@ -113,6 +114,7 @@ type service struct {
 	placed         bool            // whether it is off was found out
 	paused         bool            // by a person
 	saved          map[string]bool // what was saved while it was kept back
+	back           bool            // an image from before runs, by hand, and is left as it is
 	holdsManifests bool            // its workloads were rendered anew while it was kept back
 	scaled         *int            // replicas by hand
 }
@@ -196,6 +198,7 @@ func (l *loop) settle() {
 		return
 	}
 	l.seeLocal()
+	l.seeStandIns()
 	for _, svc := range l.services {
 		// What ran under the configuration before goes on being synced: only a new image
 		// of it waits for the generator.
@@ -323,6 +326,12 @@ type decided struct {
 func (l *loop) decide(svc *service, live string) {
 	svc.deciding = true
 	name, spec, plan, compiles := svc.Name, svc.spec, svc.plan, l.compiles(svc)
+	if svc.here != nil || svc.back {
+		if c, ok := l.leaves(svc, live); ok {
+			l.work.Go(func() { l.s.post(l.ctx, decided{name, c, nil}) })
+			return
+		}
+	}
 	l.work.Go(func() {
 		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, plan, spec, live, compiles)
 		l.s.post(l.ctx, decided{name, c, err})

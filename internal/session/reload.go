@@ -85,7 +85,7 @@ func (svc *service) adopt(was *service) {
 	if was == nil {
 		return
 	}
-	svc.off, svc.placed, svc.paused, svc.scaled = was.off, was.placed, was.paused, was.scaled
+	svc.off, svc.placed, svc.paused, svc.scaled, svc.back = was.off, was.placed, was.paused, was.scaled, was.back
 	svc.wasReady, svc.since, svc.told = was.wasReady, was.since, was.told
 	svc.track, svc.last, svc.builds = was.track, was.last, was.builds
 	svc.track.end(Superseded) // whatever it was about: the tree is looked at anew

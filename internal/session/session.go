@@ -71,6 +71,7 @@ type Session struct {
 	kept   keepsakes
 
 	listeners listeners
+	extra     []extraPort // that a person asked for; the loop's
 	front     *front
 	locals    locals
 

@@ -238,6 +238,7 @@ type Build struct {
 }
 
 // LocalWork is a process on this machine, or a command that runs when files change.
+// A service of the cluster has it where a process here stands in for its own program.
 type LocalWork struct {
 	Role     LocalRole `json:"role"`
 	Command  string    `json:"command"`
@@ -255,6 +256,7 @@ type LocalRole string
 const (
 	Generator LocalRole = "run"   // runs to its end, again when files change
 	Server    LocalRole = "serve" // goes on
+	InPlace   LocalRole = "local" // goes on, in the place of a service's own program
 )
 
 // Millis is a duration that JSON says in milliseconds.
