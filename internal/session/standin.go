@@ -49,9 +49,9 @@ func (l *loop) seeStandIns() {
 			u.stand.want(nil, false)
 			continue
 		}
+		l.seeStandIn(svc)
 		u.stand.want(l.standContainers(svc), u.up)
 		l.giveEnvironment(svc)
-		l.seeStandIn(svc)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestStandIn(t *testing.T) {
 		t.Errorf("status: %d\n%s", code0, out)
 	}
 
-	t.Run("a save starts it anew, and nobody is refused meanwhile", func(t *testing.T) {
+	t.Run("a save starts it anew", func(t *testing.T) {
 		edit(t, filepath.Join(dir, "here", "main.go"), `"first"`, `"second"`)
 		hears("second" + rest)
 	})
