@@ -252,7 +252,7 @@ func (m *Model) changeRow(c *session.Change) string {
 
 func (m *Model) problemBody(svc *session.Service) []string {
 	var out []string
-	for _, p := range m.state.Problems {
+	for _, p := range m.state.Troubles() {
 		out = append(out, m.problemRows(p)...)
 		out = append(out, "")
 	}

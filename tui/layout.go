@@ -37,7 +37,7 @@ func (m *Model) layout() layout {
 		l.strip = 1
 		left--
 	}
-	if n := len(m.state.Problems); n > 0 && left > 6 {
+	if n := len(m.state.Troubles()); n > 0 && left > 6 {
 		l.alarm = min(n, 2)
 		left -= l.alarm
 	}

@@ -260,5 +260,5 @@ func (m *Model) nextTheme() { m.theme = theme.Next(m.theme.Name) }
 // troubled says whether the selected service has something to explain.
 func (m *Model) troubled() bool {
 	svc := m.service()
-	return svc != nil && svc.Problem != nil || len(m.state.Problems) > 0
+	return svc != nil && svc.Problem != nil || len(m.state.Troubles()) > 0
 }

@@ -24,7 +24,7 @@ func (m *Model) header() string {
 	}
 	word := t.Busy.Paint(fmt.Sprintf("◐ working %d/%d", ready, len(st.Services)))
 	switch {
-	case failed > 0 || len(st.Problems) > 0:
+	case failed > 0 || len(st.Troubles()) > 0:
 		word = t.Bad.Paint(fmt.Sprintf("✗ failed %d", max(failed, 1))) + " " + t.Good.Paint(fmt.Sprintf("● ready %d/%d", ready, len(st.Services)))
 	case st.Ready:
 		word = t.Good.Paint(fmt.Sprintf("● ready %d/%d", ready, len(st.Services)))
@@ -39,7 +39,7 @@ func (m *Model) header() string {
 // alarms are the problems of the project as a whole, one row each.
 func (m *Model) alarms(height int) []string {
 	var out []string
-	for _, p := range m.state.Problems {
+	for _, p := range m.state.Troubles() {
 		text := " ✗ " + oneLine(p.Error())
 		if p.Hint != "" {
 			text += m.theme.Faint.Paint("  hint: " + oneLine(p.Hint))

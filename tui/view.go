@@ -90,7 +90,7 @@ func (m *Model) title() string {
 	switch {
 	case failed > 0:
 		word = fmt.Sprintf("%d failed", failed)
-	case len(m.state.Problems) > 0:
+	case len(m.state.Troubles()) > 0:
 		word = "failed"
 	case m.state.Ready:
 		word = "ready"
@@ -100,7 +100,7 @@ func (m *Model) title() string {
 
 // progress is what a terminal shows on its tab or icon (OSC 9;4).
 func (m *Model) progress() *tea.ProgressBar {
-	ready, total, failed := 0, len(m.state.Services), len(m.state.Problems) > 0
+	ready, total, failed := 0, len(m.state.Services), len(m.state.Troubles()) > 0
 	for i := range m.state.Services {
 		switch m.state.Services[i].Phase {
 		case session.Ready, session.Paused, session.Sleeping, session.Stopped:
@@ -170,5 +170,5 @@ func anyFailed(st *session.State) bool {
 			return true
 		}
 	}
-	return len(st.Problems) > 0
+	return len(st.Troubles()) > 0
 }

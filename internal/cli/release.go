@@ -70,15 +70,10 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 		return err
 	}
 	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
-	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress})
+	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout})
 	r.closers = append(r.closers, r.deployer.Close)
-	// What a container says before it dies may be what it was given. Who may not read
-	// Secrets is told nothing here: what looks like one is hidden all the same.
-	hide := &secrets{}
-	hiding, unhide := context.WithCancel(ctx)
-	wait, _ := hide.ofCluster(hiding, r.kube, []string{r.e.Namespace})
-	r.closers = append(r.closers, func() { unhide(); wait() })
-	r.deployer.Hide(hide.mask.String)
+	// What a container says before it dies may be what it was given.
+	r.closers = append(r.closers, hideSecrets(ctx, r.p, r.e.Manifests, r.kube, r.e.Namespace, r.deployer))
 	return nil
 }
 
@@ -92,6 +87,24 @@ func (r *release) progress(text string) { r.tell(session.Info, "progress", "", t
 
 func (r *release) tell(level session.Level, code, service, text string, took time.Duration) {
 	r.face.notice(session.Notice{Time: time.Now(), Level: level, Code: code, Service: service, Text: text, Took: session.Millis(took)})
+}
+
+// warn tells what looks wrong and fails nothing.
+func (r *release) warn(p *problem.Problem, text string) {
+	r.face.notice(session.Notice{Time: time.Now(), Level: session.Warn, Code: p.Code, Text: text, Problem: p})
+}
+
+// waitedFor leaves out what is not waited for, by `ready: ignore`.
+func waitedFor(p *config.Project, services []serviceView, objects []*deploy.Object) []*deploy.Object {
+	owner := map[deploy.Ref]string{}
+	for _, s := range services {
+		for _, ref := range s.workloads {
+			owner[ref] = s.name
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o *deploy.Object) bool {
+		return session.Ignored(p, deploy.RefOf(o), owner[deploy.RefOf(o)])
+	})
 }
 
 // step does one thing and remembers how it ended.
@@ -227,7 +240,11 @@ func (r *release) known(found *deploy.Injection, refs map[string]string) error {
 func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
 	err := r.step("apply", func() error {
 		start := time.Now()
-		if err := r.deployer.Missing(ctx, objects, r.e.Manifests); err != nil {
+		doubts, err := r.deployer.Missing(ctx, objects, r.e.Manifests)
+		for _, p := range doubts {
+			r.warn(p, "something that pods read is missing")
+		}
+		if err != nil {
 			return err
 		}
 		applied, err := r.deployer.Apply(ctx, deploy.Copy(objects))
@@ -235,12 +252,18 @@ func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
 			for _, note := range applied.Notes {
 				r.tell(session.Warn, "apply-note", "", note, 0)
 			}
+			for _, line := range applied.Rolled {
+				r.tell(session.Info, "data-changed", "", line, 0)
+			}
 		}
 		if err == nil {
 			r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %d created, %d changed, %d unchanged", len(objects),
 				len(applied.Created)+len(applied.Recreated), len(applied.Changed), len(applied.Unchanged)), time.Since(start))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return r.deployer.Follow(ctx, r.live, objects)
 	})
 	if err != nil {
 		return err
@@ -253,6 +276,15 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 	start := time.Now()
 	ready, failing := map[string]time.Duration{}, map[string]*problem.Problem{}
 	services := servicesOf(r.p, objects)
+	doubted := map[string]bool{}
+	note := func(all []deploy.ObjectStatus) {
+		for _, s := range all {
+			if s.Ready && s.Problem != nil && !doubted[s.Problem.Error()] {
+				doubted[s.Problem.Error()] = true
+				r.warn(s.Problem, s.Ref.String()+" looks wrong")
+			}
+		}
+	}
 	look := func(all []deploy.WorkloadStatus) {
 		for _, s := range services {
 			whole, p := true, (*problem.Problem)(nil)
@@ -280,7 +312,7 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	err := r.deployer.Await(limited, r.live, objects, deploy.AwaitOptions{Patience: rolloutPatience, Confirm: confirmation, Changed: look})
+	err := r.deployer.Await(limited, r.live, waitedFor(r.p, services, objects), deploy.AwaitOptions{Patience: rolloutPatience, Confirm: confirmation, Changed: look, Noted: note})
 	for _, s := range services {
 		step := releaseStep{name: "rollout " + s.name, took: time.Since(start), problem: failing[s.name]}
 		if took, ok := ready[s.name]; ok {

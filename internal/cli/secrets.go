@@ -79,6 +79,20 @@ func (s *secrets) ofBuilds(p *config.Project) {
 	s.hide(values)
 }
 
+// hideSecrets takes the values of a project's Secrets, those of some manifests and those
+// in a namespace, out of what d says of containers. What it began, stop ends. Who may not read
+// Secrets is told nothing: what looks like one is hidden all the same.
+func hideSecrets(ctx context.Context, p *config.Project, manifests []config.Source, client *kube.Client, namespace string, d *deploy.Deployer) (stop func()) {
+	s := &secrets{}
+	at := *p
+	at.Manifests, at.Namespace = manifests, namespace
+	s.ofManifests(ctx, &at)
+	ctx, cancel := context.WithCancel(ctx)
+	wait, _ := s.ofCluster(ctx, client, []string{namespace})
+	d.Hide(s.mask.String)
+	return func() { cancel(); wait() }
+}
+
 func (s *secrets) add(secret *corev1.Secret) {
 	s.hide(secretValues(secret))
 }
@@ -151,14 +165,7 @@ func (s *secrets) notice(n session.Notice) session.Notice {
 	return n
 }
 
-func (s *secrets) problem(p *problem.Problem) *problem.Problem {
-	c := *p
-	c.Summary, c.Where, c.Output, c.Hint = s.mask.String(p.Summary), s.mask.String(p.Where), s.mask.String(p.Output), s.mask.String(p.Hint)
-	if p.Err != nil {
-		c.Err = hidden{p.Err, s.mask.String(p.Err.Error())}
-	}
-	return &c
-}
+func (s *secrets) problem(p *problem.Problem) *problem.Problem { return p.Hide(s.mask.String) }
 
 // failure hides the values in what a command ends with.
 func (s *secrets) failure(err error) error {
@@ -168,20 +175,8 @@ func (s *secrets) failure(err error) error {
 	if p := problem.As(err); p != nil {
 		return s.problem(p)
 	}
-	if text := s.mask.String(err.Error()); text != err.Error() {
-		return hidden{err, text}
-	}
-	return err
+	return problem.Reworded(err, s.mask.String(err.Error()))
 }
-
-// hidden is an error with another text.
-type hidden struct {
-	error
-	text string
-}
-
-func (h hidden) Error() string { return h.text }
-func (h hidden) Unwrap() error { return h.error }
 
 // masked is a face that is told nothing of what is hidden.
 type masked struct {

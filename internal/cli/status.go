@@ -139,6 +139,7 @@ func (f *projectFlags) look(ctx context.Context, env Env) (*session.State, error
 	defer stop()
 	d := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
 	defer d.Close()
+	defer hideSecrets(ctx, p, p.Manifests, kc, p.Namespace, d)()
 	return session.Look(ctx, p, c.Context, live, d)
 }
 
@@ -182,6 +183,9 @@ func writeStatus(out io.Writer, st *session.State, now time.Time) error {
 	for i := range st.Services {
 		explain(&b, &st.Services[i])
 	}
+	for i := range st.Objects {
+		explainObject(&b, &st.Objects[i])
+	}
 	_, err := io.WriteString(out, trimLines(b.String()))
 	return err
 }
@@ -209,6 +213,19 @@ func change(s *session.Service) string {
 		return took(t)
 	}
 	return "-"
+}
+
+// explainObject writes what is to be said of an object without pods; of most, nothing.
+func explainObject(b *strings.Builder, o *session.Object) {
+	switch {
+	case o.Problem != nil:
+		b.WriteByte('\n')
+		writeProblem(b, "", o.Problem)
+	case !o.Ready:
+		fmt.Fprintf(b, "\n%s waits for %s\n", o, o.Waiting)
+	case o.Note != "":
+		fmt.Fprintf(b, "\n%s: %s\n", o, o.Note)
+	}
 }
 
 // explain writes why a service is not ready.

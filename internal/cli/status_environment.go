@@ -16,6 +16,7 @@ import (
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session"
 )
 
 // statusOptions are the flags of `kdev status -e`, which reads one environment
@@ -43,6 +44,7 @@ func (o *statusOptions) run(ctx context.Context) error {
 	defer kc.Close()
 	d := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: e.Namespace, Root: p.Root})
 	defer d.Close()
+	defer hideSecrets(ctx, p, e.Manifests, kc, e.Namespace, d)()
 	objects, err := o.objects(ctx, p, e, d, kc)
 	if err != nil {
 		return err
@@ -59,6 +61,9 @@ func (o *statusOptions) run(ctx context.Context) error {
 		fmt.Fprintf(o.env.Err, "note: this user may not read %s: what they would tell is missing\n", strings.Join(denied, ", "))
 	}
 	view := &statusView{p: p, e: e, context: c.Context, d: d, live: live, objects: objects, services: servicesOf(p, objects)}
+	if err := d.Follow(ctx, live, objects); err != nil {
+		return err
+	}
 	d.Status(live, objects) // asks for the last lines of what failed
 	d.Settle()
 	if !o.watch {
@@ -111,14 +116,15 @@ func (o *statusOptions) write(doc *statusDocument) error {
 
 // statusDocument is the documented form of a status.
 type statusDocument struct {
-	APIVersion  string          `json:"apiVersion"`
-	Project     string          `json:"project"`
-	Environment string          `json:"environment"`
-	Namespace   string          `json:"namespace"`
-	Context     string          `json:"context"`
-	Time        time.Time       `json:"time"`
-	Ready       bool            `json:"ready"`
-	Services    []statusService `json:"services"`
+	APIVersion  string           `json:"apiVersion"`
+	Project     string           `json:"project"`
+	Environment string           `json:"environment"`
+	Namespace   string           `json:"namespace"`
+	Context     string           `json:"context"`
+	Time        time.Time        `json:"time"`
+	Ready       bool             `json:"ready"`
+	Services    []statusService  `json:"services"`
+	Objects     []session.Object `json:"objects,omitempty"`
 }
 
 type statusService struct {
@@ -173,8 +179,12 @@ func (v *statusView) document(now time.Time) *statusDocument {
 				out.add(&st, v.p, now)
 			}
 		}
-		doc.Ready = doc.Ready && out.State == "ready"
+		doc.Ready = doc.Ready && (out.State == "ready" || session.Ignored(v.p, deploy.Ref{}, s.name))
 		doc.Services = append(doc.Services, out)
+	}
+	doc.Objects = session.ObjectsOf(v.p, v.d.Objects(v.live, v.objects))
+	for i := range doc.Objects {
+		doc.Ready = doc.Ready && (doc.Objects[i].Ready || doc.Objects[i].Ignored)
 	}
 	return doc
 }
@@ -249,6 +259,9 @@ func (doc *statusDocument) key() string {
 			}
 		}
 	}
+	for i := range doc.Objects {
+		explainObject(&b, &doc.Objects[i])
+	}
 	return b.String()
 }
 
@@ -284,6 +297,11 @@ func (doc *statusDocument) text(out io.Writer, watch bool) error {
 	for _, s := range doc.Services {
 		if s.State == "failed" {
 			b.WriteString("\n" + strings.Join(s.explain, ""))
+		}
+	}
+	for i := range doc.Objects {
+		if o := &doc.Objects[i]; o.Waiting != "its creation" || len(doc.Services) > 0 && doc.Services[0].State != "absent" {
+			explainObject(&b, o)
 		}
 	}
 	_, err := io.WriteString(out, trimLines(b.String()))

@@ -301,7 +301,7 @@ func hopeless(st *session.State) (p *problem.Problem, final bool) {
 		}
 	}
 	for _, svc := range st.Services {
-		if svc.Phase != session.FailedPhase || svc.Problem != nil && svc.Problem.Code == mirror.NoConnection {
+		if svc.Ignored || svc.Phase != session.FailedPhase || svc.Problem != nil && svc.Problem.Code == mirror.NoConnection {
 			continue // an agent that is tried again has the time that there is: a busy machine is no failure
 		}
 		if svc.Stuck {
@@ -311,6 +311,9 @@ func hopeless(st *session.State) (p *problem.Problem, final bool) {
 			p = svc.Problem
 		}
 	}
+	if all := st.Troubles(); p == nil && len(all) > 0 {
+		p = all[0] // of an object without pods
+	}
 	return p, false
 }
 
@@ -319,7 +322,7 @@ func notReady(st *session.State, after time.Duration) error {
 	var missing []string
 	var cause error
 	for _, svc := range st.Services {
-		if svc.Phase == session.Ready {
+		if svc.Phase == session.Ready || svc.Ignored {
 			continue
 		}
 		what := svc.Name + " is " + string(svc.Phase)
@@ -329,6 +332,14 @@ func notReady(st *session.State, after time.Duration) error {
 		missing = append(missing, what)
 		if svc.Problem != nil && cause == nil {
 			cause = svc.Problem
+		}
+	}
+	for i := range st.Objects {
+		if o := &st.Objects[i]; !o.Ready && !o.Ignored {
+			missing = append(missing, o.String()+" waits for "+o.Waiting)
+			if o.Problem != nil && cause == nil {
+				cause = o.Problem
+			}
 		}
 	}
 	return &problem.Problem{
@@ -364,6 +375,12 @@ func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) e
 	if len(report.KeptVolumes) > 0 {
 		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept",
 			Text: "kept volumes: " + strings.Join(report.KeptVolumes, " ") + "; `kdev down --volumes` removes them"})
+	}
+	for _, k := range report.Kept {
+		face.notice(session.Notice{Level: session.Info, Code: "kept", Text: "kept " + k.Object + ": " + k.Why})
+	}
+	if report.KeptNamespace != "" {
+		face.notice(session.Notice{Level: session.Info, Code: "kept", Text: "kept the namespace: " + report.KeptNamespace})
 	}
 	return err
 }

@@ -89,6 +89,9 @@ func watchOptions(env Env) (watch.Options, error) {
 			name(filepath.Join(p.Root, top))
 		}
 		for _, y := range m.YAML {
+			if strings.Contains(y, "://") {
+				continue // nothing of it changes here
+			}
 			name(absIn(p.Root, y))
 		}
 	}

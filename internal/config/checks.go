@@ -69,11 +69,17 @@ var checks = map[string]check{
 		want: "a path inside the project",
 		hint: "write it relative to kdev.yaml, and keep it below that folder",
 	},
+	"manifest": {
+		expr: `^(https?://[^#]+#sha256=[0-9a-f]{64}|[^/]([^:]|:[^/])*)$`,
+		test: func(s string) bool { return strings.Contains(s, "://") || inside(s) },
+		want: "a path inside the project, nor an address with its hash",
+		hint: "write the path relative to kdev.yaml; write an address as https://HOST/FILE#sha256=HASH, so that the same manifests come out tomorrow: curl -sL ADDRESS | sha256sum prints the hash",
+	},
 	"chart": {
-		expr: `^(oci://.+|[^/:]([^:]*[^/:])?)$`,
-		test: func(s string) bool { return strings.HasPrefix(s, "oci://") || inside(s) },
-		want: "a chart of the project or of an OCI registry",
-		hint: "name a folder or package below kdev.yaml, or oci://REGISTRY/CHART with a version",
+		expr: `^((oci|https?)://.+|[^/:]([^:]*[^/:])?)$`,
+		test: func(s string) bool { return strings.Contains(s, "://") || inside(s) },
+		want: "a chart of the project, of an OCI registry or of a chart repository",
+		hint: "name a folder or package below kdev.yaml, or oci://REGISTRY/CHART or https://REPOSITORY/CHART with a version",
 	},
 	"absolute": {
 		expr: `^/`,

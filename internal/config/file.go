@@ -58,6 +58,7 @@ type serviceFile struct {
 
 	Trigger string `yaml:"trigger" enum:"auto,manual" default:"auto" doc:"manual: what is saved waits for kdev trigger"`
 	Start   string `yaml:"start" enum:"auto,manual" default:"auto" doc:"manual: kdev up does not start it; kdev trigger, or a service that needs it, does"`
+	Ready   string `yaml:"ready" enum:"wait,ignore" default:"wait" doc:"ignore: nothing waits until it is ready, nor fails because it is not"`
 
 	App appFile `yaml:"app" doc:"the service has no manifests: kdev renders Deployment, Service and Ingress"`
 
@@ -122,15 +123,15 @@ type onSyncFile struct {
 
 type sourceFile struct {
 	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
-	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
+	YAML      []string `yaml:"yaml" check:"manifest" doc:"files and patterns, for example k8s/*.yaml, or addresses with their hash: https://HOST/FILE#sha256=HASH"`
 
 	Helm    helmFile          `yaml:"helm" doc:"a helm chart, rendered by kdev"`
 	Command sourceCommandFile `yaml:"command" doc:"a command that prints manifests"`
 }
 
 type helmFile struct {
-	Chart   string          `yaml:"chart" required:"true" check:"chart" doc:"folder or package (*.tgz), or oci://REGISTRY/CHART"`
-	Version text            `yaml:"version" doc:"version of a chart behind oci://"`
+	Chart   string          `yaml:"chart" required:"true" check:"chart" doc:"folder or package (*.tgz), or oci://REGISTRY/CHART, or https://REPOSITORY/CHART"`
+	Version text            `yaml:"version" doc:"version of a chart of a registry or repository"`
 	Release string          `yaml:"release" check:"label" default:"the project's name" doc:"name of the release, as templates see it"`
 	Values  []string        `yaml:"values" check:"inside" doc:"files of values; the last one wins"`
 	Set     map[string]text `yaml:"set" doc:"single values by their path, over those of the files"`
@@ -144,7 +145,7 @@ type sourceCommandFile struct {
 
 type environmentFile struct {
 	Kustomize string   `yaml:"kustomize" check:"inside" doc:"folder with a kustomization.yaml"`
-	YAML      []string `yaml:"yaml" check:"inside" doc:"files and patterns, for example k8s/*.yaml"`
+	YAML      []string `yaml:"yaml" check:"manifest" doc:"files and patterns, for example k8s/*.yaml, or addresses with their hash: https://HOST/FILE#sha256=HASH"`
 
 	Helm      helmFile          `yaml:"helm" doc:"a helm chart, rendered by kdev"`
 	Command   sourceCommandFile `yaml:"command" doc:"a command that prints manifests"`

@@ -52,6 +52,7 @@ type Service struct {
 
 	Manual      bool // `trigger: manual`: what is saved waits
 	StartManual bool // `start: manual`: it is not started by itself
+	IgnoreReady bool // `ready: ignore`: nothing waits for it
 
 	StandIn *StandIn // what runs on this machine in its place; nil: nothing
 }
@@ -153,7 +154,7 @@ type Port struct {
 // root, with slashes; just one of the five is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
-	YAML      []string // files and patterns
+	YAML      []string // files and patterns, and addresses with their hash
 	Helm      *Helm
 	Command   *Command
 	Apps      *Apps  // what kdev.yaml itself describes
@@ -162,7 +163,7 @@ type Source struct {
 
 // Helm is a chart with its values.
 type Helm struct {
-	Chart   string // folder or package, or oci://…
+	Chart   string // folder or package, or oci://… or https://…
 	Version string
 	Release string
 	Values  []string          // files

@@ -186,6 +186,9 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 		}
 	case len(s.YAML) > 0:
 		for i, pattern := range out.YAML {
+			if strings.Contains(pattern, "://") {
+				continue // the decoder has seen to it that it has its hash
+			}
 			where := r.where("%s.yaml[%d]", at, i)
 			files, err := fs.Glob(os.DirFS(r.root), pattern)
 			if err != nil {
@@ -210,8 +213,9 @@ func (r *resolver) helm(at string, f helmFile) *Helm {
 		h.Release = r.p.Name
 	}
 	where := r.where("%s.helm.chart", at)
-	switch remote := strings.HasPrefix(h.Chart, "oci://"); {
-	case remote && h.Version == "":
+	packaged := strings.Contains(h.Chart, "#sha256=") // its hash says which it is
+	switch remote := strings.Contains(h.Chart, "://"); {
+	case remote && h.Version == "" && !packaged:
 		r.add(usage("config-value", where, "add version: 1.2.3, so that the same manifests come out tomorrow", "chart %s has no version", h.Chart))
 	case remote:
 	case h.Version != "":
@@ -245,7 +249,10 @@ func (r *resolver) troubled(at string) bool {
 func cleanAll(paths []string) []string {
 	var out []string
 	for _, p := range paths {
-		if p != "" {
+		switch {
+		case strings.Contains(p, "://"):
+			out = append(out, p)
+		case p != "":
 			out = append(out, path.Clean(p))
 		}
 	}

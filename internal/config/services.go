@@ -24,7 +24,7 @@ func (r *resolver) services() {
 	for _, name := range names {
 		f := r.f.Services[name]
 		at := join("services", name)
-		s := Service{Name: name, Image: f.Image, Needs: needNames(f.Needs), Manual: f.Trigger == "manual", StartManual: f.Start == "manual"}
+		s := Service{Name: name, Image: f.Image, Needs: needNames(f.Needs), Manual: f.Trigger == "manual", StartManual: f.Start == "manual", IgnoreReady: f.Ready == "ignore"}
 		s.Build = r.build(name, f.Build, found)
 		if pos, ok := r.d.at[at]; ok {
 			s.Where = pos.String()

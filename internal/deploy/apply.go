@@ -34,6 +34,7 @@ type Applied struct {
 	Created, Changed, Unchanged []string
 	Recreated                   []string // a field of it can only be set when it is made
 	Notes                       []string // what of the manifests was not applied, in words
+	Rolled                      []string // what comes of changed ConfigMaps and Secrets, in words: a line for each workload that reads them
 }
 
 func (a *Applied) add(label string, out outcome) {
@@ -60,13 +61,15 @@ func (a *Applied) merge(later *Applied) {
 	a.Recreated = append(a.Recreated, later.Recreated...)
 	a.Unchanged = slices.DeleteFunc(later.Unchanged, func(label string) bool { return slices.Contains(done, label) })
 	a.Notes = later.Notes
+	a.Rolled = append(a.Rolled, later.Rolled...)
 }
 
 // appliedSet remembers, for Status, what Apply made: informers may for a moment
 // still hold what was there before.
 type appliedSet struct {
-	mu   sync.Mutex
-	made map[Ref]version // objects of the project's namespace
+	mu    sync.Mutex
+	made  map[Ref]version               // objects of the project's namespace
+	kinds map[schema.GroupKind]followed // that live keeps for Objects
 }
 
 type version struct {
@@ -102,7 +105,7 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 		}
 		return err
 	})
-	for _, list := range [][]string{total.Created, total.Changed, total.Unchanged, total.Recreated, total.Notes} {
+	for _, list := range [][]string{total.Created, total.Changed, total.Unchanged, total.Recreated, total.Notes, total.Rolled} {
 		slices.Sort(list)
 	}
 	return total, err
@@ -150,6 +153,9 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 			if hooked == nil {
 				err = errors.Join(err, d.stage(ctx, s, result))
 			}
+		}
+		if err == nil {
+			err = d.reroll(ctx, stages[workloads], result)
 		}
 		if err == nil {
 			err = d.runHooks(ctx, after, first, result)
@@ -208,7 +214,7 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	}
 	var mu sync.Mutex
 	failed = append(failed, each(targets, func(t target) error {
-		was, err := d.certain(ctx, t, live[t.key])
+		was, made, err := d.certain(ctx, t, live[t.key])
 		if err != nil {
 			return err
 		}
@@ -220,7 +226,13 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 		if err != nil {
 			return err
 		}
+		if made {
+			out.created, out.changed = true, false
+		}
 		d.note(t, out.now)
+		if t.key.namespace == d.options.Namespace {
+			d.data.see(t.Object, was, out)
+		}
 		if IsWorkload(t.Object) && d.elsewhere(t.Object) && out.note == "" && (out.created || out.changed || out.recreated) {
 			out.note = RefOf(t.Object).String() + " is in namespace " + t.key.namespace + ", where its rollout is not watched"
 		}

@@ -45,6 +45,8 @@ type Options struct {
 	Root      string           // absolute; recorded, so that a second checkout is noticed
 	Now       func() time.Time // nil is time.Now
 	Progress  func(string)     // hears what an Apply or Down waits for; may be nil
+	// HookTimeout is how long each hook of a chart may take; zero: as long as helm gives it.
+	HookTimeout time.Duration
 }
 
 // A Deployer applies, prunes and removes the objects of one project in one
@@ -54,7 +56,9 @@ type Deployer struct {
 	options Options
 	id      string
 	applied appliedSet
+	storage storageClasses
 	jobs    ledger
+	data    changedData
 	tails   tails
 	hide    func(string) string // may be nil
 

@@ -22,10 +22,12 @@ type AwaitOptions struct {
 	Confirm time.Duration
 	// Changed hears every state that differs from the one before; may be nil.
 	Changed func([]WorkloadStatus)
+	// Noted hears how the other objects are, with every look; may be nil.
+	Noted func([]ObjectStatus)
 }
 
-// Await returns when every workload among objects is ready, or when it is known
-// that it will not be. A deadline of ctx is a timeout, which names what is missing.
+// Await returns when every workload among objects is ready, and what else of them has
+// something to wait for, or when it is known that it will not be. A deadline of ctx is a timeout, which names what is missing.
 //
 // Problems: those of a rollout; not-ready.
 func (d *Deployer) Await(ctx context.Context, live *kube.Namespace, objects []*Object, o AwaitOptions) error {
@@ -36,23 +38,27 @@ func (d *Deployer) Await(ctx context.Context, live *kube.Namespace, objects []*O
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
 	for {
-		all := d.Status(live, objects)
+		all, others := d.Status(live, objects), d.Objects(live, objects)
+		if o.Noted != nil {
+			o.Noted(others)
+		}
 		if text := explanations(all, d.now()); o.Changed != nil && text != told {
 			told = text
 			o.Changed(all)
 		}
 		now := time.Now()
-		failed := slices.IndexFunc(all, func(s WorkloadStatus) bool { return s.Problem != nil })
-		ready := !slices.ContainsFunc(all, func(s WorkloadStatus) bool { return !s.Ready })
-		readySince, failingSince = trueSince(readySince, ready, now), trueSince(failingSince, failed >= 0, now)
+		failed := len(problems(all, others)) > 0
+		ready := !slices.ContainsFunc(all, func(s WorkloadStatus) bool { return !s.Ready }) &&
+			!slices.ContainsFunc(others, func(s ObjectStatus) bool { return !s.Ready })
+		readySince, failingSince = trueSince(readySince, ready, now), trueSince(failingSince, failed, now)
 		switch {
 		case ready && now.Sub(readySince) >= o.Confirm:
 			return nil
-		case failed >= 0 && now.Sub(failingSince) >= o.Patience:
-			return rolloutFailure(all)
+		case failed && now.Sub(failingSince) >= o.Patience:
+			return rolloutFailure(all, others)
 		case ready:
 			alarm.Reset(o.Confirm - now.Sub(readySince))
-		case failed >= 0:
+		case failed:
 			alarm.Reset(o.Patience - now.Sub(failingSince))
 		default:
 			alarm.Stop()
@@ -64,10 +70,10 @@ func (d *Deployer) Await(ctx context.Context, live *kube.Namespace, objects []*O
 			if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return ctx.Err()
 			}
-			if failed >= 0 {
-				return rolloutFailure(all)
+			if failed {
+				return rolloutFailure(all, others)
 			}
-			return notReady(all)
+			return notReady(all, others)
 		}
 	}
 }
@@ -93,31 +99,52 @@ func explanations(all []WorkloadStatus, now time.Time) string {
 	return b.String()
 }
 
-// rolloutFailure is the first problem of a rollout that failed, with how many others there are.
-func rolloutFailure(all []WorkloadStatus) error {
-	var first *problem.Problem
-	var others []string
+// A failing is why one object keeps a rollout from being done.
+type failing struct {
+	ref     Ref
+	problem *problem.Problem
+}
+
+// problems are why a rollout is not getting further, those of workloads first.
+func problems(all []WorkloadStatus, others []ObjectStatus) []failing {
+	var found []failing
 	for _, s := range all {
-		switch {
-		case s.Problem == nil:
-		case first == nil:
-			p := *s.Problem
-			first = &p
-		default:
-			others = append(others, s.Ref.String())
+		if s.Problem != nil {
+			found = append(found, failing{s.Ref, s.Problem})
 		}
 	}
-	if len(others) > 0 {
-		first.Output = strings.TrimRight(first.Output, "\n") + "\nnot ready for a cause of its own: " + strings.Join(others, ", ")
+	for _, s := range others {
+		if !s.Ready && s.Problem != nil {
+			found = append(found, failing{s.Ref, s.Problem})
+		}
+	}
+	return found
+}
+
+// rolloutFailure is the first problem of a rollout that failed, with how many others there are.
+func rolloutFailure(all []WorkloadStatus, others []ObjectStatus) error {
+	found := problems(all, others)
+	first := *found[0].problem
+	var also []string
+	for _, f := range found[1:] {
+		also = append(also, f.ref.String())
+	}
+	if len(also) > 0 {
+		first.Output = strings.TrimLeft(strings.TrimRight(first.Output, "\n")+"\nnot ready for a cause of its own: "+strings.Join(also, ", "), "\n")
 	}
 	first.Class = problem.Rollout
-	return first
+	return &first
 }
 
 // notReady is the problem of a rollout that is not done in time and shows no cause.
-func notReady(all []WorkloadStatus) error {
+func notReady(all []WorkloadStatus, others []ObjectStatus) error {
 	var missing []string
 	for _, s := range all {
+		if !s.Ready {
+			missing = append(missing, fmt.Sprintf("%s waits for %s", s.Ref, s.Waiting))
+		}
+	}
+	for _, s := range others {
 		if !s.Ready {
 			missing = append(missing, fmt.Sprintf("%s waits for %s", s.Ref, s.Waiting))
 		}

@@ -71,6 +71,9 @@ func Compare(from, to []*Object) []ObjectDiff {
 // Diff says what an Apply of objects, and the Prune after it, would change in the
 // cluster. It writes nothing: the API server computes each change in a dry run.
 func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, error) {
+	if _, err := d.parent(ctx); err != nil {
+		return nil, err // it knows which Jobs and hooks ran
+	}
 	var targets []target
 	var diffs []ObjectDiff
 	wanted := map[objectKey]bool{}
@@ -122,7 +125,7 @@ func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, e
 // diff compares one object with what it would become.
 func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstructured) (*ObjectDiff, error) {
 	if live == nil {
-		if d.jobs.ran(t) {
+		if d.jobs.ran(t) || t.Hook != nil && !t.Hook.due(!d.installed) {
 			return nil, nil
 		}
 		diff := objectDiff(t.Object, Create, nil)

@@ -33,8 +33,8 @@ import (
 // A Chart is a helm chart as a source. Only its templates are helm's: what they
 // render to is applied, pruned and waited for as everything else is.
 type Chart struct {
-	Chart     string            // folder or *.tgz, relative to the root, or oci://…
-	Version   string            // of one behind oci://
+	Chart     string            // folder or *.tgz, relative to the root, or oci://…, or https://REPOSITORY/NAME
+	Version   string            // of one that is not of the project
 	Release   string            // .Release.Name
 	Namespace string            // .Release.Namespace
 	Values    []string          // files, relative to the root, the last one wins

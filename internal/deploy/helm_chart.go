@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -31,6 +30,9 @@ const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 func (m *Manifests) chart(ctx context.Context, root string, c *Chart) (*chart.Chart, error) {
 	if strings.HasPrefix(c.Chart, "oci://") {
 		return pulledChart(ctx, c.Chart, c.Version, c.Where)
+	}
+	if isURL(c.Chart) {
+		return fetchedChart(ctx, c.Chart, c.Version, c.Where)
 	}
 	dir := filepath.Join(root, filepath.FromSlash(c.Chart))
 	ch, err := m.localChart(dir)
@@ -59,8 +61,8 @@ func loadProblem(err error, c *Chart) error {
 }
 
 // dependencies adds what Chart.yaml names and the chart's charts folder does not
-// hold: charts beside it (file://) and those of OCI registries. Those of the older
-// kind of repository are helm's to fetch.
+// hold: charts beside it (file://), those of OCI registries, and those of the older kind
+// of repository, each in the version that Chart.lock has.
 func (m *Manifests) dependencies(ctx context.Context, root, dir string, ch *chart.Chart, c *Chart, depth int) error {
 	if depth > 8 {
 		return &problem.Problem{Class: problem.Usage, Code: "chart-dependency", Where: c.Chart, Summary: "its dependencies depend on each other", Hint: "take one of them out of Chart.yaml"}
@@ -79,7 +81,11 @@ func (m *Manifests) dependencies(ctx context.Context, root, dir string, ch *char
 				err = m.dependencies(ctx, root, at, got, c, depth+1)
 			}
 		case strings.HasPrefix(dep.Repository, "oci://"):
-			got, err = pulledChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, dep.Version, c.Where)
+			got, err = pulledChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, lockedVersion(ch, dep), path.Join(chartPlace(c), "Chart.yaml"))
+		case isURL(dep.Repository) && isRange(lockedVersion(ch, dep)):
+			err = errors.New("its version " + dep.Version + " may be another one tomorrow, and Chart.lock has none")
+		case isURL(dep.Repository):
+			got, err = fetchedChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, lockedVersion(ch, dep), path.Join(chartPlace(c), "Chart.yaml"))
 		default:
 			err = errors.New("it is not in the folder charts")
 		}
@@ -103,15 +109,14 @@ func pulledChart(ctx context.Context, ref, version, where string) (*chart.Chart,
 	failed := func(summary string, err error, hint string) error {
 		return &problem.Problem{Class: problem.Usage, Code: "chart-pull", Where: cmp.Or(where, ref), Summary: summary, Err: err, Hint: hint}
 	}
-	if version == "" || strings.ContainsAny(version, "^~><*x ") {
+	if isRange(version) {
 		return nil, failed("chart "+ref+" has no version", nil, "name one version, so that the same manifests come out tomorrow: version: 1.2.3")
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, fmt.Errorf("finding a folder for charts: %w", err)
-	}
 	sum := sha256.Sum256([]byte(repo + "\x00" + version))
-	file := filepath.Join(cache, "kdev", "charts", hex.EncodeToString(sum[:12])+".tgz")
+	file, err := cached("charts", hex.EncodeToString(sum[:12])+".tgz")
+	if err != nil {
+		return nil, err
+	}
 	if data, err := os.ReadFile(file); err == nil {
 		if ch, err := loader.LoadArchive(bytes.NewReader(data)); err == nil {
 			return ch, nil // else it is damaged: pulled again
@@ -146,23 +151,8 @@ func pulledChart(ctx context.Context, ref, version, where string) (*chart.Chart,
 		if err != nil {
 			return nil, failed("what "+ref+" holds is no chart", err, "`helm pull` should say the same")
 		}
-		keepChart(file, data)
+		keep(file, data)
 		return ch, nil
 	}
 	return nil, failed("what "+ref+" holds is no chart", nil, "it may be a container image: name the chart's repository")
-}
-
-// keepChart writes a package for the next time; without it, it is pulled again.
-func keepChart(file string, data []byte) {
-	if os.MkdirAll(filepath.Dir(file), 0o700) != nil {
-		return
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".chart-*")
-	if err != nil {
-		return
-	}
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Close()); err != nil || os.Rename(tmp.Name(), file) != nil {
-		_ = os.Remove(tmp.Name())
-	}
 }

@@ -104,7 +104,7 @@ func TestHelmProblems(t *testing.T) {
 		{"bad values", map[string]string{"prod.yaml": "a: [\n"}, Chart{Values: []string{"prod.yaml"}}, "chart-values", "prod.yaml:1", ""},
 		{"no values", nil, Chart{Values: []string{"nope.yaml"}}, "chart-values", "nope.yaml", "there is no nope.yaml"},
 		{"a path that is none", nil, Chart{Set: map[string]string{"a[x]": "1"}}, "chart-values", "chart", "a[x]"},
-		{"no dependency", map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: db, version: 1.0.0, repository: \"https://charts.example.invalid\"}\n"}, Chart{}, "chart-dependency", "chart/Chart.yaml", "db"},
+		{"no dependency", map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: db, version: 1.0.0, repository: \"@stable\"}\n"}, Chart{}, "chart-dependency", "chart/Chart.yaml", "db"},
 		{"no chart", nil, Chart{Chart: "nowhere"}, "chart-invalid", "nowhere", "no such file"},
 		{"a registry without a version", nil, Chart{Chart: "oci://registry.example.invalid/web"}, "chart-pull", "oci://registry.example.invalid/web", "has no version"},
 	} {

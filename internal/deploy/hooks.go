@@ -3,9 +3,11 @@ package deploy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +22,11 @@ import (
 const (
 	hookAnnotation   = "helm.sh/hook"
 	weightAnnotation = "helm.sh/hook-weight"
+	deleteAnnotation = "helm.sh/hook-delete-policy"
 )
+
+// hookPatience is how long a hook may take where nobody says otherwise; helm's default.
+const hookPatience = 5 * time.Minute
 
 var podKind = schema.GroupKind{Kind: "Pod"}
 
@@ -30,6 +36,10 @@ type Hook struct {
 	Before, After    bool
 	Install, Upgrade bool // on the first apply; on later ones
 	Weight           int
+
+	// What is deleted once its time is over. That a changed hook is made anew, helm's
+	// before-hook-creation, needs no word: it always is.
+	WhenSucceeded, WhenFailed bool
 }
 
 // hooked marks a chart's hooks and leaves out those that no apply runs: tests, and
@@ -59,6 +69,14 @@ func hooked(objects []*Object) []*Object {
 		if !h.Before && !h.After {
 			return true
 		}
+		for policy := range strings.SplitSeq(o.GetAnnotations()[deleteAnnotation], ",") {
+			switch strings.TrimSpace(policy) {
+			case "hook-succeeded":
+				h.WhenSucceeded = true
+			case "hook-failed":
+				h.WhenFailed = true
+			}
+		}
 		o.Hook = h
 		return false
 	})
@@ -69,38 +87,154 @@ func hooked(objects []*Object) []*Object {
 func (h *Hook) due(first bool) bool { return first && h.Install || !first && h.Upgrade }
 
 // runHooks applies hooks one after the other; a Job or a Pod has to end well before the
-// next one. One that ran and is unchanged is done.
+// next one. One that ran and is unchanged is done, whether it is still there or its policy
+// had it deleted.
 func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, result *Applied) error {
-	hooks = slices.DeleteFunc(slices.Clone(hooks), func(o *Object) bool { return !o.Hook.due(first) })
-	slices.SortStableFunc(hooks, func(a, b *Object) int {
+	hooks, err := d.dueHooks(ctx, hooks, first)
+	if err != nil {
+		return err
+	}
+	for _, o := range hooks {
+		if err := d.runHook(ctx, o, result); err != nil {
+			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
+		}
+	}
+	// As helm does, only now: what runs may need what was made before it.
+	return d.deleteHooks(ctx, hooks, true)
+}
+
+// dueHooks are the hooks that have their turn, in their order. What is deleted when it
+// succeeded and runs nothing itself, such as the ConfigMap that a Job reads, has its turn
+// when something runs.
+func (d *Deployer) dueHooks(ctx context.Context, hooks []*Object, first bool) ([]*Object, error) {
+	var due []*Object
+	runs := false
+	for _, o := range hooks {
+		if !o.Hook.due(first) {
+			continue
+		}
+		t, err := d.target(o)
+		if err != nil {
+			return nil, err
+		}
+		ran := d.jobs.ran(t)
+		if o.Hook.WhenSucceeded && ran && isRunner(o) {
+			continue
+		}
+		due = append(due, o)
+		if !isRunner(o) || runs {
+			continue
+		}
+		was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, d.apiProblem(err, RefOf(o).String(), o.Origin)
+		}
+		if err != nil {
+			runs = !ran
+			continue
+		}
+		keepLive(o, was)
+		runs = !current(t.Unstructured, was)
+	}
+	if !runs {
+		due = slices.DeleteFunc(due, func(o *Object) bool { return o.Hook.WhenSucceeded && !isRunner(o) })
+	}
+	slices.SortStableFunc(due, func(a, b *Object) int {
 		return cmp.Or(cmp.Compare(a.Hook.Weight, b.Hook.Weight), cmp.Compare(stageOf(a.GroupVersionKind().GroupKind()), stageOf(b.GroupVersionKind().GroupKind())),
 			strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
+	return due, nil
+}
+
+// isRunner says whether a hook ends by itself.
+func isRunner(o *Object) bool {
+	gk := o.GroupVersionKind().GroupKind()
+	return gk == jobKind || gk == podKind
+}
+
+// runHook applies one hook and waits for its end.
+func (d *Deployer) runHook(ctx context.Context, o *Object, result *Applied) error {
+	if err := d.stage(ctx, []*Object{o}, result); err != nil {
+		return err
+	}
+	patience := cmp.Or(d.options.HookTimeout, hookPatience)
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	namespace := orElse(o.GetNamespace(), d.options.Namespace)
+	var err error
+	switch o.GroupVersionKind().GroupKind() {
+	case jobKind:
+		err = d.awaitJob(waiting, namespace, o.GetName())
+	case podKind:
+		err = d.awaitPod(waiting, namespace, o.GetName())
+	}
+	if waiting.Err() != nil && ctx.Err() == nil {
+		err = &problem.Problem{Class: problem.Timeout, Code: "hook-job", Summary: "the chart's hook did not end within " + patience.String(),
+			Hint: "`kdev status` says what it waits for; what comes after it was not applied"}
+	}
+	if p := problem.As(err); p != nil && p.Code == "hook-job" {
+		p.Where = at(RefOf(o).String(), o.Origin)
+	}
+	return err
+}
+
+// deleteHooks deletes what its policy says of hooks that ended, well or not. That one ran
+// is remembered: it runs again when its render changed.
+func (d *Deployer) deleteHooks(ctx context.Context, hooks []*Object, well bool) error {
 	for _, o := range hooks {
-		if err := d.stage(ctx, []*Object{o}, result); err != nil {
-			return err
+		if well && !o.Hook.WhenSucceeded || !well && !o.Hook.WhenFailed {
+			continue
 		}
-		namespace := orElse(o.GetNamespace(), d.options.Namespace)
-		var err error
-		switch o.GroupVersionKind().GroupKind() {
-		case jobKind:
-			err = d.awaitJob(ctx, namespace, o.GetName())
-		case podKind:
-			err = d.awaitPod(ctx, namespace, o.GetName())
-		}
-		if p := problem.As(err); p != nil && p.Code == "hook-job" {
-			p.Where = at(RefOf(o).String(), o.Origin)
-		}
+		t, err := d.target(o)
 		if err != nil {
 			return err
+		}
+		live, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return d.apiProblem(err, RefOf(o).String(), o.Origin)
+		}
+		if err == nil {
+			if err := d.delete(ctx, d.memberOf(live, t.key.GroupKind, t.mapping.Resource)); err != nil {
+				return err
+			}
+		}
+		if well {
+			d.jobs.noteHook(t)
+			d.note(t, nil)
 		}
 	}
 	return nil
 }
 
-func hookFailed(message string) error {
-	return &problem.Problem{Class: problem.Rollout, Code: "hook-job", Summary: "the chart's hook failed: " + oneLine(message, 200),
+func hookFailed(message string, lines []string) error {
+	p := &problem.Problem{Class: problem.Rollout, Code: "hook-job", Summary: "the chart's hook failed: " + oneLine(message, 200),
 		Hint: "`kdev status` says why; what comes after it was not applied, and a changed render runs it again"}
+	for _, line := range lines {
+		p.Output += "> " + mask(line) + "\n"
+	}
+	return p
+}
+
+// lastWords are the last lines of the newest of some pods: a hook that is deleted when it
+// failed leaves no other trace. Where they cannot be had, there are none.
+func (d *Deployer) lastWords(ctx context.Context, namespace string, o metav1.ListOptions) []string {
+	list, err := d.client.Core.CoreV1().Pods(namespace).List(ctx, o)
+	if err != nil || len(list.Items) == 0 {
+		return nil
+	}
+	pod := slices.MaxFunc(list.Items, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	for _, r := range runs(&pod) {
+		if t := r.ended(); t != nil && t.ExitCode != 0 {
+			lines := d.tails.fetch(ctx, &pod, r.Name, r.State.Terminated == nil)
+			if d.hide != nil {
+				for i := range lines {
+					lines[i] = d.hide(lines[i])
+				}
+			}
+			return lines
+		}
+	}
+	return nil
 }
 
 // awaitJob waits until a Job is done.
@@ -123,7 +257,7 @@ func (d *Deployer) awaitJob(ctx context.Context, namespace, name string) error {
 			case c.Type == batchv1.JobComplete, c.Type == batchv1.JobSuspended:
 				return nil
 			case c.Type == batchv1.JobFailed:
-				return hookFailed(c.Message)
+				return hookFailed(c.Message, d.lastWords(ctx, namespace, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + name}))
 			}
 		}
 		w, err := jobs.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: job.ResourceVersion})
@@ -159,7 +293,7 @@ func (d *Deployer) awaitPod(ctx context.Context, namespace, name string) error {
 		case corev1.PodSucceeded:
 			return nil
 		case corev1.PodFailed:
-			return hookFailed(orElse(pod.Status.Message, "its container ended with an error"))
+			return hookFailed(orElse(pod.Status.Message, "its container ended with an error"), d.lastWords(ctx, namespace, metav1.ListOptions{FieldSelector: "metadata.name=" + name}))
 		}
 		w, err := pods.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: pod.ResourceVersion})
 		if err != nil {

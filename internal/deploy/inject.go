@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // An Image is what a service builds, for injection into manifests.
@@ -72,6 +73,7 @@ func Inject(objects []*Object, images []Image) *Injection {
 }
 
 func (in *Injection) workload(o *Object, images []Image) {
+	in.imageVolumes(o, images)
 	eachPodContainer(o, func(pod, c map[string]any, list, field string) {
 		ref, _ := c["image"].(string)
 		if ref == "" {
@@ -104,6 +106,34 @@ func (in *Injection) workload(o *Object, images []Image) {
 			in.liveness(o, c, field)
 		}
 	})
+}
+
+// imageVolumes replaces references in volumes whose content is an image
+// (`volumes: [{image: {reference: …}}]`). Nothing runs there, so it is the image alone.
+func (in *Injection) imageVolumes(o *Object, images []Image) {
+	path := podSpecPath(o)
+	spec, _, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
+	pod, _ := spec.(map[string]any)
+	volumes, _ := pod["volumes"].([]any)
+	for i, v := range volumes {
+		volume, _ := v.(map[string]any)
+		source, _ := volume["image"].(map[string]any)
+		ref, _ := source["reference"].(string)
+		if ref == "" {
+			continue
+		}
+		field := fieldPath(append(slices.Clone(path), "volumes"), i) + ".image.reference"
+		for _, im := range images {
+			if !im.Matches(ref) {
+				continue
+			}
+			in.Uses[im.Service] = append(in.Uses[im.Service], Use{RefOf(o), "", field})
+			if im.Ref != "" {
+				source["reference"] = im.Ref
+			}
+			break
+		}
+	}
 }
 
 // values replaces references in objects of kinds that kdev knows nothing of, by

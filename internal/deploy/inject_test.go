@@ -21,7 +21,7 @@ spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "loc
 apiVersion: v1
 kind: Pod
 metadata: {name: bare}
-spec: {containers: [{name: a, image: webhook}, {name: b, image: web}]}
+spec: {containers: [{name: a, image: webhook}, {name: b, image: web}], volumes: [{name: v, image: {reference: web}}, {name: w, emptyDir: {}}]}
 ---
 apiVersion: flows.example.com/v1
 kind: Flow
@@ -41,7 +41,7 @@ data: {IMAGE: "ghcr.io/shop/web:1"}
 		lookalikes int
 	}{
 		{"by service", Image{Service: "web", Ref: ref, Prefix: []string{"/agent", "--"}},
-			"Deployment/web a spec.template.spec.containers[0].image\nCronJob/tidy a spec.jobTemplate.spec.template.spec.containers[0].image\nPod/bare b spec.containers[1].image\n" +
+			"Deployment/web a spec.template.spec.containers[0].image\nCronJob/tidy a spec.jobTemplate.spec.template.spec.containers[0].image\nPod/bare  spec.volumes[0].image.reference\nPod/bare b spec.containers[1].image\n" +
 				"Flow/ghcr.io/shop/web  spec.image\nFlow/ghcr.io/shop/web  spec.steps[1].run.image", 0},
 		{"by repository", Image{Service: "web", Repository: "ghcr.io/shop/web", Ref: ref},
 			"Deployment/web a spec.template.spec.containers[0].image\nFlow/ghcr.io/shop/web  spec.image\nFlow/ghcr.io/shop/web  spec.steps[1].run.image", 2},

@@ -16,10 +16,11 @@ var jobKind = schema.GroupKind{Group: "batch", Kind: "Job"}
 // A ledger remembers, in the set's parent, which render of each Job ran: one
 // that is gone because its time to live was over runs again when its render
 // changed, and not before. A Job without ttlSecondsAfterFinished that is gone
-// was deleted by somebody, who wants it to run again.
+// was deleted by somebody, who wants it to run again. So it is with the hooks of
+// charts, of whatever kind, that are deleted when they succeeded.
 type ledger struct {
 	mu    sync.Mutex
-	runs  map[string]string // "namespace/name": hash of the render
+	runs  map[string]string // hash of the render
 	dirty bool              // differs from what the parent says
 }
 
@@ -57,22 +58,36 @@ func (l *ledger) changed() bool {
 
 // ran says whether this render of a Job ran to its end and was cleaned up.
 func (l *ledger) ran(t target) bool {
-	if t.key.GroupKind != jobKind || !expires(t.Object) {
+	if !(t.key.GroupKind == jobKind && expires(t.Object)) && !(t.Hook != nil && t.Hook.WhenSucceeded) {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.runs[t.key.namespace+"/"+t.key.name] == renderHash(t.Object)
+	return l.runs[ledgerKey(t.key)] == renderHash(t.Object)
 }
 
-// note records that a render was applied.
-func (l *ledger) note(t target) {
-	if t.key.GroupKind != jobKind || !expires(t.Object) {
-		return
+// ledgerKey is "namespace/name" of a Job, with the kind before it of anything else.
+func ledgerKey(k objectKey) string {
+	if k.GroupKind == jobKind {
+		return k.namespace + "/" + k.name
 	}
+	return k.GroupKind.String() + " " + k.namespace + "/" + k.name
+}
+
+// note records that a render of a Job was applied.
+func (l *ledger) note(t target) {
+	if t.key.GroupKind == jobKind && expires(t.Object) && (t.Hook == nil || !t.Hook.WhenSucceeded) {
+		l.write(t)
+	}
+}
+
+// noteHook records that a hook ran well and was deleted.
+func (l *ledger) noteHook(t target) { l.write(t) }
+
+func (l *ledger) write(t target) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, hash := t.key.namespace+"/"+t.key.name, renderHash(t.Object)
+	key, hash := ledgerKey(t.key), renderHash(t.Object)
 	if l.runs == nil {
 		l.runs = map[string]string{}
 	}
@@ -80,13 +95,13 @@ func (l *ledger) note(t target) {
 	l.runs[key] = hash
 }
 
-// keep forgets Jobs that left the manifests.
+// keep forgets what left the manifests.
 func (l *ledger) keep(wanted map[objectKey]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.runs, func(key, _ string) bool {
 		for k := range wanted {
-			if k.GroupKind == jobKind && k.namespace+"/"+k.name == key {
+			if ledgerKey(k) == key {
 				return false
 			}
 		}
@@ -99,7 +114,16 @@ func expires(o *Object) bool {
 	return ok
 }
 
+// renderHash is the hash of an object but for what every render makes differently.
 func renderHash(o *Object) string {
+	if len(o.unstable) > 0 {
+		u := o.DeepCopy()
+		for _, path := range o.unstable {
+			unstructured.RemoveNestedField(u.Object, path...)
+			unstructured.RemoveNestedField(u.Object, append([]string{"data"}, path[1:]...)...) // where stringData moves to
+		}
+		o = &Object{Unstructured: u}
+	}
 	text, _ := json.Marshal(o.Object) // sorts keys; what cannot be marshalled the API server refuses
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])

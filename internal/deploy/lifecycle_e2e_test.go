@@ -413,6 +413,14 @@ spec:
 		s := later.Status(live.Namespace, first)
 		return len(s) == 1 && s[0].Ready
 	})
+	asks := newDeployer(ns) // kdev status, which applies nothing
+	watched(t, asks, func(live *watching) bool {
+		if err := asks.Follow(t.Context(), live.Namespace, first); err != nil {
+			t.Fatal(err)
+		}
+		s := asks.Status(live.Namespace, first)
+		return len(s) == 1 && s[0].Ready
+	})
 	if applied := apply(t, later, objects(t, strings.ReplaceAll(job, "COMMAND", "'false'"))); len(applied.Created) != 1 {
 		t.Errorf("a changed job did not run: %+v", applied)
 	}

@@ -14,43 +14,41 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
-// A secretRef is one place where a pod reads a Secret.
-type secretRef struct {
-	name  string
-	keys  []string // that have to be there
-	field string
-}
-
-// Missing says, before anything is applied, what the pods of objects read of Secrets
-// that neither the objects nor the cluster have, and which Secrets of kdev.yaml cannot
-// be made. Secrets that kdev.yaml calls external are left out, and those that an object
-// of a custom kind names: its controller may make them.
+// Missing says, before anything is applied, what the pods of objects read that neither
+// the objects nor the cluster have. Of Secrets that is an error, and so is one of
+// kdev.yaml that cannot be made: kdev.yaml says where each comes from. ConfigMaps,
+// PersistentVolumeClaims and ServiceAccounts may come from elsewhere later: they are
+// doubts. Secrets that kdev.yaml calls external are left out, and whatever an object of a
+// custom kind names: its controller may make it.
 //
-// Problems, joined: missing-secret, missing-key, secret-source.
-func (d *Deployer) Missing(ctx context.Context, objects []*Object, sources []config.Source) error {
-	return d.through(ctx, func() error { return d.lookForSecrets(ctx, objects, sources) })
+// Problems, joined: missing-secret, missing-key, secret-source. Doubts: missing-configmap,
+// missing-key, missing-claim, missing-serviceaccount.
+func (d *Deployer) Missing(ctx context.Context, objects []*Object, sources []config.Source) (doubts []*problem.Problem, err error) {
+	err = d.through(ctx, func() error {
+		doubts, err = d.lookForReads(ctx, objects, sources)
+		return err
+	})
+	return doubts, err
 }
 
-func (d *Deployer) lookForSecrets(ctx context.Context, objects []*Object, sources []config.Source) error {
-	l := &lookup{d: d, rendered: map[string]*Object{}, live: map[string]*corev1.Secret{}}
+func (d *Deployer) lookForReads(ctx context.Context, objects []*Object, sources []config.Source) (doubts []*problem.Problem, _ error) {
+	l := &lookup{d: d, rendered: map[readKey]*Object{}, live: map[readKey]*unstructured.Unstructured{}}
 	var failed []error
 	for _, o := range objects {
-		if isSecret(o.Unstructured) {
-			l.rendered[d.namespaceOf(o)+"/"+o.GetName()] = o
+		if o.GroupVersionKind().Group == "" {
+			l.rendered[readKey{o.GetKind(), d.namespaceOf(o), o.GetName()}] = o
 		}
 		if o.values != nil {
 			if _, err := o.values.get(ctx); err != nil {
 				failed = append(failed, err)
 			}
 		}
-		if !scheme.Scheme.IsGroupRegistered(o.GroupVersionKind().Group) {
+		if isFollowed(o.GroupVersionKind().GroupKind()) {
 			l.made = append(l.made, stringsOf(o)...)
 		}
 	}
@@ -65,17 +63,20 @@ func (d *Deployer) lookForSecrets(ctx context.Context, objects []*Object, source
 		}
 	}
 	for _, o := range objects {
-		for _, ref := range secretRefs(o) {
+		for _, ref := range podReads(o) {
 			p, err := l.missing(ctx, o, ref)
-			if err != nil {
-				return errors.Join(append(failed, err)...)
-			}
-			if p != nil {
+			switch {
+			case err != nil:
+				return nil, errors.Join(append(failed, err)...)
+			case p == nil:
+			case ref.kind == "Secret":
 				failed = append(failed, p)
+			default:
+				doubts = append(doubts, p)
 			}
 		}
 	}
-	return errors.Join(failed...)
+	return doubts, errors.Join(failed...)
 }
 
 func (d *Deployer) namespaceOf(o *Object) string {
@@ -95,84 +96,110 @@ func stringsOf(o *Object) []string {
 	return all
 }
 
-// A lookup finds Secrets.
+// A readKey names what a pod reads.
+type readKey struct{ kind, namespace, name string }
+
+// A lookup finds what pods read.
 type lookup struct {
 	d        *Deployer
-	rendered map[string]*Object        // namespace/name
-	live     map[string]*corev1.Secret // namespace/name; nil: there is none
-	made     []string                  // names of what somebody else may make
+	rendered map[readKey]*Object
+	live     map[readKey]*unstructured.Unstructured // nil: there is none
+	made     []string                               // names of what somebody else may make
 }
 
 // missing is the problem of one reference, nil where there is none.
-func (l *lookup) missing(ctx context.Context, o *Object, ref secretRef) (*problem.Problem, error) {
+func (l *lookup) missing(ctx context.Context, o *Object, ref podRead) (*problem.Problem, error) {
 	if slices.Contains(l.made, ref.name) {
 		return nil, nil
 	}
-	ns := l.d.namespaceOf(o)
+	key := readKey{ref.kind, l.d.namespaceOf(o), ref.name}
 	lacking := ref.keys
-	rendered := l.rendered[ns+"/"+ref.name]
+	rendered := l.rendered[key]
 	if rendered != nil && rendered.Object["type"] == string(corev1.SecretTypeServiceAccountToken) {
 		return nil, nil // the cluster fills it
 	}
 	if rendered != nil {
-		lacking = slices.DeleteFunc(slices.Clone(ref.keys), func(key string) bool { return holds(rendered, key) })
+		lacking = slices.DeleteFunc(slices.Clone(ref.keys), func(key string) bool { return holds(rendered.Unstructured, key) })
 		if len(lacking) == 0 {
 			return nil, nil
 		}
 	}
-	live, err := l.secret(ctx, ns, ref.name)
+	live, err := l.find(ctx, key)
 	if apierrors.IsForbidden(err) {
 		return nil, nil // the kubelet may see what this person may not
 	}
 	if err != nil {
-		return nil, l.d.apiProblem(err, "Secret/"+ref.name, "")
+		return nil, l.d.apiProblem(err, ref.kind+"/"+ref.name, "")
 	}
-	p := &problem.Problem{Class: problem.Usage, Where: at(RefOf(o).String(), l.d.placeOf(o, ref.name)) + " " + ref.field}
+	p := &problem.Problem{Class: problem.Usage, Where: at(RefOf(o).String(), l.d.placeOf(o, ref.name, ref.near)) + " " + ref.field}
 	if live == nil && rendered == nil {
-		p.Code, p.Summary = "missing-secret", "there is no Secret "+ref.name+" in namespace "+ns+", nor does anything make it"
-		p.Hint = fmt.Sprintf("secrets: {%s: {fromEnvFile: .env.%s}} in kdev.yaml makes it, `external: true` there says that somebody else will; or make it now: kubectl create secret generic %s -n %s", ref.name, ref.name, ref.name, ns)
+		p.Code, p.Summary = ref.code, "there is no "+ref.kind+" "+ref.name+" in namespace "+key.namespace+", nor does anything make it"
+		p.Hint = "add it to the manifests, or correct the name; its pods do not start before it is there"
+		if ref.kind == "Secret" {
+			p.Hint = fmt.Sprintf("secrets: {%s: {fromEnvFile: .env.%s}} in kdev.yaml makes it, `external: true` there says that somebody else will; or make it now: kubectl create secret generic %s -n %s", ref.name, ref.name, ref.name, key.namespace)
+		}
 		return p, nil
 	}
-	for _, key := range lacking {
-		if live != nil && live.Data[key] != nil {
+	for _, k := range lacking {
+		if live != nil && holds(live, k) {
 			continue
 		}
-		p.Code, p.Summary = "missing-key", "Secret "+ref.name+" has no key "+key
+		p.Code, p.Summary = "missing-key", ref.kind+" "+ref.name+" has no key "+k
 		p.Hint = "correct the key"
 		if rendered != nil {
-			p.Hint += ", or add it where the Secret is made: " + rendered.Origin
+			p.Hint += ", or add it where the " + ref.kind + " is made: " + rendered.Origin
 		}
 		return p, nil
 	}
 	return nil, nil
 }
 
-func (l *lookup) secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	if s, ok := l.live[namespace+"/"+name]; ok {
-		return s, nil
+// find reads what is live. The answer of one call is good for all references.
+func (l *lookup) find(ctx context.Context, key readKey) (*unstructured.Unstructured, error) {
+	if u, ok := l.live[key]; ok {
+		return u, nil
 	}
-	s, err := l.d.client.Core.CoreV1().Secrets(namespace).Get(ctx, name, metav1.GetOptions{})
+	core := l.d.client.Core.CoreV1()
+	var got any
+	var err error
+	switch key.kind {
+	case "Secret":
+		got, err = core.Secrets(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
+	case "ConfigMap":
+		got, err = core.ConfigMaps(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
+	case "PersistentVolumeClaim":
+		got, err = core.PersistentVolumeClaims(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
+	default:
+		got, err = core.ServiceAccounts(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
+	}
 	if apierrors.IsNotFound(err) {
-		s, err = nil, nil
+		l.live[key] = nil
+		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := toUnstructured(got)
 	if err == nil {
-		l.live[namespace+"/"+name] = s
+		l.live[key] = u
 	}
-	return s, err
+	return u, err
 }
 
-// holds says whether a rendered Secret has a key.
-func holds(secret *Object, key string) bool {
-	for _, field := range []string{"data", "stringData"} {
-		if m, _ := secret.Object[field].(map[string]any); m[key] != nil {
+// holds says whether a Secret or ConfigMap has a key.
+func holds(u *unstructured.Unstructured, key string) bool {
+	for _, field := range []string{"data", "stringData", "binaryData"} {
+		m, _ := u.Object[field].(map[string]any)
+		if _, ok := m[key]; ok {
 			return true
 		}
 	}
 	return false
 }
 
-// placeOf is the line on which an object names something, else where the object begins.
-func (d *Deployer) placeOf(o *Object, name string) string {
+// placeOf is the line on which an object names something, below or beside a word that is
+// near, else where the object begins.
+func (d *Deployer) placeOf(o *Object, name, near string) string {
 	i := strings.LastIndexByte(o.Origin, ':')
 	if i < 0 {
 		return o.Origin
@@ -190,67 +217,9 @@ func (d *Deployer) placeOf(o *Object, name string) string {
 			break
 		}
 		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,:[]{}\"'", r) })
-		if len(words) > 1 && slices.Contains(words[1:], name) && strings.Contains(strings.ToLower(line+lines[max(n-2, 0)]), "secret") {
+		if len(words) > 1 && slices.Contains(words[1:], name) && strings.Contains(strings.ToLower(line+lines[max(n-2, 0)]), near) {
 			return file + ":" + strconv.Itoa(n)
 		}
 	}
 	return o.Origin
-}
-
-// secretRefs are the places where the pods of a workload need a Secret.
-func secretRefs(o *Object) []secretRef {
-	path := podSpecPath(o)
-	if path == nil {
-		return nil
-	}
-	fields, _, _ := unstructured.NestedMap(o.Object, path...)
-	var spec corev1.PodSpec
-	if runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec) != nil {
-		return nil // the API server says best what is wrong with it
-	}
-	top := strings.Join(path, ".")
-	var refs []secretRef
-	add := func(optional *bool, name, field string, keys ...string) {
-		if name != "" && (optional == nil || !*optional) {
-			refs = append(refs, secretRef{name, keys, top + "." + field})
-		}
-	}
-	for _, list := range []struct {
-		field      string
-		containers []corev1.Container
-	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
-		for i, c := range list.containers {
-			for j, from := range c.EnvFrom {
-				if s := from.SecretRef; s != nil {
-					add(s.Optional, s.Name, fmt.Sprintf("%s[%d].envFrom[%d].secretRef", list.field, i, j))
-				}
-			}
-			for j, e := range c.Env {
-				if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-					s := e.ValueFrom.SecretKeyRef
-					add(s.Optional, s.Name, fmt.Sprintf("%s[%d].env[%d].valueFrom.secretKeyRef", list.field, i, j), s.Key)
-				}
-			}
-		}
-	}
-	keysOf := func(items []corev1.KeyToPath) (keys []string) {
-		for _, item := range items {
-			keys = append(keys, item.Key)
-		}
-		return keys
-	}
-	for i, v := range spec.Volumes {
-		if s := v.Secret; s != nil {
-			add(s.Optional, s.SecretName, fmt.Sprintf("volumes[%d].secret", i), keysOf(s.Items)...)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		for j, source := range v.Projected.Sources {
-			if s := source.Secret; s != nil {
-				add(s.Optional, s.Name, fmt.Sprintf("volumes[%d].projected.sources[%d].secret", i, j), keysOf(s.Items)...)
-			}
-		}
-	}
-	return refs
 }

@@ -44,9 +44,16 @@ spec:
         - secretRef: {name: sealed}
         - secretRef: {name: external}
         - secretRef: {name: from-file}
+        - configMapRef: {name: settings}
+        - configMapRef: {name: sealed}
+      serviceAccountName: robot
       volumes:
       - name: v
         secret: {secretName: live, items: [{key: gone, path: x}]}
+      - name: d
+        persistentVolumeClaim: {claimName: data}
+      - name: c
+        configMap: {name: cluster, items: [{key: there, path: x}, {key: gone, path: z}]}
 ---
 apiVersion: v1
 kind: Secret
@@ -75,9 +82,11 @@ func TestMissing(t *testing.T) {
 	}
 	live := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "live", Namespace: "shop"}, Data: map[string][]byte{"there": nil, "x": []byte("y")}}
 	live.Data["there"] = []byte("z")
-	d := New(&kube.Client{Core: fake.NewClientset(live)}, Options{Project: "shop", Namespace: "shop", Root: root})
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster", Namespace: "shop"}, Data: map[string]string{"there": ""}}
+	d := New(&kube.Client{Core: fake.NewClientset(live, settings)}, Options{Project: "shop", Namespace: "shop", Root: root})
 	defer d.Close()
-	joined, ok := d.Missing(t.Context(), m.Objects, sources).(interface{ Unwrap() []error })
+	doubts, err := d.Missing(t.Context(), m.Objects, sources)
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.Fatal("nothing is missing")
 	}
@@ -86,12 +95,19 @@ func TestMissing(t *testing.T) {
 		p := problem.As(err)
 		got = append(got, strings.Join([]string{p.Code, p.Where, p.Summary}, " | "))
 	}
+	for _, p := range doubts {
+		got = append(got, "doubt: "+strings.Join([]string{p.Code, p.Where, p.Summary}, " | "))
+	}
 	const at = "Deployment/web (k8s.yaml:"
 	want := []string{
 		"secret-source | kdev.yaml:9 | there is no .env.x, from which Secret from-file is made",
 		"missing-secret | " + at + "11) spec.template.spec.initContainers[0].envFrom[0].secretRef | there is no Secret nowhere in namespace shop, nor does anything make it",
 		"missing-key | " + at + "17) spec.template.spec.containers[0].env[0].valueFrom.secretKeyRef | Secret rendered has no key none",
 		"missing-key | " + at + "21) spec.template.spec.volumes[0].secret | Secret live has no key gone",
+		"doubt: missing-configmap | " + at + "28) spec.template.spec.containers[0].envFrom[3].configMapRef | there is no ConfigMap settings in namespace shop, nor does anything make it",
+		"doubt: missing-claim | " + at + "35) spec.template.spec.volumes[1].persistentVolumeClaim | there is no PersistentVolumeClaim data in namespace shop, nor does anything make it",
+		"doubt: missing-key | " + at + "37) spec.template.spec.volumes[2].configMap | ConfigMap cluster has no key gone",
+		"doubt: missing-serviceaccount | " + at + "30) spec.template.spec.serviceAccountName | there is no ServiceAccount robot in namespace shop, nor does anything make it",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -84,7 +84,7 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 		case s.Apps != nil:
 			err = m.apps(root, s.Apps)
 		default:
-			err = m.yaml(root, s.YAML)
+			err = m.yaml(ctx, root, s.YAML)
 		}
 		if err != nil {
 			return m, err

@@ -39,7 +39,11 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 		case d.elsewhere(o):
 			all = append(all, WorkloadStatus{Ref: RefOf(o), Ready: true}) // Apply says that it is not watched
 		default:
-			all = append(all, d.status(live, RefOf(o)))
+			s := d.status(live, RefOf(o))
+			if s.Absent && o.Hook != nil {
+				s = WorkloadStatus{Ref: s.Ref, Ready: true} // not its turn, or it ran and was deleted: Apply waits for hooks
+			}
+			all = append(all, s)
 		}
 	}
 	return all

@@ -125,21 +125,56 @@ func (o *Object) fill(ctx context.Context, live *unstructured.Unstructured) erro
 	return nil
 }
 
+// creator is the field manager of a Secret whose values are made up, until the apply that
+// follows has taken its fields over.
+const creator = "kdev-create"
+
 // certain looks again for a Secret of which values are made up and which was not seen: who
 // may not list Secrets sees none, and a request may fail. Only where it is known to be
-// absent may new values be made up, since those that are lost open no database.
-func (d *Deployer) certain(ctx context.Context, t target, was *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// absent are new values made up, since those that are lost open no database. It is then
+// created with these alone, which, unlike an apply, only one of two can do that try it at
+// once: the other one takes what the winner made up.
+func (d *Deployer) certain(ctx context.Context, t target, was *unstructured.Unstructured) (_ *unstructured.Unstructured, created bool, _ error) {
 	if was != nil || t.values == nil || len(t.values.from.Generate) == 0 {
-		return was, nil
+		return was, false, nil
 	}
-	was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
-	switch {
-	case err == nil:
-		return was, nil
-	case apierrors.IsNotFound(err):
-		return nil, nil
+	failed := func(err error) error { return d.apiProblem(err, RefOf(t.Object).String(), t.Origin) }
+	for {
+		was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+		if err == nil {
+			return was, false, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return nil, false, failed(err)
+		}
+		was, err = t.resource.Create(ctx, t.values.fresh(t.Object), metav1.CreateOptions{FieldManager: creator})
+		switch {
+		case err == nil:
+			return was, true, nil
+		case !apierrors.IsAlreadyExists(err):
+			return nil, false, failed(err)
+		}
 	}
-	return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+}
+
+// fresh is a Secret with new values and nothing else, but what makes it a member.
+func (v *values) fresh(o *Object) *unstructured.Unstructured {
+	made := &unstructured.Unstructured{Object: map[string]any{}}
+	made.SetAPIVersion(o.GetAPIVersion())
+	made.SetKind(o.GetKind())
+	made.SetNamespace(o.GetNamespace())
+	made.SetName(o.GetName())
+	made.SetLabels(o.GetLabels())
+	made.SetAnnotations(o.GetAnnotations())
+	if kind, ok := o.Object["type"]; ok {
+		made.Object["type"] = kind // it cannot be changed later
+	}
+	data := map[string]any{}
+	for _, key := range v.from.Generate {
+		data[key] = base64.StdEncoding.EncodeToString([]byte(password()))
+	}
+	made.Object["data"] = data
+	return made
 }
 
 // filled are the keys that fill puts in, as far as they are known, sorted.

@@ -190,11 +190,12 @@ func deletesClaims(u *unstructured.Unstructured) bool {
 // adopt hands the fields that `kubectl apply` wrote over to kdev, at the first
 // contact with an object that it made: a field that later leaves the manifest
 // would otherwise stay for ever, since kubectl still owns it (kubernetes#99003).
+// The same holds for what kdev created before it applied.
 func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstructured) error {
 	if ownedFields(was) != nil {
 		return nil
 	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(was, sets.New("kubectl-client-side-apply"), fieldManager)
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(was, sets.New("kubectl-client-side-apply", creator), fieldManager)
 	if err != nil || patch == nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,11 +62,18 @@ func eachDocument(data []byte, fn func(*yaml.Node) error) error {
 
 // yaml adds the objects of files and patterns, in the order of the patterns, then
 // by name.
-func (m *Manifests) yaml(root string, patterns []string) error {
+func (m *Manifests) yaml(ctx context.Context, root string, patterns []string) error {
 	for _, pattern := range patterns {
 		if strings.Contains(pattern, "://") {
-			return &problem.Problem{Class: problem.Usage, Code: "render-remote", Where: pattern, Summary: "manifests are not fetched from elsewhere",
-				Hint: "copy the file into the project, so that the same manifests come out tomorrow"}
+			data, err := pinned(ctx, pattern, "")
+			if err != nil {
+				return err
+			}
+			address, _, _ := strings.Cut(pattern, "#")
+			if err := m.yamlText(data, func(line int) string { return fmt.Sprintf("%s:%d", address, line) }); err != nil {
+				return err
+			}
+			continue
 		}
 		abs := filepath.Join(root, filepath.FromSlash(pattern))
 		if filepath.IsAbs(pattern) {
@@ -99,11 +108,16 @@ func (m *Manifests) yamlFile(root, file string) error {
 	if err != nil {
 		return err
 	}
+	return m.yamlText(data, func(line int) string { return placeIn(root, file, line) })
+}
+
+// yamlText adds the objects of a text, whose lines are called as place says.
+func (m *Manifests) yamlText(data []byte, place func(line int) string) error {
 	invalid := func(line int, cause string) error {
-		return &problem.Problem{Class: problem.Usage, Code: "manifest-invalid", Where: placeIn(root, file, line), Summary: "this is no Kubernetes manifest",
+		return &problem.Problem{Class: problem.Usage, Code: "manifest-invalid", Where: place(line), Summary: "this is no Kubernetes manifest",
 			Err: errors.New(cause), Hint: "each document needs apiVersion, kind and metadata.name"}
 	}
-	err = eachDocument(data, func(node *yaml.Node) error {
+	err := eachDocument(data, func(node *yaml.Node) error {
 		text, err := yaml.Marshal(node)
 		if err != nil {
 			return invalid(node.Line, err.Error())
@@ -131,7 +145,7 @@ func (m *Manifests) yamlFile(root, file string) error {
 			case o.GetName() == "":
 				return invalid(lines[i], "metadata.name is missing")
 			}
-			m.Objects = append(m.Objects, &Object{Unstructured: o, Origin: placeIn(root, file, lines[i])})
+			m.Objects = append(m.Objects, &Object{Unstructured: o, Origin: place(lines[i])})
 		}
 		return nil
 	})

@@ -17,6 +17,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -35,12 +37,18 @@ type Namespace struct {
 	own  <-chan struct{}
 	done chan struct{} // closed when every informer's goroutines have ended
 
+	dynamic   dynamic.Interface // for kinds that are followed; may be nil
+	watching  context.Context   // of every informer
+	followers sync.WaitGroup
+
 	mu     sync.Mutex
 	subs   map[int]chan struct{}
 	next   int
 	denied map[string]error // kinds that RBAC keeps from us, by plural
 	failed map[string]error // last watch error of a kind that has not synced yet
 	wake   chan struct{}    // a kind was denied or failed: look again
+
+	followed map[schema.GroupVersionResource]cache.SharedIndexInformer
 
 	alarm   *time.Timer
 	alarmAt time.Time // zero when it is not set
@@ -66,6 +74,8 @@ func Watch(ctx context.Context, c *Client, namespace string) (*Namespace, error)
 		denied: map[string]error{},
 		failed: map[string]error{},
 		wake:   make(chan struct{}, 1),
+
+		dynamic: c.Dynamic, watching: ctx,
 	}
 	n.own, _ = n.Subscribe()
 
@@ -99,6 +109,7 @@ func Watch(ctx context.Context, c *Client, namespace string) (*Namespace, error)
 		}
 		n.mu.Unlock()
 		factory.Shutdown()
+		n.followers.Wait()
 		close(n.done)
 	}()
 	if err := n.waitSynced(ctx, c); err != nil {

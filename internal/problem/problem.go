@@ -57,6 +57,33 @@ func (p *Problem) ExitCode() int {
 	return int(p.Class)
 }
 
+// Hide is a copy of p with hide applied to every text of it that a person sees. What the
+// cause is can still be asked for.
+func (p *Problem) Hide(hide func(string) string) *Problem {
+	c := *p
+	c.Summary, c.Where, c.Output, c.Hint = hide(p.Summary), hide(p.Where), hide(p.Output), hide(p.Hint)
+	if p.Err != nil {
+		c.Err = Reworded(p.Err, hide(p.Err.Error()))
+	}
+	return &c
+}
+
+// Reworded is err with another text.
+func Reworded(err error, text string) error {
+	if text == err.Error() {
+		return err
+	}
+	return reworded{err, text}
+}
+
+type reworded struct {
+	error
+	text string
+}
+
+func (r reworded) Error() string { return r.text }
+func (r reworded) Unwrap() error { return r.error }
+
 // As returns the outermost Problem in err's chain, or nil.
 func As(err error) *Problem {
 	var p *Problem

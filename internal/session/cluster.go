@@ -22,6 +22,9 @@ func Look(ctx context.Context, p *config.Project, contextName string, live *kube
 	}
 	objects := manifests.Objects
 	deploy.MoveNamespace(objects, p.Namespace)
+	if err := d.Follow(ctx, live, objects); err != nil {
+		return nil, err
+	}
 	changed, stop := live.Subscribe()
 	defer stop()
 	statuses := d.Status(live, objects)
@@ -38,7 +41,12 @@ func Look(ctx context.Context, p *config.Project, contextName string, live *kube
 			return nil, ctx.Err()
 		}
 	}
-	return grouped(p, contextName, live, objects, statuses, time.Now()), nil
+	st := grouped(p, contextName, live, objects, statuses, time.Now())
+	if st.Deployed {
+		st.Objects = ObjectsOf(p, d.Objects(live, objects))
+		st.Ready = st.Ready && objectsReady(st.Objects)
+	}
+	return st, nil
 }
 
 // lacksLines says whether the output of what fails may still be on its way.
@@ -82,8 +90,8 @@ func grouped(p *config.Project, contextName string, live *kube.Namespace, object
 	}
 	for _, name := range names {
 		v := ServiceOf(name, of[name], now)
-		v.Kind, v.Image = kinds[name], v.runs()
-		st.Ready = st.Ready && (v.Phase == Ready || v.Phase == Sleeping)
+		v.Kind, v.Image, v.Ignored = kinds[name], v.runs(), Ignored(p, deploy.Ref{Name: name}, name)
+		st.Ready = st.Ready && (v.Phase == Ready || v.Phase == Sleeping || v.Ignored)
 		st.Services = append(st.Services, v)
 	}
 	st.Ready = st.Ready && st.Deployed

@@ -159,6 +159,7 @@ func (l *loop) awaited(svc *service) string {
 	for _, name := range svc.Needs {
 		other, ok := l.s.State().Service(name)
 		switch {
+		case ok && other.Ignored: // by wish
 		case ok && other.Phase != Ready && other.Phase != Syncing:
 			return name
 		case !ok && l.objects == nil:
@@ -183,7 +184,8 @@ func (l *loop) admit() {
 // applyDone is the end of one Apply.
 type applyDone struct {
 	applied *deploy.Applied
-	whole   bool // every object was among them
+	doubts  []*problem.Problem // about what pods read
+	whole   bool               // every object was among them
 	took    time.Duration
 	err     error
 }
@@ -227,18 +229,26 @@ func (l *loop) apply() {
 	whole := len(now)+kept == len(objects)
 	l.work.Go(func() {
 		start := time.Now()
-		if err := l.s.parts.Deployer.Missing(l.ctx, now, l.s.opts.Project.Manifests); err != nil {
-			l.s.post(l.ctx, applyDone{nil, whole, time.Since(start), err})
+		d := l.s.parts.Deployer
+		doubts, err := d.Missing(l.ctx, now, l.s.opts.Project.Manifests)
+		if err != nil {
+			l.s.post(l.ctx, applyDone{nil, doubts, whole, time.Since(start), err})
 			return
 		}
-		applied, err := l.s.parts.Deployer.Apply(l.ctx, now)
-		l.s.post(l.ctx, applyDone{applied, whole, time.Since(start), err})
+		applied, err := d.Apply(l.ctx, now)
+		took := time.Since(start)
+		if err == nil {
+			// Before anything is called ready, what says so itself has to be seen.
+			err = d.Follow(l.ctx, l.s.parts.Live, now)
+		}
+		l.s.post(l.ctx, applyDone{applied, doubts, whole, took, err})
 	})
 }
 
 func (e applyDone) apply(l *loop) {
 	l.applying = false
 	l.deployed = true
+	l.tellDoubts(e.doubts)
 	l.taken = hasCode(e.err, "object-taken")
 	for _, svc := range l.services {
 		l.containersChanged(svc)
@@ -249,6 +259,15 @@ func (e applyDone) apply(l *loop) {
 		return
 	}
 	l.applyErr = nil
+	for _, note := range e.applied.Notes {
+		if !slices.Contains(l.notes, note) { // what stays as it is, is told once
+			l.s.tell(Notice{Level: Info, Code: "apply-note", Text: note})
+		}
+	}
+	l.notes = e.applied.Notes
+	for _, line := range e.applied.Rolled {
+		l.s.tell(Notice{Level: Info, Code: "data-changed", Text: line})
+	}
 	l.acknowledge(e.applied)
 	if e.whole {
 		l.applied = true

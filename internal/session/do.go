@@ -279,7 +279,7 @@ func (l *loop) restart(services []*service) func() (string, error) {
 				continue
 			}
 			for _, w := range t.workloads {
-				if err := l.s.rollOut(l.ctx, w); err != nil {
+				if err := l.s.parts.Deployer.Restart(l.ctx, w); err != nil {
 					return "", err
 				}
 				rolled++
@@ -314,25 +314,6 @@ func (l *loop) restartLocal(c Command, services []*service) (text string, others
 		}
 	}
 	return text, others
-}
-
-// rollOut replaces the pods of a workload, by the annotation that kubectl uses.
-func (s *Session) rollOut(ctx context.Context, w deploy.Ref) error {
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339))
-	apps, ns, o := s.parts.Kube.Core.AppsV1(), s.opts.Project.Namespace, metav1.PatchOptions{FieldManager: "kdev-restart"}
-	var err error
-	switch w.Kind {
-	case "Deployment":
-		_, err = apps.Deployments(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
-	case "StatefulSet":
-		_, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
-	case "DaemonSet":
-		_, err = apps.DaemonSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
-	}
-	if err != nil {
-		return fmt.Errorf("restart %s: %w", w, err)
-	}
-	return nil
 }
 
 // scale sets the replicas of a service's workload, a change by hand: apply

@@ -145,7 +145,11 @@ func (l *loop) trigger(svc *service, rel string, batch watch.Batch) {
 func (l *loop) explicitSources() []string {
 	var paths []string
 	for _, m := range l.s.opts.Project.Manifests {
-		paths = append(paths, m.YAML...)
+		for _, y := range m.YAML {
+			if !strings.Contains(y, "://") {
+				paths = append(paths, y)
+			}
+		}
 		if m.Helm != nil && !strings.Contains(m.Helm.Chart, "://") {
 			paths = append(append(paths, m.Helm.Chart), m.Helm.Values...)
 		}

@@ -42,11 +42,14 @@ func (l *loop) look() {
 		switch view.Phase {
 		case Ready, Syncing, Paused, Stopped, Sleeping:
 		default:
-			ready = false
+			ready = ready && svc.IgnoreReady
 		}
 		l.tellRollout(svc, &view)
 		st.Services = append(st.Services, view)
 	}
+	st.Objects = l.seeObjects(st.Services)
+	ready = ready && objectsReady(st.Objects)
+	l.tellObjects(st.Objects, ready)
 	st.Ready, st.Deployed = ready, l.deployed
 	st.URL = l.home(st)
 	if ready && !l.ready {
@@ -102,7 +105,7 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 	v := Service{
 		Name: svc.Name, Kind: Workload, Image: svc.ref, Pods: []Pod{}, Build: svc.last,
 		Ahead: slices.Sorted(maps.Keys(svc.ahead)), Problem: svc.problem, Stuck: svc.problem != nil,
-		Manual: svc.Manual, Paused: svc.paused, Held: svc.heldPaths(), Scaled: svc.scaled,
+		Manual: svc.Manual, Ignored: svc.IgnoreReady, Paused: svc.paused, Held: svc.heldPaths(), Scaled: svc.scaled,
 	}
 	if svc.built {
 		v.Kind = Built

@@ -59,7 +59,8 @@ type Parts struct {
 	// Logins finds the images that cannot be pulled without the person's own login,
 	// for a Secret beside the pods that run them; nil: none.
 	Logins func(ctx context.Context, refs []string) (deploy.PullSecret, error)
-	// Hide takes out of a line of local work what nobody should see; nil: nothing.
+	// Hide takes what nobody should see out of all that is said of the session: lines of
+	// local work, notices, the words of its State. nil: nothing.
 	Hide func(line string) string
 }
 
@@ -175,6 +176,9 @@ func (s *Session) post(ctx context.Context, e event) {
 }
 
 func (s *Session) publish(st *State) {
+	if s.parts.Hide != nil {
+		st.hide(s.parts.Hide)
+	}
 	s.state.Store(st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,6 +193,12 @@ func (s *Session) publish(st *State) {
 func (s *Session) tell(n Notice) {
 	if n.Time.IsZero() {
 		n.Time = time.Now()
+	}
+	if s.parts.Hide != nil {
+		n.Text = s.parts.Hide(n.Text)
+		if n.Problem != nil {
+			n.Problem = n.Problem.Hide(s.parts.Hide)
+		}
 	}
 	s.mu.Lock()
 	notify := s.notify

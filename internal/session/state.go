@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,16 +17,29 @@ type State struct {
 	Project   string    `json:"project"`
 	Namespace string    `json:"namespace"`
 	Context   string    `json:"context"`
-	Root      string    `json:"root,omitempty"`   // folder of the project on this machine
-	Started   time.Time `json:"started,omitzero"` // of the session; zero when none runs
-	Session   bool      `json:"session"`          // a session keeps this true; else the cluster was asked once
-	Ready     bool      `json:"ready"`            // every service is ready and nothing is in flight
-	Deployed  bool      `json:"deployed"`         // something of the project is in the cluster
-	URL       string    `json:"url,omitempty"`    // where a browser finds the project as a whole, as far as that can be said
-	Services  []Service `json:"services"`         // in the order of kdev.yaml, then of the manifests, then local ones
+	Root      string    `json:"root,omitempty"`    // folder of the project on this machine
+	Started   time.Time `json:"started,omitzero"`  // of the session; zero when none runs
+	Session   bool      `json:"session"`           // a session keeps this true; else the cluster was asked once
+	Ready     bool      `json:"ready"`             // every service is ready and nothing is in flight
+	Deployed  bool      `json:"deployed"`          // something of the project is in the cluster
+	URL       string    `json:"url,omitempty"`     // where a browser finds the project as a whole, as far as that can be said
+	Services  []Service `json:"services"`          // in the order of kdev.yaml, then of the manifests, then local ones
+	Objects   []Object  `json:"objects,omitempty"` // that run no pods and have a state: claims, Services, rules, custom kinds
 	// Problems belong to no service: a kdev.yaml with a mistake, manifests that do
 	// not render, an object that the API server refuses.
 	Problems []*problem.Problem `json:"problems,omitempty"`
+}
+
+// Troubles are all problems that belong to no service: those of the project, and those
+// that keep an object without pods from being ready.
+func (st *State) Troubles() []*problem.Problem {
+	all := slices.Clone(st.Problems)
+	for i := range st.Objects {
+		if o := &st.Objects[i]; o.Problem != nil && !o.Ready && !o.Ignored {
+			all = append(all, o.Problem)
+		}
+	}
+	return all
 }
 
 // Service finds a service by its name.
@@ -99,11 +113,13 @@ type Service struct {
 	History   []Change   `json:"history,omitempty"`
 	Local     *LocalWork `json:"local,omitempty"` // its process on this machine
 
-	Manual bool     `json:"manual,omitempty"` // `trigger: manual`: what is saved waits for `kdev trigger`
-	Paused bool     `json:"paused,omitempty"`
-	Held   []string `json:"held,omitempty"`   // paths that were saved while it was paused or manual
-	Scaled *int     `json:"scaled,omitempty"` // replicas that somebody chose by hand in this session
-	Ahead  []string `json:"ahead,omitempty"`  // paths of the build context that are newer in the containers than in the image
+	Manual bool `json:"manual,omitempty"` // `trigger: manual`: what is saved waits for `kdev trigger`
+	Paused bool `json:"paused,omitempty"`
+	// Ignored is `ready: ignore`: the project is ready without it.
+	Ignored bool     `json:"ignored,omitempty"`
+	Held    []string `json:"held,omitempty"`   // paths that were saved while it was paused or manual
+	Scaled  *int     `json:"scaled,omitempty"` // replicas that somebody chose by hand in this session
+	Ahead   []string `json:"ahead,omitempty"`  // paths of the build context that are newer in the containers than in the image
 
 	Problem *problem.Problem `json:"problem,omitempty"`
 	// Explanation is the rollout's status in some lines for a person, with what
@@ -181,6 +197,21 @@ type Rollout struct {
 	Waiting  string           `json:"waiting,omitempty"`
 	Problem  *problem.Problem `json:"problem,omitempty"`
 }
+
+// Object is how an object fares that runs no pods by itself.
+type Object struct {
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Ready   bool   `json:"ready"`
+	Ignored bool   `json:"ignored,omitempty"` // by `ready: ignore`
+	Waiting string `json:"waiting,omitempty"` // completes "waits for …"
+	Note    string `json:"note,omitempty"`    // worth knowing although it counts as ready
+	// Problem is why it does not get ready; of one that counts as ready, what looks
+	// wrong all the same.
+	Problem *problem.Problem `json:"problem,omitempty"`
+}
+
+func (o *Object) String() string { return o.Kind + "/" + o.Name }
 
 // Port is one forwarded port.
 type Port struct {

@@ -1,0 +1,216 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// restarter is the field manager of what replaces pods without a change of the manifests:
+// another than that of the applies, which would take it away again.
+const restarter = "kdev-restart"
+
+// Restart replaces the pods of a Deployment, StatefulSet or DaemonSet of the project's
+// namespace, one after the other, by the annotation that kubectl uses.
+func (d *Deployer) Restart(ctx context.Context, w Ref) error {
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, d.now().Format(time.RFC3339))
+	apps, ns, o := d.client.Core.AppsV1(), d.options.Namespace, metav1.PatchOptions{FieldManager: restarter}
+	var err error
+	switch w.Kind {
+	case "Deployment":
+		_, err = apps.Deployments(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	case "StatefulSet":
+		_, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	case "DaemonSet":
+		_, err = apps.DaemonSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+	}
+	if err != nil {
+		return d.apiProblem(err, w.String(), "")
+	}
+	return nil
+}
+
+// changedData remembers which keys of ConfigMaps and Secrets an Apply changed, until the
+// pods that have read them were replaced: an outage may come between the two.
+type changedData struct {
+	mu     sync.Mutex
+	keys   map[Ref]map[string]bool
+	rolled map[Ref]bool // workloads whose pods are replaced by this Apply anyway
+}
+
+// see takes what became of one object of the project's namespace.
+func (c *changedData) see(o *Object, was *unstructured.Unstructured, out outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case IsWorkload(o):
+		if out.created || out.recreated || out.changed && was != nil && out.now != nil && !reflect.DeepEqual(template(was), template(out.now)) {
+			if c.rolled == nil {
+				c.rolled = map[Ref]bool{}
+			}
+			c.rolled[RefOf(o)] = true
+		}
+	case was != nil && out.now != nil && (out.changed || out.recreated) && (o.GetKind() == "ConfigMap" || o.GetKind() == "Secret") && o.GroupVersionKind().Group == "":
+		if c.keys == nil {
+			c.keys = map[Ref]map[string]bool{}
+		}
+		keys := c.keys[RefOf(o)]
+		if keys == nil {
+			keys = map[string]bool{}
+			c.keys[RefOf(o)] = keys
+		}
+		for _, field := range []string{"data", "binaryData"} {
+			before, _ := was.Object[field].(map[string]any)
+			after, _ := out.now.Object[field].(map[string]any)
+			for key, value := range before {
+				keys[key] = keys[key] || !reflect.DeepEqual(value, after[key])
+			}
+			for key := range after {
+				_, ok := before[key]
+				keys[key] = keys[key] || !ok
+			}
+		}
+		maps.DeleteFunc(keys, func(_ string, changed bool) bool { return !changed })
+	}
+}
+
+func template(u *unstructured.Unstructured) any {
+	t, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "template")
+	return t
+}
+
+// take hands over what has been seen.
+func (c *changedData) take() (keys map[Ref]map[string]bool, rolled map[Ref]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keys, rolled = c.keys, c.rolled
+	c.keys, c.rolled = nil, nil
+	return keys, rolled
+}
+
+// giveBack keeps what could not be done for the next time.
+func (c *changedData) giveBack(keys map[Ref]map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys == nil {
+		c.keys = map[Ref]map[string]bool{}
+	}
+	maps.Copy(c.keys, keys)
+}
+
+// reroll replaces the pods of workloads that have read, when they started, what has
+// changed since: variables, and files mounted by subPath, which the kubelet never renews.
+// Each is one line, and so is what the kubelet renews by itself.
+func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applied) error {
+	keys, rolled := d.data.take()
+	if len(keys) == 0 {
+		return nil
+	}
+	for _, o := range objects {
+		switch o.GetKind() {
+		case "Deployment", "StatefulSet", "DaemonSet":
+		default:
+			continue // a Job has done its work, and a bare Pod is nobody's to replace
+		}
+		if !IsWorkload(o) || rolled[RefOf(o)] || d.elsewhere(o) {
+			continue
+		}
+		started, mounted := readsOf(o, keys)
+		switch {
+		case len(started) > 0:
+			if err := d.Restart(ctx, RefOf(o)); err != nil {
+				d.data.giveBack(keys)
+				return err
+			}
+			result.Rolled = append(result.Rolled, RefOf(o).String()+" gets new pods: they read "+strings.Join(started, ", ")+" when they start")
+		case len(mounted) > 0:
+			result.Rolled = append(result.Rolled, RefOf(o).String()+" mounts "+strings.Join(mounted, ", ")+": the kubelet renews the files within a minute or two, and nothing is restarted")
+		}
+	}
+	return nil
+}
+
+// readsOf says what of changed data the pods of a workload read once, when they start, and
+// what they have mounted, which is renewed.
+func readsOf(o *Object, changed map[Ref]map[string]bool) (started, mounted []string) {
+	fields, _, _ := unstructured.NestedMap(o.Object, podSpecPath(o)...)
+	var spec corev1.PodSpec
+	if runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec) != nil {
+		return nil, nil
+	}
+	note := func(list *[]string, ref Ref, keys ...string) {
+		have := changed[ref]
+		if len(have) == 0 || len(keys) > 0 && !slices.ContainsFunc(keys, func(k string) bool { return have[k] }) {
+			return
+		}
+		if !slices.Contains(*list, ref.String()) {
+			*list = append(*list, ref.String())
+		}
+	}
+	containers := slices.Concat(spec.InitContainers, spec.Containers)
+	for _, c := range containers {
+		for _, from := range c.EnvFrom {
+			if s := from.ConfigMapRef; s != nil {
+				note(&started, Ref{"ConfigMap", s.Name})
+			}
+			if s := from.SecretRef; s != nil {
+				note(&started, Ref{"Secret", s.Name})
+			}
+		}
+		for _, e := range c.Env {
+			if e.ValueFrom == nil {
+				continue
+			}
+			if s := e.ValueFrom.ConfigMapKeyRef; s != nil {
+				note(&started, Ref{"ConfigMap", s.Name}, s.Key)
+			}
+			if s := e.ValueFrom.SecretKeyRef; s != nil {
+				note(&started, Ref{"Secret", s.Name}, s.Key)
+			}
+		}
+	}
+	for _, v := range spec.Volumes {
+		list := &mounted
+		if byPart(v.Name, containers) {
+			list = &started
+		}
+		if s := v.ConfigMap; s != nil {
+			note(list, Ref{"ConfigMap", s.Name}, keysOf(s.Items)...)
+		}
+		if s := v.Secret; s != nil {
+			note(list, Ref{"Secret", s.SecretName}, keysOf(s.Items)...)
+		}
+		if v.Projected == nil {
+			continue
+		}
+		for _, source := range v.Projected.Sources {
+			if s := source.ConfigMap; s != nil {
+				note(list, Ref{"ConfigMap", s.Name}, keysOf(s.Items)...)
+			}
+			if s := source.Secret; s != nil {
+				note(list, Ref{"Secret", s.Name}, keysOf(s.Items)...)
+			}
+		}
+	}
+	return started, mounted
+}
+
+// byPart says whether a container mounts a file or folder of a volume by subPath.
+func byPart(volume string, containers []corev1.Container) bool {
+	return slices.ContainsFunc(containers, func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.Name == volume && (m.SubPath != "" || m.SubPathExpr != "")
+		})
+	})
+}
