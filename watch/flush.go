@@ -38,6 +38,7 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 	var here []found
 	var forget []string
 	moment := w.index.Glance()
+	defer moment.Close()
 	for _, p := range w.tops(dirty) {
 		f, removed := w.settle(moment, p, dirty[p])
 		here = append(here, f...)
@@ -48,7 +49,7 @@ func (w *Watcher) examine(ctx context.Context, dirty map[string]mark) {
 	}
 	var fresh []string
 	for _, f := range here {
-		w.report(ctx, f.Delta, f.mark&written != 0 || f.Unsure && f.mark != glance)
+		w.report(ctx, moment, f.Delta, f.mark&written != 0 || f.Unsure && f.mark != glance)
 		w.oddity(f.Now)
 		if f.mark&(written|glance) == 0 && len(dirty) <= fewPaths {
 			w.learn(ctx, f.Delta)
@@ -83,7 +84,7 @@ type found struct {
 
 // settle compares one dirty path with the index. It reports removals at once
 // and returns what is there, with the directories that are not there any more.
-func (w *Watcher) settle(moment tree.Glance, p string, m mark) (here []found, removed []string) {
+func (w *Watcher) settle(moment *tree.Glance, p string, m mark) (here []found, removed []string) {
 	d, err := moment.Settle(p)
 	if err != nil {
 		if !errors.Is(err, fs.ErrInvalid) {
@@ -210,8 +211,8 @@ func (w *Watcher) newRules(dirty map[string]mark) (dirs []string) {
 
 // report puts the difference, if it is one, into the pending batch. evidence
 // says that the file may have been written although stat shows no difference.
-func (w *Watcher) report(ctx context.Context, d tree.Delta, evidence bool) {
-	op, differs := w.judge(ctx, d, evidence)
+func (w *Watcher) report(ctx context.Context, moment *tree.Glance, d tree.Delta, evidence bool) {
+	op, differs := w.judge(ctx, moment, d, evidence)
 	if !differs && !d.Seen {
 		return
 	}
@@ -230,7 +231,7 @@ func (w *Watcher) report(ctx context.Context, d tree.Delta, evidence bool) {
 	}
 }
 
-func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, bool) {
+func (w *Watcher) judge(ctx context.Context, moment *tree.Glance, d tree.Delta, evidence bool) (Op, bool) {
 	const kind = fs.ModeType
 	switch {
 	case !d.Existed:
@@ -241,7 +242,7 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 		if !d.Racy || !evidence {
 			return "", false
 		}
-		return Write, !w.sameContent(ctx, d)
+		return Write, !w.sameContent(ctx, moment, d)
 	case d.Was.Mode&kind != d.Now.Mode&kind:
 		return Write, true
 	case d.Now.IsDir():
@@ -250,7 +251,7 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 		return Write, true
 	}
 	content := d.Was.Size != d.Now.Size ||
-		(d.Was.MTime != d.Now.MTime || d.Was.Inode != d.Now.Inode || d.Racy && evidence) && !w.sameContent(ctx, d)
+		(d.Was.MTime != d.Now.MTime || d.Was.Inode != d.Now.Inode || d.Racy && evidence) && !w.sameContent(ctx, moment, d)
 	if content {
 		return Write, true
 	}
@@ -259,14 +260,14 @@ func (w *Watcher) judge(ctx context.Context, d tree.Delta, evidence bool) (Op, b
 
 // sameContent compares with the digest of what was there, if somebody has asked
 // for one: then somebody will ask for the new one too.
-func (w *Watcher) sameContent(ctx context.Context, d tree.Delta) bool {
+func (w *Watcher) sameContent(ctx context.Context, moment *tree.Glance, d tree.Delta) bool {
 	if d.Now.Mode&fs.ModeSymlink != 0 {
 		return true // the text was compared
 	}
 	if !d.Hashed || d.Was.Size != d.Now.Size {
 		return false
 	}
-	digest, err := w.index.Hash(ctx, d.Path)
+	digest, err := moment.Hash(ctx, d.Path)
 	return err == nil && digest == d.Digest
 }
 

@@ -52,6 +52,8 @@ func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
 		level = s.visitAll(level)
 	}
 	var forget []string
+	moment := w.index.Glance()
+	defer moment.Close()
 	for _, d := range s.changed {
 		if d.Existed && d.Was.IsDir() && !d.Now.IsDir() {
 			forget = append(forget, w.removedBelow(d.Was, d.Path)...)
@@ -59,7 +61,7 @@ func (w *Watcher) scan(ctx context.Context, mode scanMode, dirs ...string) {
 		if w.reopened(d) {
 			w.intake.mark(d.Path, deep)
 		}
-		w.report(ctx, d, s.mode&inDoubt != 0)
+		w.report(ctx, moment, d, s.mode&inDoubt != 0)
 	}
 	for _, p := range s.gone {
 		forget = append(forget, w.vanished(p)...)

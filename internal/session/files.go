@@ -444,17 +444,20 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 func (f *feeder) update(ctx context.Context, pending map[string][]string, batch watch.Batch) error {
 	changed := map[string]*engine.File{}
 	removed := true
-	var synced, triggers []string
+	var synced, locals, triggers []string
 	for _, rel := range slices.Sorted(maps.Keys(pending)) {
 		if len(pending[rel]) == 0 {
 			triggers = append(triggers, f.local(rel))
 			continue
 		}
-		file, err := f.file(ctx, f.local(rel))
-		if err != nil {
-			return err
-		}
-		synced = append(synced, rel)
+		synced, locals = append(synced, rel), append(locals, f.local(rel))
+	}
+	files, err := describe(ctx, f.s.parts.Index, locals)
+	if err != nil {
+		return err
+	}
+	for i, rel := range synced {
+		file := files[locals[i]]
 		removed = removed && file == nil
 		for _, dest := range pending[rel] {
 			changed[dest] = f.with(file, dest)
@@ -476,9 +479,4 @@ func (f *feeder) with(file *engine.File, dest string) *engine.File {
 	other := *file
 	other.Mode = other.Mode&^fs.ModePerm | mode
 	return &other
-}
-
-// file describes one local path as it is now; nil when it is gone.
-func (f *feeder) file(ctx context.Context, local string) (*engine.File, error) {
-	return fileOf(ctx, f.s.parts.Index, local)
 }

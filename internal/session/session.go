@@ -246,6 +246,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 		Dial:   s.parts.Dial,
 		Open:   s.open,
 		Kept:   s.kept.open,
+		Recent: s.parts.Index.Recent,
 		Events: func(e mirror.Event) { s.post(ctx, syncHappened{e}) },
 		Now:    time.Now,
 	})

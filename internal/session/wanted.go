@@ -2,7 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 	"io/fs"
+	"runtime"
+	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -45,33 +49,70 @@ func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (map[str
 	if err != nil {
 		return nil, nil, err
 	}
+	locals := make([]string, 0, len(placed))
+	for _, p := range placed {
+		locals = append(locals, p.Local)
+	}
+	found, err := describe(ctx, index, locals)
+	if err != nil {
+		return nil, nil, err
+	}
 	files, modes := make(map[string]engine.File, len(placed)), map[string]fs.FileMode{}
 	for dest, p := range placed {
-		file, err := fileOf(ctx, index, p.Local)
-		if err != nil {
-			return nil, nil, err
-		}
-		if file == nil {
+		described := found[p.Local]
+		if described == nil {
 			continue
 		}
+		file := *described
 		if p.Mode != nil {
 			modes[dest] = *p.Mode
 			file.Mode = file.Mode&^fs.ModePerm | *p.Mode
 		}
-		files[dest] = *file
+		files[dest] = file
 	}
 	return files, modes, nil
 }
 
+// describe looks at local paths as they are now, several at a time; nil stands for
+// what is gone.
+func describe(ctx context.Context, index *tree.Index, locals []string) (map[string]*engine.File, error) {
+	const alone = 64 // paths that are not worth another goroutine
+	// Sorted, so that neighbours share the directory that is open.
+	locals = slices.Compact(slices.Sorted(slices.Values(locals)))
+	files, failed := make([]*engine.File, len(locals)), make([]error, len(locals))
+	share := max(alone, (len(locals)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var looking sync.WaitGroup
+	for from := 0; from < len(locals); from += share {
+		looking.Go(func() {
+			glance := index.Glance()
+			defer glance.Close()
+			for i := from; i < min(from+share, len(locals)); i++ {
+				if files[i], failed[i] = fileOf(ctx, index, glance, locals[i]); failed[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	looking.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return nil, err
+	}
+	found := make(map[string]*engine.File, len(locals))
+	for i, local := range locals {
+		found[local] = files[i]
+	}
+	return found, nil
+}
+
 // fileOf describes one local path as it is now; nil when it is gone.
-func fileOf(ctx context.Context, index *tree.Index, local string) (*engine.File, error) {
-	entry, ok, err := index.Stat(local)
+func fileOf(ctx context.Context, index *tree.Index, glance *tree.Glance, local string) (*engine.File, error) {
+	entry, ok, err := glance.Stat(local)
 	if err != nil || !ok {
 		return nil, err
 	}
 	file := engine.File{Mode: entry.Mode, Size: entry.Size, Link: entry.Link, MTime: entry.MTime, Local: local}
 	if entry.Mode.IsRegular() {
-		if file.Digest, err = index.Hash(ctx, local); err != nil {
+		if file.Digest, err = glance.Hash(ctx, local); err != nil {
 			if _, still, _ := index.Stat(local); !still {
 				return nil, nil // removed while it was read
 			}

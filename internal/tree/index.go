@@ -41,8 +41,9 @@ type Index struct {
 	late  map[string]settled           // paths that somebody saw change before the watcher did; see settle.go
 	since int64                        // when the taking of the baseline began; see baseline.go
 
-	reads readers // digests that are being computed now; see hash.go
-	gate  gate    // the os.Root of the root as it is now; see open.go
+	reads   readers // digests that are being computed now; see hash.go
+	recents recents // contents that were read a moment ago; see recent.go
+	gate    gate    // the os.Root of the root as it is now; see open.go
 }
 
 // A record is an Entry without its path: 200,000 of them are held.
@@ -105,17 +106,22 @@ func (x *Index) Stat(p string) (Entry, bool, error) {
 	if err != nil {
 		return Entry{}, false, err
 	}
+	x.seen(p, e, ok, above)
+	return e, ok, nil
+}
+
+// seen remembers what lstatBelow found.
+func (x *Index) seen(p string, e Entry, ok bool, above []Entry) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, dir := range above {
 		x.learn(dir)
 	}
-	if !ok {
+	if ok {
+		x.learn(e)
+	} else {
 		x.lose(p)
-		return Entry{}, false, nil
 	}
-	x.learn(e)
-	return e, true, nil
 }
 
 // Peek is Stat for a question that the index shall not remember.

@@ -32,20 +32,10 @@ type Delta struct {
 }
 
 // Settle stats path and returns what has changed since it was last settled.
-func (x *Index) Settle(p string) (Delta, error) { return Glance{x: x}.Settle(p) }
-
-// A Glance settles many paths within moments: a directory above several of them
-// is looked at once. If it changes meanwhile, its event is still to come.
-type Glance struct {
-	x    *Index
-	real map[string]bool // directories that were found
-}
-
-// Glance begins one.
-func (x *Index) Glance() Glance { return Glance{x, map[string]bool{}} }
+func (x *Index) Settle(p string) (Delta, error) { return (&Glance{x: x}).Settle(p) }
 
 // Settle is Index.Settle.
-func (g Glance) Settle(p string) (Delta, error) {
+func (g *Glance) Settle(p string) (Delta, error) {
 	x := g.x
 	p = path.Clean(p)
 	now := time.Now()

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"crypto/sha256"
 	"errors"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 
+	"github.com/kdev-io/kdev/sync/digest"
 	"github.com/kdev-io/kdev/sync/patch"
 	"github.com/kdev-io/kdev/sync/protocol"
 )
@@ -18,64 +18,89 @@ import (
 // incoming is a file whose content arrives. After a failure the rest is
 // swallowed, because the stream goes on.
 type incoming struct {
+	number int
 	put    *protocol.Put
 	dir    *dirHandle
 	temp   string
 	file   *os.File
 	old    fs.FileInfo
-	hash   hash.Hash
+	hash   *digest.Writer
 	size   int64
-	decode *decoding // of an encoded content
+	decode *decoding // of an encoded content that comes in parts
 	err    error
 }
 
-// put begins a file, and ends it when its content came with it.
-func (b *batch) put(m *protocol.Put, valid bool) error {
-	in := &incoming{put: m, hash: sha256.New()}
-	if !valid {
-		in.err = errBadPath
-	} else {
-		in.err = b.open(in)
+// put begins a file. One whose content came with it is the crew's.
+func (b *batch) put(m *protocol.Put, err error) {
+	in := &incoming{number: b.number, put: m, hash: digest.New(), err: err}
+	if !m.Stream {
+		b.crew.do(func() {
+			b.begin(in)
+			if in.err == nil {
+				in.err = in.whole()
+			}
+			b.complete(in)
+		})
+		return
+	}
+	b.crew.wait()
+	b.begin(in)
+	if in.err == nil && m.Encoding != protocol.Raw {
+		in.err = in.startDecoding()
 	}
 	b.into = in
-	if m.Stream {
-		return nil
+}
+
+// begin makes the temporary file.
+func (b *batch) begin(in *incoming) {
+	if in.err == nil {
+		in.err = b.open(in)
 	}
-	in.take(m.Inline)
-	return b.putEnd(&protocol.PutEnd{})
 }
 
 func (b *batch) open(in *incoming) error {
-	m := in.put
-	key, name := keyOf(&m.Target)
-	d, err := b.dir(key, true)
+	key, name := keyOf(&in.put.Target)
+	d, err := b.dirs.dir(key, true)
 	if err != nil {
 		return err
 	}
 	in.dir = d
-	if in.old, err = b.expect(d, name, &m.Target); err != nil {
+	if in.old, err = b.expect(d, name, &in.put.Target); err != nil {
 		return err
 	}
 	if in.old != nil && in.old.IsDir() {
 		return errInTheWay
 	}
-	in.temp = b.temp()
-	if in.file, err = d.root.OpenFile(in.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	in.temp = b.temp(in.number)
+	in.file, err = d.root.OpenFile(in.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return err
+}
+
+// whole takes a content that came at once.
+func (in *incoming) whole() error {
+	m := in.put
+	if m.Encoding == protocol.Raw {
+		_, err := in.Write(m.Inline)
 		return err
 	}
-	if m.Encoding != protocol.Raw {
-		var old io.ReaderAt
-		var closeOld func() error
-		if m.Encoding == protocol.Patched {
-			f, err := d.root.Open(name)
-			if err != nil {
-				return err
-			}
-			old, closeOld = f, f.Close
-		}
-		in.decode = startDecoding(m.Encoding, old, closeOld, in)
+	old, closeOld, err := in.base()
+	if err != nil {
+		return err
 	}
-	return nil
+	defer closeOld()
+	return decodeAll(m.Encoding, old, bytes.NewReader(m.Inline), in)
+}
+
+// base opens what a patch is applied to.
+func (in *incoming) base() (old io.ReaderAt, closeOld func() error, err error) {
+	if in.put.Encoding != protocol.Patched {
+		return nil, func() error { return nil }, nil
+	}
+	f, err := in.dir.root.Open(path.Base(in.put.Path))
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, f.Close, nil
 }
 
 // data takes a part of the content.
@@ -111,6 +136,7 @@ func (in *incoming) drop() {
 	if in.decode != nil {
 		in.decode.stop()
 	}
+	in.hash.Stop()
 	if in.file != nil {
 		in.file.Close()
 		in.dir.root.Remove(in.temp)
@@ -120,24 +146,29 @@ func (in *incoming) drop() {
 func (b *batch) putEnd(end *protocol.PutEnd) error {
 	in := b.into
 	b.into = nil
-	err := in.err
-	if in.decode != nil && err == nil {
-		err = in.decode.finish()
+	if in.decode != nil && in.err == nil {
+		in.err = in.decode.finish()
 	}
-	switch {
-	case err != nil:
-	case end.Abort:
-		err = errAborted
-	case in.size != in.put.Size || [32]byte(in.hash.Sum(nil)) != in.put.Digest:
-		err = errCorrupt
-	default:
-		err = b.finish(in)
+	if in.err == nil && end.Abort {
+		in.err = errAborted
 	}
-	if err != nil {
-		in.drop()
-		b.note(&in.put.Target, err)
-	}
+	b.complete(in)
 	return nil
+}
+
+// complete stages a file whose content is there, or gives it up.
+func (b *batch) complete(in *incoming) {
+	defer b.dirs.release(in.dir)
+	if in.err == nil && (in.size != in.put.Size || in.hash.Sum() != in.put.Digest) {
+		in.err = errCorrupt
+	}
+	if in.err == nil {
+		in.err = b.finish(in)
+	}
+	if in.err != nil {
+		in.drop()
+		b.note(in.number, &in.put.Target, in.err)
+	}
 }
 
 // finish gives the temporary file owner, mode and time, and stages it. The owner
@@ -147,7 +178,9 @@ func (b *batch) finish(in *incoming) error {
 	uid, gid := ownerOf(first(in.old, in.dir.info))
 	if uid != os.Geteuid() || gid != os.Getegid() {
 		if err := in.file.Chown(uid, gid); err != nil && in.old != nil {
+			b.mu.Lock()
 			b.owner++
+			b.mu.Unlock()
 		}
 	}
 	perm := m.Perm
@@ -167,7 +200,7 @@ func (b *batch) finish(in *incoming) error {
 		}
 	}
 	key, name := keyOf(&m.Target)
-	b.staged = append(b.staged, staged{key, name, in.temp, protocol.File{Type: protocol.Regular, Perm: m.Perm, Digest: m.Digest}})
+	b.stage(staged{in.number, key, name, in.temp, protocol.File{Type: protocol.Regular, Perm: m.Perm, Digest: m.Digest}})
 	return nil
 }
 
@@ -178,38 +211,54 @@ type decoding struct {
 	done chan error
 }
 
-func startDecoding(e protocol.Encoding, old io.ReaderAt, closeOld func() error, to io.Writer) *decoding {
+func (in *incoming) startDecoding() error {
+	old, closeOld, err := in.base()
+	if err != nil {
+		return err
+	}
 	r, w := io.Pipe()
 	d := &decoding{w: w, done: make(chan error, 1)}
+	in.decode = d
 	go func() {
-		var err error
-		encoded := bufio.NewReaderSize(r, 32<<10) // flate reads no further than it must from one
-		switch e {
-		case protocol.Deflated:
-			z := flate.NewReader(encoded)
-			_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{z}, make([]byte, 32<<10))
-		default:
-			if err = patch.Apply(to, old, encoded); errors.Is(err, patch.ErrCorrupt) {
-				err = errCorrupt
-			}
-		}
-		if closeOld != nil {
-			closeOld()
-		}
+		err := decodeAll(in.put.Encoding, old, bufio.NewReaderSize(r, 32<<10), in)
+		closeOld()
 		if err == nil {
-			// What follows the end of the stream is not ours.
-			if _, rerr := encoded.ReadByte(); rerr == nil {
-				err = errCorrupt
-			}
-		}
-		if err == nil {
-			r.CloseWithError(errCorrupt)
+			r.CloseWithError(errCorrupt) // nothing may follow
 		} else {
 			r.CloseWithError(err) // what feed returns
 		}
 		d.done <- err
 	}()
-	return d
+	return nil
+}
+
+// encoded is a reader of which flate takes no more than it must.
+type encoded interface {
+	io.Reader
+	io.ByteReader
+}
+
+// decodeAll writes what an encoded content stands for.
+func decodeAll(e protocol.Encoding, old io.ReaderAt, from encoded, to io.Writer) error {
+	var err error
+	switch e {
+	case protocol.Deflated:
+		z := flate.NewReader(from)
+		_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{z}, make([]byte, 32<<10))
+	default:
+		err = patch.Apply(to, old, from)
+	}
+	var bad flate.CorruptInputError
+	if errors.As(err, &bad) || errors.Is(err, patch.ErrCorrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errCorrupt
+	}
+	if err == nil {
+		// What follows the end of the content is not ours.
+		if _, rerr := from.ReadByte(); rerr == nil {
+			err = errCorrupt
+		}
+	}
+	return err
 }
 
 func (d *decoding) feed(p []byte) error {
@@ -221,10 +270,6 @@ func (d *decoding) finish() error {
 	d.w.Close()
 	err := <-d.done
 	d.done <- err
-	var corrupt flate.CorruptInputError
-	if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errCorrupt
-	}
 	return err
 }
 

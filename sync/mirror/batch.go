@@ -107,33 +107,53 @@ var errChanged = errors.New("the file changed while it was read")
 // put sends a file's content. local says why it could not be read; err ends the
 // connection.
 func (c *conversation) put(op engine.Op, target protocol.Target) (local, err error) {
-	f, local := c.w.m.open(op.File)
-	if local != nil {
-		return local, nil
-	}
-	defer f.Close()
 	m := &protocol.Put{
 		Target: target, Perm: permOf(op.File.Mode), SetPerm: op.SetPerm,
 		MTime: op.File.MTime, Size: op.File.Size, Digest: op.File.Digest,
 	}
-	if done, local, err := c.patched(op, m); done || local != nil || err != nil {
-		return local, err
-	}
 	if op.File.Size <= inlineLimit {
-		content, local := io.ReadAll(io.LimitReader(f, inlineLimit+1))
-		if local == nil && sha256.Sum256(content) != op.File.Digest {
-			local = errChanged
-		}
+		content, local := c.w.m.content(op.File)
 		if local != nil {
 			return local, nil
 		}
-		m.Size, m.Inline = int64(len(content)), content
+		m.Inline = content
 		if small := c.deflate(content); small != nil {
 			m.Encoding, m.Inline = protocol.Deflated, small
 		}
 		return nil, c.out.Send(m)
 	}
+	f, local := c.w.m.open(op.File)
+	if local != nil {
+		return local, nil
+	}
+	defer f.Close()
+	if done, local, err := c.patched(op, m); done || local != nil || err != nil {
+		return local, err
+	}
 	return c.stream(f, m)
+}
+
+// content is that of a small file, as it was when it was hashed.
+func (m *Mirror) content(file engine.File) ([]byte, error) {
+	if m.opts.Recent != nil {
+		if content, ok := m.opts.Recent(file.Digest); ok && int64(len(content)) == file.Size {
+			return content, nil
+		}
+	}
+	f, err := m.open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content := make([]byte, file.Size+1)
+	n, err := io.ReadFull(f, content)
+	switch {
+	case err != nil && err != io.ErrUnexpectedEOF && err != io.EOF:
+		return nil, err
+	case int64(n) != file.Size || sha256.Sum256(content[:n]) != file.Digest:
+		return nil, errChanged
+	}
+	return content[:n], nil
 }
 
 // acknowledged waits for the answer to a batch.

@@ -3,13 +3,13 @@ package mirror
 import (
 	"bytes"
 	"compress/flate"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/sync/digest"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/patch"
 	"github.com/kdev-io/kdev/sync/protocol"
@@ -112,7 +112,8 @@ func (c *conversation) stream(f *os.File, m *protocol.Put) (local, err error) {
 		}
 		to = z
 	}
-	h := sha256.New()
+	h := digest.New()
+	defer h.Stop()
 	kept := c.w.m.bases.record(m.Size)
 	size, rerr := io.Copy(io.MultiWriter(to, h, kept), io.MultiReader(bytes.NewReader(sample[:n]), io.LimitReader(f, m.Size)))
 	if frames.err != nil {
@@ -129,7 +130,7 @@ func (c *conversation) stream(f *os.File, m *protocol.Put) (local, err error) {
 		kept.drop()
 		return nil, err
 	}
-	if local = rerr; local == nil && (size != m.Size || tree.Digest(h.Sum(nil)) != m.Digest) {
+	if local = rerr; local == nil && (size != m.Size || tree.Digest(h.Sum()) != m.Digest) {
 		local = errChanged
 	}
 	if local != nil {
@@ -188,14 +189,15 @@ func (m *Mirror) makePatch(old tree.Digest, file engine.File) ([]byte, error) {
 	}
 	defer f.Close()
 	var b bytes.Buffer
-	h := sha256.New()
+	h := digest.New()
+	defer h.Stop()
 	kept := m.bases.record(file.Size)
 	err = patch.Make(&b, data, io.TeeReader(f, io.MultiWriter(h, kept)), min(file.Size/2, patchMost))
 	if err != nil {
 		kept.drop()
 		return nil, err
 	}
-	if tree.Digest(h.Sum(nil)) != file.Digest {
+	if tree.Digest(h.Sum()) != file.Digest {
 		kept.drop()
 		return nil, errChanged
 	}

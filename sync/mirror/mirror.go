@@ -81,6 +81,7 @@ type Options struct {
 	Dial   transport.Dialer
 	Open   func(local string) (*os.File, error)
 	Kept   func(tree.Digest) (*os.File, bool) // content that the local tree may not hold any more; may be nil
+	Recent func(tree.Digest) ([]byte, bool)   // content that was read a moment ago; may be nil
 	Events func(Event)                        // one call at a time; may block the containers, never the caller of a method
 	Now    func() time.Time
 

@@ -24,6 +24,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Writer struct {
 	w    *bufio.Writer
 	sent int64
+	e    encoder // its buffer serves one message after the other
 }
 
 // NewWriter returns a Writer to w.
@@ -49,9 +50,9 @@ func (w *Writer) Write(k Kind, payload []byte) error {
 
 // Send writes one message.
 func (w *Writer) Send(m Message) error {
-	var e encoder
-	m.encode(&e)
-	return w.Write(m.Kind(), e.b)
+	w.e.b = w.e.b[:0]
+	m.encode(&w.e)
+	return w.Write(m.Kind(), w.e.b)
 }
 
 // Flush hands everything on.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,20 +39,18 @@ func (w *wire) Dial(ctx context.Context, namespace, pod, container string) (io.R
 	if err != nil {
 		return nil, err
 	}
-	pr, pw := io.Pipe()
-	t := &tapped{conn, w, pw, make(chan struct{})}
+	t := &tapped{ReadWriteCloser: conn, wire: w, counted: make(chan struct{})}
+	t.more.L = &t.mu
 	go func() {
 		defer close(t.counted)
-		w.count(pr)
-		// A frame of another kind must not hold up what is measured.
-		_, _ = io.Copy(io.Discard, pr)
+		w.count(t)
 	}()
 	return t, nil
 }
 
 // count reads along what is sent.
-func (w *wire) count(r io.Reader) {
-	frames := protocol.NewReader(r)
+func (w *wire) count(t *tapped) {
+	frames := protocol.NewReader(copied{t})
 	for {
 		m, err := frames.Receive()
 		if err != nil {
@@ -66,25 +65,55 @@ func (w *wire) count(r io.Reader) {
 	}
 }
 
-// tapped is a stream whose writes are read along.
+// tapped is a stream whose writes are read along, later: the decoding must not
+// hold up what is measured.
 type tapped struct {
 	io.ReadWriteCloser
 	wire    *wire
-	to      *io.PipeWriter
 	counted chan struct{}
+
+	mu     sync.Mutex
+	more   sync.Cond
+	sent   []byte
+	closed bool
 }
 
 func (t *tapped) Write(b []byte) (int, error) {
 	n, err := t.ReadWriteCloser.Write(b)
 	t.wire.sent.Add(int64(n))
 	t.wire.last.Store(time.Now().UnixNano())
-	_, _ = t.to.Write(b[:n])
+	t.mu.Lock()
+	t.sent = append(t.sent, b[:n]...)
+	t.mu.Unlock()
+	t.more.Signal()
 	return n, err
 }
 
 func (t *tapped) Close() error {
 	err := t.ReadWriteCloser.Close()
-	t.to.Close()
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.more.Signal()
 	<-t.counted
 	return err
+}
+
+// copied reads what was written.
+type copied struct{ *tapped }
+
+func (c copied) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.sent) == 0 {
+		if c.closed {
+			return 0, io.EOF
+		}
+		c.more.Wait()
+	}
+	n := copy(b, c.sent)
+	if c.sent = c.sent[n:]; len(c.sent) == 0 {
+		c.sent = nil
+	}
+	return n, nil
 }
