@@ -4,6 +4,7 @@
 //	engine     what has to be done, from two trees; pure
 //	protocol   frames and messages between kdev and the agent
 //	agent      the program in the container: runs the application, applies batches
+//	digest     SHA-256 beside other work
 //	transport  the byte stream to the agent, through the API server
 //	tunnel     connections of the container's ports, over such a stream
 //	mirror     all containers of a session: who has what, who gets what

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/kdev-io/kdev/sync/protocol"
 )
@@ -32,8 +31,12 @@ type batch struct {
 	number  int // operations so far
 	chmods  []*protocol.Chmod
 	removes []*protocol.Remove
-	into    *incoming // big file that is arriving
+	into    *incoming   // big file that is arriving
+	group   []*incoming // small files that the crew has not got yet
+	grouped int         // bytes of them
 	crew    crew
+	uid     int // ours
+	gid     int
 
 	dirs     dirs
 	replaced replaced
@@ -64,7 +67,7 @@ type staged struct {
 const tempPrefix = ".kdev-"
 
 func newBatch(s *store, m *protocol.Begin) (*batch, error) {
-	b := &batch{store: s, gen: m.Generation, dirs: dirs{open: map[dirKey]*dirHandle{}}}
+	b := &batch{store: s, gen: m.Generation, uid: os.Geteuid(), gid: os.Getegid(), dirs: dirs{open: map[dirKey]*dirHandle{}}}
 	for _, r := range m.Roots {
 		if !protocol.ValidRoot(r) {
 			return nil, errors.New("a root that is no path")
@@ -148,15 +151,15 @@ func (b *batch) change(m protocol.Message) error {
 	switch m := m.(type) {
 	case *protocol.Remove:
 		if m.Now {
-			b.crew.wait()
+			b.wait()
 			return b.remove(m)
 		}
 		b.removes = append(b.removes, m)
 	case *protocol.Mkdir:
-		b.crew.wait()
+		b.wait()
 		return b.mkdir(m)
 	case *protocol.Link:
-		b.crew.wait()
+		b.wait()
 		return b.link(m)
 	case *protocol.Chmod:
 		b.chmods = append(b.chmods, m)
@@ -193,7 +196,7 @@ func ownerOf(info fs.FileInfo) (uid, gid int) {
 
 // expect compares what a path holds with what kdev thinks that it does.
 func (b *batch) expect(d *dirHandle, name string, t *protocol.Target) (info fs.FileInfo, err error) {
-	info, err = d.root.Lstat(name)
+	info, err = d.lstat(name)
 	if err != nil {
 		if !absent(err) {
 			return nil, err
@@ -283,7 +286,7 @@ func (b *batch) link(m *protocol.Link) error {
 	}
 	b.stage(staged{b.number, key, name, temp, protocol.File{Type: protocol.Symlink, Link: m.To}})
 	uid, gid := ownerOf(first(info, d.info))
-	if uid != os.Geteuid() || gid != os.Getegid() {
+	if uid != b.uid || gid != b.gid {
 		_ = d.root.Lchown(temp, uid, gid)
 	}
 	return nil
@@ -310,7 +313,7 @@ func (b *batch) remove(m *protocol.Remove) error {
 	if err == nil {
 		defer b.dirs.release(d)
 		var info fs.FileInfo
-		info, err = d.root.Lstat(name)
+		info, err = d.lstat(name)
 		if err == nil && info.IsDir() {
 			return b.removeDir(m, d, key, name)
 		}
@@ -364,7 +367,7 @@ func (b *batch) chmod(m *protocol.Chmod) error {
 	}
 	abs := b.abs(&m.Target)
 	f := m.Old
-	if info, err = d.root.Lstat(name); err != nil {
+	if info, err = d.lstat(name); err != nil {
 		return err
 	}
 	if f.Type == protocol.Unknown {
@@ -376,8 +379,6 @@ func (b *batch) chmod(m *protocol.Chmod) error {
 	b.store.put(abs, f, stampOf(info))
 	return nil
 }
-
-func unixTime(ns int64) time.Time { return time.Unix(ns/1e9, ns%1e9) }
 
 func itoa(n int) string {
 	var buf [20]byte

@@ -18,7 +18,7 @@ const share = 64
 
 // end puts everything in place and returns the answer.
 func (b *batch) end() *protocol.Ack {
-	b.crew.wait()
+	b.wait()
 	ack := &protocol.Ack{Generation: b.gen, Results: b.results()}
 	if b.full {
 		// The rest would fit now and then and tear the batch apart: nothing changes.
@@ -105,7 +105,7 @@ func (b *batch) commit(s staged, abs string) error {
 	}
 	defer b.dirs.release(d)
 	b.replaced.hold(d, s.name)
-	err = d.root.Rename(s.temp, s.name)
+	err = d.rename(s.temp, s.name)
 	if errors.Is(err, syscall.EBUSY) && s.expected.Type == protocol.Regular {
 		// The file itself is a mount point: it can only be written to.
 		if err = overwrite(d.root, s.temp, s.name); err == nil {
@@ -118,7 +118,7 @@ func (b *batch) commit(s staged, abs string) error {
 		d.root.Remove(s.temp)
 		return err
 	}
-	info, err := d.root.Lstat(s.name)
+	info, err := d.lstat(s.name)
 	if err != nil {
 		return err
 	}

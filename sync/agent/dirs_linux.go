@@ -39,6 +39,7 @@ type dirHandle struct {
 	root *os.Root
 	info fs.FileInfo
 	self *os.File // the directory itself
+	fd   int      // of self
 
 	users int // of dirs.dir that did not release it
 	left  bool
@@ -88,7 +89,7 @@ func (ds *dirs) newHandle(key dirKey, make bool) (*dirHandle, error) {
 		sub.Close()
 		return nil, err
 	}
-	d := &dirHandle{root: sub, self: self}
+	d := &dirHandle{root: sub, self: self, fd: int(self.Fd())}
 	if d.info, err = self.Stat(); err != nil {
 		d.close()
 		return nil, err

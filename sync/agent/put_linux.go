@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 
 	"github.com/kdev-io/kdev/sync/digest"
@@ -22,7 +21,7 @@ type incoming struct {
 	put    *protocol.Put
 	dir    *dirHandle
 	temp   string
-	file   *os.File
+	file   *tempFile
 	old    fs.FileInfo
 	hash   *digest.Writer
 	size   int64
@@ -34,21 +33,48 @@ type incoming struct {
 func (b *batch) put(m *protocol.Put, err error) {
 	in := &incoming{number: b.number, put: m, hash: digest.New(), err: err}
 	if !m.Stream {
-		b.crew.do(func() {
-			b.begin(in)
-			if in.err == nil {
-				in.err = in.whole()
-			}
-			b.complete(in)
-		})
+		b.group = append(b.group, in)
+		if b.grouped += len(m.Inline); len(b.group) == groupMost || b.grouped >= groupSize {
+			b.handOver()
+		}
 		return
 	}
-	b.crew.wait()
+	b.wait()
 	b.begin(in)
 	if in.err == nil && m.Encoding != protocol.Raw {
 		in.err = in.startDecoding()
 	}
 	b.into = in
+}
+
+// What goes to the crew at once: waking one of it takes as long as a file.
+const (
+	groupMost = 16
+	groupSize = 64 << 10
+)
+
+// handOver gives the crew what was gathered for it.
+func (b *batch) handOver() {
+	group := b.group
+	if len(group) == 0 {
+		return
+	}
+	b.group, b.grouped = nil, 0
+	b.crew.do(func() {
+		for _, in := range group {
+			b.begin(in)
+			if in.err == nil {
+				in.err = in.whole()
+			}
+			b.complete(in)
+		}
+	})
+}
+
+// wait waits until all that came is written.
+func (b *batch) wait() {
+	b.handOver()
+	b.crew.wait()
 }
 
 // begin makes the temporary file.
@@ -72,7 +98,9 @@ func (b *batch) open(in *incoming) error {
 		return errInTheWay
 	}
 	in.temp = b.temp(in.number)
-	in.file, err = d.root.OpenFile(in.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if in.file, err = d.create(in.temp); err == nil && in.old != nil {
+		in.file.reserve(in.put.Size)
+	}
 	return err
 }
 
@@ -138,7 +166,7 @@ func (in *incoming) drop() {
 	}
 	in.hash.Stop()
 	if in.file != nil {
-		in.file.Close()
+		in.file.close()
 		in.dir.root.Remove(in.temp)
 	}
 }
@@ -176,8 +204,8 @@ func (b *batch) complete(in *incoming) {
 func (b *batch) finish(in *incoming) error {
 	m := in.put
 	uid, gid := ownerOf(first(in.old, in.dir.info))
-	if uid != os.Geteuid() || gid != os.Getegid() {
-		if err := in.file.Chown(uid, gid); err != nil && in.old != nil {
+	if uid != b.uid || gid != b.gid {
+		if err := in.file.chown(uid, gid); err != nil && in.old != nil {
 			b.mu.Lock()
 			b.owner++
 			b.mu.Unlock()
@@ -187,17 +215,16 @@ func (b *batch) finish(in *incoming) error {
 	if !m.SetPerm && in.old != nil && in.old.Mode().IsRegular() {
 		perm = permOf(in.old)
 	}
-	if err := in.file.Chmod(modeOf(perm)); err != nil {
-		return err
-	}
-	if err := in.file.Close(); err != nil {
+	if err := in.file.chmod(perm); err != nil {
 		return err
 	}
 	if m.MTime != 0 {
-		t := unixTime(m.MTime)
-		if err := in.dir.root.Chtimes(in.temp, t, t); err != nil {
+		if err := in.file.times(m.MTime); err != nil {
 			return err
 		}
+	}
+	if err := in.file.close(); err != nil {
+		return err
 	}
 	key, name := keyOf(&m.Target)
 	b.stage(staged{in.number, key, name, in.temp, protocol.File{Type: protocol.Regular, Perm: m.Perm, Digest: m.Digest}})

@@ -27,7 +27,7 @@ func (r *replaced) hold(d *dirHandle, name string) {
 		return
 	}
 	// One component and no link followed: it stays in the directory.
-	fd, err := syscall.Openat(int(d.self.Fd()), name, oPath|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	fd, err := syscall.Openat(d.fd, name, oPath|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch err {
