@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -42,7 +43,26 @@ func (c *chaos) scale(n int32) {
 	}
 }
 
-func (c *chaos) eat() { c.poke(c.any(false), "/-/eat") }
+// eat has a container killed for its memory. The API tells of that a moment later:
+// until then the container seems to run, and the kubelet's back-off would count as
+// ours.
+func (c *chaos) eat() {
+	pod := c.any(false)
+	before := c.life(pod)
+	c.poke(pod, "/-/eat")
+	c.poll("the end of "+pod, time.Minute, func() bool { return c.life(pod) != before })
+}
+
+// life names a pod's container for as long as it runs, as far as the API has told.
+func (c *chaos) life(pod string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pods[pod]
+	if p == nil || len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].State.Running == nil {
+		return ""
+	}
+	return p.Status.ContainerStatuses[0].ContainerID
+}
 
 func (c *chaos) fill() { c.poke(c.any(true), "/-/fill?dir=/app") }
 func (c *chaos) free() { c.poke(c.any(true), "/-/free?dir=/app") }
