@@ -114,7 +114,7 @@ func (p *project) bursts(ctx context.Context, s set, rounds int) (took, sent []f
 		}
 		start := time.Now()
 		if err := s.awaited(ctx, where[0], round); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, 0, fmt.Errorf("%w\n%s", err, p.said())
 		}
 		took, sent = append(took, ms(time.Since(start))), append(sent, ms(time.Unix(0, p.wire.last.Load()).Sub(start)))
 		if !s.holds(where[0], round) {

@@ -39,7 +39,7 @@ func (p *project) declare(services ...service) error {
 		dockerfile := fmt.Sprintf("FROM %s\nENV %s\nWORKDIR /app\nCOPY . .\nCMD %s\n", s.base, p.mark(s.name), s.command)
 		limits := ""
 		if s.memory != "" {
-			limits = "\n          resources: {limits: {memory: " + s.memory + "}}"
+			limits = ", limits: {memory: " + s.memory + "}"
 		}
 		manifest := fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
@@ -54,7 +54,9 @@ spec:
       hostNetwork: %[3]v
       containers:
         - name: %[1]s
-          image: bench/%[1]s%[4]s
+          image: bench/%[1]s
+          # Without a request the kernel gives it next to nothing where others compute.
+          resources: {requests: {cpu: 500m}%[4]s}
 `, s.name, s.replicas, s.host, limits)
 		files := map[string]string{"k8s/" + s.name + ".yaml": manifest}
 		if !s.golang {
