@@ -44,11 +44,11 @@ With --output json each batch is one line:
 func newWatchExplain(env Env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:   "explain PATH",
-		Short: "Say whether a path is watched, and which rule, file and line decides",
+		Use:   "explain PATH...",
+		Short: "Say whether paths are watched, and which rule, file and line decides",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError(cmd, fmt.Sprintf("%s takes one path, got %d", cmd.CommandPath(), len(args)))
+			if len(args) == 0 {
+				return usageError(cmd, cmd.CommandPath()+" takes a path")
 			}
 			return nil
 		},
@@ -56,7 +56,16 @@ func newWatchExplain(env Env) *cobra.Command {
 			if err := checkOutput(cmd, output, "text", "json"); err != nil {
 				return err
 			}
-			return runWatchExplain(env, args[0], output)
+			o, err := watchOptions(env)
+			if err != nil {
+				return err
+			}
+			for _, arg := range args {
+				if err := runWatchExplain(env, o, arg, output); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
@@ -205,11 +214,7 @@ func printable(p string) string {
 	return quoted
 }
 
-func runWatchExplain(env Env, arg, output string) error {
-	o, err := watchOptions(env)
-	if err != nil {
-		return err
-	}
+func runWatchExplain(env Env, o watch.Options, arg, output string) error {
 	abs := absIn(env.Dir, arg)
 	rel, err := filepath.Rel(o.Root, abs)
 	if err != nil || !filepath.IsLocal(rel) {
