@@ -233,6 +233,8 @@ func (c *podConn) open(port int) (*podStream, error) {
 		return nil, err
 	}
 	s := &podStream{of: c, data: data, fault: fault, port: port, faultRead: make(chan struct{})}
+	s.unread = time.AfterFunc(unreadLimit, func() { c.pool.retire(c) })
+	s.unread.Stop()
 	go s.readFault()
 	return s, nil
 }
@@ -247,6 +249,11 @@ func (c *podConn) release() {
 	}
 }
 
+// unreadLimit is how long what came for one stream may lie: the streams of a connection
+// are read one frame after the other, so that a client that stopped reading, as a browser
+// does that holds a download, stops them all. New ones get a connection of their own then.
+const unreadLimit = 500 * time.Millisecond
+
 // A podStream is one forwarded connection.
 type podStream struct {
 	of          *podConn
@@ -255,6 +262,7 @@ type podStream struct {
 
 	faultRead chan struct{} // closed when faultText is final
 	faultText string
+	unread    *time.Timer // runs between two reads
 	once      sync.Once
 }
 
@@ -272,8 +280,10 @@ func (s *podStream) readFault() {
 }
 
 func (s *podStream) Read(p []byte) (int, error) {
+	s.unread.Stop()
 	n, err := s.data.Read(p)
 	if n > 0 || err == nil {
+		s.unread.Reset(unreadLimit)
 		return n, err
 	}
 	// The reason for an early end is on the other stream.
@@ -296,6 +306,7 @@ func (s *podStream) CloseWrite() error { return s.data.Close() }
 // Close ends both directions and waits until the stream's goroutine is gone.
 func (s *podStream) Close() error {
 	s.once.Do(func() {
+		s.unread.Stop()
 		// Reset, not Close: data that the pod still sends must not fill the
 		// window that all streams of the connection share.
 		_ = s.data.Reset()

@@ -192,6 +192,37 @@ func TestDialPodAfterALostConnection(t *testing.T) {
 	}
 }
 
+// A client that stops reading does not stop those that come after it.
+func TestDialPodBesideASlowReader(t *testing.T) {
+	server := newForwardServer(t, false)
+	c := clientFor(t, server.URL)
+
+	slow, err := c.DialPod(t.Context(), "shop", "web-0", 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	if _, err := io.WriteString(slow, "first"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 8)
+	if n, err := io.ReadFull(slow, buf[:5]); err != nil || n != 5 {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	for server.upgrades.Load() < 2 {
+		if got, err := echo(t.Context(), c, "beside"); err != nil || got != "beside" {
+			t.Fatalf("beside it: %q, %v", got, err)
+		}
+	}
+	// It goes on where it stopped, on the connection that it has.
+	if _, err := io.WriteString(slow, "later"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(slow, buf[:5]); err != nil || string(buf[:5]) != "later" {
+		t.Errorf("later: %q, %v", buf[:5], err)
+	}
+}
+
 func TestDialPodEnds(t *testing.T) {
 	t.Run("with its context", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
