@@ -2,13 +2,13 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 )
 
@@ -24,11 +24,12 @@ func foreign(p *config.Project, objects []*deploy.Object) []string {
 // cannot be pulled. Only a local cluster gets them.
 func pullSecret(ctx context.Context, store *registry.Store, refs []string, hide *secrets) (deploy.PullSecret, error) {
 	l, err := store.Logins(ctx, refs, authn.DefaultKeychain)
-	if err != nil {
-		return deploy.PullSecret{}, fmt.Errorf("find out which images are private: %w", err)
-	}
 	if hide != nil {
 		hide.hide(l.Secrets)
+	}
+	if err != nil {
+		return deploy.PullSecret{}, &problem.Problem{Code: "logins-unread", Summary: "which images take your login is not known", Err: err,
+			Hint: "`docker pull` an image of that registry asks the same credential helper; `docker logout` of it does without"}
 	}
 	return deploy.PullSecret{Config: l.Config, Refs: l.Refs}, nil
 }

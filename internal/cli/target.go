@@ -19,7 +19,7 @@ import (
 // cluster (KEP-1755) and that answers is used as it is; a cluster elsewhere
 // pulls from the project's.
 func targetOf(ctx context.Context, p *config.Project, c *cluster.Cluster, kc *kube.Client) (*build.Target, error) {
-	if c.Provider == "" && p.Registry != "" {
+	if len(c.Nodes) == 0 && p.Registry != "" {
 		return &build.Target{Push: p.Registry, Pull: p.Registry}, nil
 	}
 	hosting, err := registry.ReadHosting(ctx, kc.Core.CoreV1())

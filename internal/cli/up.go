@@ -173,8 +173,10 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	defer closeParts()
 	parts.Builder, parts.Hide = keepOutput(o.env, p, hidingBuilder{parts.Builder, &o.hide}), o.hide.mask.String
 	parts.Deployer.Hide(o.hide.mask.String)
-	parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {
-		return pullSecret(ctx, parts.Store, refs, &o.hide)
+	if parts.Cluster.Provider != "" { // a person's login is for no cluster elsewhere
+		parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {
+			return pullSecret(ctx, parts.Store, refs, &o.hide)
+		}
 	}
 	watching, unwatch := context.WithCancel(ctx)
 	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})

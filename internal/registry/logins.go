@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -30,84 +31,145 @@ const privateKind = "private"
 
 const (
 	askingTakes  = 3 * time.Second
-	publicFor    = 24 * time.Hour // a repository that was public is asked again after that
+	keysTake     = 15 * time.Second // a credential helper may ask the person
+	knownFor     = 24 * time.Hour   // a repository is asked again after that
 	hubHost      = "index.docker.io"
 	hubInConfigs = "https://index.docker.io/v1/"
 )
 
 // Logins finds those of refs that the person is logged in for (docker login,
 // credential helpers) and that nobody can pull without. Registries that the
-// person has no login for are not asked anything.
+// person has no login for are not asked anything. What is returned beside an error
+// lacks the registries that the error names.
 func (s *Store) Logins(ctx context.Context, refs []string, keychain authn.Keychain) (Logins, error) {
-	type login struct {
-		Username string `json:"username,omitempty"`
-		Password string `json:"password,omitempty"`
-		Auth     string `json:"auth,omitempty"`
+	byHost := map[string][]name.Reference{}
+	for _, ref := range refs {
+		if named, err := name.ParseReference(ref); err == nil { // else the API server says so
+			host := named.Context().RegistryStr()
+			byHost[host] = append(byHost[host], named)
+		}
 	}
 	out := Logins{Refs: map[string]bool{}}
 	auths := map[string]login{}
+	var failed []error
 	var mu sync.Mutex
 	var asking sync.WaitGroup
-	for _, ref := range refs {
-		named, err := name.ParseReference(ref)
-		if err != nil {
-			continue // the API server says so
-		}
+	for host, images := range byHost {
 		asking.Go(func() {
-			auth, err := authn.Resolve(ctx, keychain, named.Context())
-			if err != nil || auth == authn.Anonymous {
+			auth, err := keysOf(ctx, keychain, images[0].Context())
+			if err != nil {
+				mu.Lock()
+				failed = append(failed, fmt.Errorf("the login for %s: %w", host, err))
+				mu.Unlock()
 				return
 			}
-			c, err := authn.Authorization(ctx, auth)
-			if err != nil || c.Username == "" || c.Password == "" || !s.private(ctx, named) {
+			if auth.Username == "" || auth.Password == "" {
 				return
 			}
-			host := named.Context().RegistryStr()
+			var private []string
+			for _, image := range images {
+				if s.private(ctx, image, auth) {
+					private = append(private, image.String())
+				}
+			}
+			if len(private) == 0 {
+				return
+			}
 			if host == hubHost {
 				host = hubInConfigs
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out.Refs[ref] = true
-			pair := base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password))
-			auths[host] = login{c.Username, c.Password, pair}
-			out.Secrets = append(out.Secrets, c.Password, pair)
+			for _, ref := range private {
+				out.Refs[ref] = true
+			}
+			pair := base64.StdEncoding.EncodeToString([]byte(auth.Username + ":" + auth.Password))
+			auths[host] = login{auth.Username, auth.Password, pair}
+			out.Secrets = append(out.Secrets, auth.Password, pair)
 		})
 	}
 	asking.Wait()
-	if len(auths) == 0 || ctx.Err() != nil {
-		return out, ctx.Err()
+	failed = append(failed, ctx.Err())
+	if len(auths) == 0 {
+		return out, errors.Join(failed...)
 	}
 	// A map is marshalled with sorted keys: the same Secret each time.
 	var err error
 	out.Config, err = json.Marshal(map[string]any{"auths": auths})
-	return out, err
+	return out, errors.Join(append(failed, err)...)
 }
 
-// private says whether the image cannot be pulled without a login, as far as
-// its registry answers, else as it answered before.
-func (s *Store) private(ctx context.Context, ref name.Reference) bool {
+// A login is one of docker's configuration.
+type login struct {
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+	Auth     string `json:"auth,omitempty"`
+}
+
+// keysOf asks the keychain, which may start a credential helper, and does not wait for
+// one that hangs, as that of a locked key does: it goes on alone until its process ends.
+func keysOf(ctx context.Context, keychain authn.Keychain, of authn.Resource) (authn.AuthConfig, error) {
+	type answer struct {
+		config authn.AuthConfig
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		auth, err := keychain.Resolve(of)
+		if err != nil {
+			answered <- answer{err: err}
+			return
+		}
+		c, err := auth.Authorization()
+		if err != nil || c == nil {
+			answered <- answer{err: err}
+			return
+		}
+		answered <- answer{config: *c}
+	}()
+	limit := time.NewTimer(keysTake)
+	defer limit.Stop()
+	select {
+	case a := <-answered:
+		return a.config, a.err
+	case <-limit.C:
+		return authn.AuthConfig{}, fmt.Errorf("the credential helper has not answered for %s", keysTake)
+	case <-ctx.Done():
+		return authn.AuthConfig{}, ctx.Err()
+	}
+}
+
+// private says whether the image can be pulled with the login and not without, as far
+// as its registry answers, else as its repository answered before. That it is refused
+// without one is not enough: registries hide what is private as if it were not there, so
+// a tag with a typing mistake looks the same.
+func (s *Store) private(ctx context.Context, ref name.Reference, auth authn.AuthConfig) bool {
 	sum := sha256.Sum256([]byte(ref.Context().Name()))
 	key := hex.EncodeToString(sum[:])
 	var known struct {
 		Private bool      `json:"private"`
 		Asked   time.Time `json:"asked"`
 	}
-	if raw, err := s.Meta(privateKind, key); err == nil && json.Unmarshal(raw, &known) == nil {
-		if known.Private || s.Now().Sub(known.Asked) < publicFor {
-			return known.Private
-		}
+	if raw, err := s.Meta(privateKind, key); err == nil && json.Unmarshal(raw, &known) == nil && s.Now().Sub(known.Asked) < knownFor {
+		return known.Private
 	}
 	ctx, cancel := context.WithTimeout(ctx, askingTakes)
 	defer cancel()
-	_, err := remote.Head(ref, remote.WithContext(ctx), remote.WithAuth(authn.Anonymous))
-	var refused *transport.Error
-	switch {
-	case err == nil:
-		known.Private = false
-	case errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden || refused.StatusCode == http.StatusNotFound):
-		known.Private = true // registries hide what is private as if it were not there
-	default:
+	head := func(as authn.Authenticator) error {
+		_, err := remote.Head(ref, remote.WithContext(ctx), remote.WithAuth(as))
+		return err
+	}
+	err := head(authn.Anonymous)
+	if refused(err) {
+		if err = head(authn.FromConfig(auth)); err == nil {
+			known.Private = true
+		} else if refused(err) {
+			return false // it is not there, or this login does not help: asked again
+		}
+	} else {
+		known.Private = known.Private && err != nil
+	}
+	if err != nil {
 		return known.Private
 	}
 	known.Asked = s.Now()
@@ -115,4 +177,10 @@ func (s *Store) private(ctx context.Context, ref name.Reference) bool {
 		_ = s.PutMeta(privateKind, key, raw) // else it is asked again
 	}
 	return known.Private
+}
+
+// refused reports whether a registry answered that it does not give the image.
+func refused(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden || e.StatusCode == http.StatusNotFound)
 }

@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,6 +25,11 @@ func (l loggedIn) Resolve(r authn.Resource) (authn.Authenticator, error) {
 	}
 	return authn.Anonymous, nil
 }
+
+// keys is a credential helper.
+type keys func() (authn.Authenticator, error)
+
+func (k keys) Resolve(authn.Resource) (authn.Authenticator, error) { return k() }
 
 func TestLogins(t *testing.T) {
 	var away atomic.Bool
@@ -79,7 +86,7 @@ func TestLogins(t *testing.T) {
 		name string
 		away bool
 		want int32 // questions
-	}{{"first", false, 2}, {"again", false, 0}, {"without a network", true, 0}} {
+	}{{"first", false, 3}, {"again", false, 0}, {"without a network", true, 0}} {
 		asked.Store(0)
 		away.Store(step.away)
 		got, err := store.Logins(t.Context(), refs, people)
@@ -99,7 +106,40 @@ func TestLogins(t *testing.T) {
 			t.Errorf("%s: %d secrets, %d questions", step.name, len(got.Secrets), asked.Load())
 		}
 	}
-	got, err := store.Logins(t.Context(), refs, loggedIn{})
+	// A tag that is not there says nothing of its repository, nor does a login that is
+	// not let in.
+	away.Store(false)
+	store, err = OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := store.Logins(t.Context(), []string{host + "/public/web:typo", host + "/private/web:typo"}, people)
+	if err != nil || len(got.Refs) > 0 || got.Config != nil {
+		t.Errorf("tags that are not there: %v, %v", got.Refs, err)
+	}
+	got, err = store.Logins(t.Context(), refs, loggedIn{host: {Username: "me", Password: "old"}})
+	if err != nil || len(got.Refs) > 0 {
+		t.Errorf("a login that is not let in: %v, %v", got.Refs, err)
+	}
+	got, err = store.Logins(t.Context(), refs, people)
+	if err != nil || len(got.Refs) != 1 || !got.Refs[refs[0]] {
+		t.Errorf("after that: %v, %v", got.Refs, err)
+	}
+
+	// A credential helper that fails is told; one that waits is left.
+	got, err = store.Logins(t.Context(), refs, keys(func() (authn.Authenticator, error) { return nil, errors.New("the key is locked") }))
+	if err == nil || !strings.Contains(err.Error(), host) || !strings.Contains(err.Error(), "the key is locked") || len(got.Refs) > 0 {
+		t.Errorf("a helper that fails: %v, %v", got.Refs, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	defer close(release)
+	_, err = store.Logins(ctx, refs[:1], keys(func() (authn.Authenticator, error) { cancel(); <-release; return authn.Anonymous, nil }))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a helper that waits: %v", err)
+	}
+
+	got, err = store.Logins(t.Context(), refs, loggedIn{})
 	if err != nil || got.Config != nil || len(got.Refs) > 0 {
 		t.Errorf("without a login: %+v %v", got, err)
 	}

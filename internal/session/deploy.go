@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -98,9 +97,10 @@ func appendNew(refs []deploy.Ref, ref deploy.Ref) []deploy.Ref {
 
 // provided says that the images of others are where the nodes find them.
 type provided struct {
-	pull deploy.PullSecret
-	err  error
-	took time.Duration
+	pull    deploy.PullSecret
+	unasked error // why pull is not known
+	err     error
+	took    time.Duration
 }
 
 // provide looks for images of others that the manifests name.
@@ -112,7 +112,11 @@ func (l *loop) provide() {
 			refs = append(refs, ref)
 		}
 	}
-	if l.providing || len(refs) == 0 {
+	if l.providing {
+		l.provideAgain = true // the manifests may name others since
+		return
+	}
+	if l.provideAgain = false; len(refs) == 0 {
 		return
 	}
 	l.providing = true
@@ -120,22 +124,28 @@ func (l *loop) provide() {
 		start := time.Now()
 		e := provided{}
 		var logins sync.WaitGroup
-		var unasked error
 		if ask := l.s.parts.Logins; ask != nil {
-			logins.Go(func() { e.pull, unasked = ask(l.ctx, refs) })
+			logins.Go(func() { e.pull, e.unasked = ask(l.ctx, refs) })
 		}
-		err := l.s.parts.Provide(l.ctx, refs, func(text string) {
+		e.err = l.s.parts.Provide(l.ctx, refs, func(text string) {
 			l.s.post(l.ctx, notice{Notice{Level: Info, Code: "image-copying", Text: text}})
 		})
 		logins.Wait()
-		e.err, e.took = errors.Join(err, unasked), time.Since(start)
+		e.took = time.Since(start)
 		l.s.post(l.ctx, e)
 	})
 }
 
 func (e provided) apply(l *loop) {
 	l.providing = false
-	l.pull = e.pull
+	if l.provideAgain {
+		l.provide()
+	}
+	if e.unasked == nil {
+		l.pull = e.pull // else what was found before holds: pods are not replaced for a locked key
+	} else if l.ctx.Err() == nil {
+		l.s.tell(Notice{Level: Warn, Code: "logins-unread", Text: "private images of others may not be pulled", Problem: asProblem(e.unasked, "logins-unread", "")})
+	}
 	if e.err != nil {
 		// Not fatal: the nodes may be able to pull them. If not, the rollout says so.
 		l.s.tell(Notice{Level: Warn, Code: "image-copy-failed", Text: "images of this machine could not be handed to the cluster", Problem: asProblem(e.err, "image-copy-failed", "")})

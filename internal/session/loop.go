@@ -40,16 +40,17 @@ type loop struct {
 	unrendered bool // a generator comes first
 	rendered   *problem.Problem
 
-	pull       deploy.PullSecret // for private images of others
-	providing  bool              // images of others are on their way to the registry
-	applying   bool
-	applyAgain bool                // something that Apply writes changed since it was started
-	applied    bool                // everything was applied once
-	deployed   bool                // something was
-	present    map[deploy.Ref]bool // workloads that the informers held at the last look
-	taken      bool                // objects of ours belong to another project: its pods are not ours to touch
-	applyErr   *problem.Problem
-	pruned     bool // nothing is left to prune since the last apply
+	pull         deploy.PullSecret // for private images of others
+	providing    bool              // images of others are on their way to the registry
+	provideAgain bool              // others may be named since that began
+	applying     bool
+	applyAgain   bool                // something that Apply writes changed since it was started
+	applied      bool                // everything was applied once
+	deployed     bool                // something was
+	present      map[deploy.Ref]bool // workloads that the informers held at the last look
+	taken        bool                // objects of ours belong to another project: its pods are not ours to touch
+	applyErr     *problem.Problem
+	pruned       bool // nothing is left to prune since the last apply
 
 	notes       []string        // of the last apply
 	toldObjects map[string]bool // what was told of objects without pods, and is still so
