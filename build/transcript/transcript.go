@@ -65,8 +65,8 @@ func (w *writer) event(e build.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	took := ""
-	if e.Took > 0 {
-		took = " in " + e.Took.String()
+	if ms := e.Took.Round(time.Millisecond); ms > 0 {
+		took = " in " + ms.String()
 	}
 	switch {
 	case e.Warning != "":

@@ -110,6 +110,9 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 	if svc.built {
 		v.Kind = Built
 	}
+	if len(svc.workloads) == 0 {
+		v.Ahead = nil // others are made from its image; no container of it is
+	}
 	seen := false
 	times := func(pod *corev1.Pod) *podTimes { return l.stages[pod.UID] }
 	for i := range statuses {
