@@ -95,6 +95,9 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, re
 		return err
 	}
 	for _, o := range hooks {
+		if t, err := d.target(o); err == nil && isRunner(o) {
+			d.jobs.forgetHook(t)
+		}
 		if err := d.runHook(ctx, o, result); err != nil {
 			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
 		}

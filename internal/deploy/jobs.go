@@ -84,6 +84,18 @@ func (l *ledger) note(t target) {
 // noteHook records that a hook ran well and was deleted.
 func (l *ledger) noteHook(t target) { l.write(t) }
 
+// forgetHook lets a hook run again in whatever render comes next: another one than the
+// one that ran is about to.
+func (l *ledger) forgetHook(t target) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := ledgerKey(t.key)
+	if _, ok := l.runs[key]; ok && t.Hook.WhenSucceeded {
+		delete(l.runs, key)
+		l.dirty = true
+	}
+}
+
 func (l *ledger) write(t target) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
