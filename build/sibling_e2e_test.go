@@ -22,11 +22,12 @@ func TestDockerFamily(t *testing.T) {
 		"base/Dockerfile", "FROM debian:bookworm-slim\nRUN mkdir /base && echo made > /base/run.txt\nCOPY lib.txt /base/\n",
 		"base/lib.txt", "one",
 		"over/Dockerfile", "FROM base\n"+run+"COPY a.txt /\n", "over/a.txt", "a",
+		"staged/Dockerfile", "FROM base AS base\nCOPY a.txt /\n"+run, "staged/a.txt", "a",
 		"whole/Dockerfile", "FROM debian:bookworm-slim\nCOPY --from=base /base /base\n"+run, "whole/a.txt", "a",
 		"token", "hunter22")
 	var all []Sibling
 	specs := map[string]Spec{}
-	for _, name := range []string{"base", "over", "whole"} {
+	for _, name := range []string{"base", "over", "staged", "whole"} {
 		dir := filepath.Join(root, name)
 		specs[name] = Spec{
 			Project: "family", Service: name, Root: root, Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile"), Platform: "linux/amd64",
@@ -38,7 +39,7 @@ func TestDockerFamily(t *testing.T) {
 	digests := map[string]string{}
 	for _, lib := range []string{"one", "two"} {
 		write(t, root, "base/lib.txt", lib)
-		for _, name := range []string{"over", "whole"} {
+		for _, name := range []string{"over", "staged", "whole"} {
 			spec := specs[name]
 			spec.Siblings = all
 			said := ""

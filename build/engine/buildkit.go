@@ -13,14 +13,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/docker/cli/cli/config"
 	buildkit "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
+	"github.com/moby/buildkit/util/staticfs"
 	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -97,7 +98,7 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 	if err != nil {
 		return buildkit.SolveOpt{}, fmt.Errorf("open the build context: %w", err)
 	}
-	dockerfile, err := fsutil.NewFS(filepath.Dir(req.Dockerfile))
+	dockerfile, err := dockerfileFS(req)
 	if err != nil {
 		return buildkit.SolveOpt{}, fmt.Errorf("open the Dockerfile's folder: %w", err)
 	}
@@ -119,11 +120,6 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 	for k, v := range req.Args {
 		attrs["build-arg:"+k] = v
 	}
-	for base, ref := range req.Bases {
-		if named, err := reference.ParseNormalizedNamed(base); err == nil {
-			attrs["context:"+strings.TrimSuffix(reference.FamiliarString(named), ":latest")] = "docker-image://" + ref
-		}
-	}
 	req.Options.attrs(attrs)
 	// The key under which the engine keeps its copy of the context: with the
 	// same one, the next build sends only what changed.
@@ -135,6 +131,19 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 		Exports:       []buildkit.ExportEntry{{Type: "moby", Attrs: map[string]string{"name": req.Tag}}},
 	}
 	return opt, req.Options.attach(&opt)
+}
+
+// dockerfileFS is the Dockerfile's folder, with the text that is built in the
+// place of the file's.
+func dockerfileFS(req Request) (fsutil.FS, error) {
+	dir, err := fsutil.NewFS(filepath.Dir(req.Dockerfile))
+	if err != nil || req.text == nil {
+		return dir, err
+	}
+	over := staticfs.NewFS()
+	// The engine keeps its copy while size and time are the same.
+	over.Add(filepath.Base(req.Dockerfile), &types.Stat{Mode: 0o644, ModTime: time.Now().UnixNano()}, req.text)
+	return staticfs.NewMergeFS(dir, over), nil
 }
 
 // ownSyntax is the frontend that the Dockerfile asks for, if it is Docker's own.

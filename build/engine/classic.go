@@ -2,7 +2,6 @@ package engine
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,7 +16,6 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -105,11 +102,8 @@ func sendContext(ctx context.Context, w io.Writer, req Request) error {
 	}
 	defer x.Close()
 	tw := tar.NewWriter(w)
-	dockerfile, err := os.ReadFile(req.Dockerfile)
+	dockerfile, err := req.content()
 	if err != nil {
-		return err
-	}
-	if dockerfile, err = rebase(dockerfile, req.Bases); err != nil {
 		return err
 	}
 	if err := tw.WriteHeader(&tar.Header{Name: dockerfileInTar, Mode: 0o644, Size: int64(len(dockerfile))}); err != nil {
@@ -127,39 +121,6 @@ func sendContext(ctx context.Context, w io.Writer, req Request) error {
 		return err
 	}
 	return tw.Close()
-}
-
-// rebase writes references in the place of images under the names that FROM and
-// COPY --from have for them. Lines stay where they are.
-func rebase(dockerfile []byte, bases map[string]string) ([]byte, error) {
-	if len(bases) == 0 {
-		return dockerfile, nil
-	}
-	result, err := parser.Parse(bytes.NewReader(dockerfile))
-	if err != nil {
-		return nil, err
-	}
-	lines := strings.Split(string(dockerfile), "\n")
-	for _, n := range result.AST.Children {
-		for base, ref := range bases {
-			var old, now string
-			switch {
-			case strings.EqualFold(n.Value, "FROM") && n.Next != nil && n.Next.Value == base:
-				old, now = base, ref
-			case slices.Contains(n.Flags, "--from="+base):
-				old, now = "--from="+base, "--from="+ref
-			default:
-				continue
-			}
-			for i := n.StartLine - 1; i < n.EndLine && i < len(lines); i++ {
-				if fields := strings.Fields(lines[i]); slices.Contains(fields, old) {
-					lines[i] = strings.Replace(lines[i], old, now, 1)
-					break
-				}
-			}
-		}
-	}
-	return []byte(strings.Join(lines, "\n")), nil
 }
 
 func sendEntry(tw *tar.Writer, x *tree.Index, e tree.Entry) error {
@@ -271,7 +232,7 @@ func classicFailure(req Request, step string, tail []string, message string) err
 	if step != "" {
 		p.Summary = instruction(step) + " failed"
 	}
-	line := find(req.Dockerfile, step)
+	line := find(req, step)
 	if m := syntaxLine.FindStringSubmatch(message); line == 0 && m != nil {
 		line, _ = strconv.Atoi(m[1])
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/moby/moby/client"
 
+	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -24,6 +26,31 @@ type Request struct {
 	// Dockerfile has for them.
 	Bases   map[string]string
 	Options Options
+
+	text []byte // what is built where Bases stand in it; nil: the file as it is
+}
+
+// content is the Dockerfile as it is built.
+func (r *Request) content() ([]byte, error) {
+	if r.text != nil {
+		return r.text, nil
+	}
+	return os.ReadFile(r.Dockerfile)
+}
+
+// rebase writes the Bases into the Dockerfile's text. To an engine a name that
+// is given to an image is one for a stage too, and it has no such name at all
+// where it knows no BuildKit.
+func (r *Request) rebase() error {
+	if len(r.Bases) == 0 {
+		return nil
+	}
+	plan, err := dockerfile.Load(dockerfile.Options{Context: r.Context, Dockerfile: r.Dockerfile, Target: r.Target, Args: r.Args, Platform: r.Platform})
+	if err != nil {
+		return err
+	}
+	r.text, err = plan.Rebase(r.Bases)
+	return err
 }
 
 // An Event is a step of a build or a line that it printed.
@@ -47,6 +74,9 @@ func New(docker *client.Client) *Builder { return &Builder{docker} }
 // A failing instruction is a problem build-failed with its place in the
 // Dockerfile and the end of its output. Cancelling ctx stops the engine's work.
 func (b *Builder) Build(ctx context.Context, req Request, progress func(Event)) (string, error) {
+	if err := req.rebase(); err != nil {
+		return "", err
+	}
 	kit, err := b.dial(ctx)
 	if errors.Is(err, errNoBuildKit) {
 		return "the engine's classic builder", b.classic(ctx, req, progress)

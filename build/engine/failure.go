@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -60,7 +59,7 @@ func place(req Request, err error, failed *step) int {
 	if failed == nil {
 		return 0
 	}
-	return find(req.Dockerfile, strings.TrimPrefix(failed.name, "[internal] "))
+	return find(req, strings.TrimPrefix(failed.name, "[internal] "))
 }
 
 var syntaxLine = regexp.MustCompile(`[Dd]ockerfile(?: parse error(?: on)?)? line (\d+)`)
@@ -68,8 +67,8 @@ var syntaxLine = regexp.MustCompile(`[Dd]ockerfile(?: parse error(?: on)?)? line
 // find is the line of the instruction that a step's name shows; 0 where none
 // fits. Where several have the same text, the name's prefix decides:
 // "[stage-1 3/5] " is the third step of the second stage.
-func find(dockerfile, name string) int {
-	content, err := os.ReadFile(dockerfile)
+func find(req Request, name string) int {
+	content, err := req.content()
 	if err != nil {
 		return 0
 	}

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -68,15 +71,52 @@ func large(t *testing.T) string {
 	return file
 }
 
-func TestRebase(t *testing.T) {
-	const ref = "127.0.0.1:5001/shop/base@sha256:0"
-	before := "# base\nFROM --platform=linux/amd64 base AS build\nRUN echo base\nFROM base:7\nCOPY --from=base \\\n  /a /b\nCOPY --from=build /c /base\n"
-	after, err := rebase([]byte(before), map[string]string{"base": ref})
+// The engine is sent the text with the references of the project's images, and
+// never one that it may still have of the same size.
+func TestRebasedDockerfile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "Dockerfile")
+	for path, text := range map[string]string{file: "FROM base AS base\nRUN npm ci\nFROM base\n", file + ".dockerignore": "x\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req := Request{Context: dir, Dockerfile: file, Bases: map[string]string{"base": "127.0.0.1:5001/shop/base@sha256:0"}}
+	if err := req.rebase(); err != nil {
+		t.Fatal(err)
+	}
+	opt, err := solveOpt(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Replace(strings.Replace(before, "linux/amd64 base AS", "linux/amd64 "+ref+" AS", 1), "--from=base ", "--from="+ref+" ", 1)
-	if string(after) != want {
-		t.Errorf("got\n%s\nwant\n%s", after, want)
+	for name := range opt.FrontendAttrs {
+		if strings.HasPrefix(name, "context:") {
+			t.Errorf("the engine is given %s, which it takes for the stage too", name)
+		}
+	}
+	files := map[string]string{}
+	err = opt.LocalMounts["dockerfile"].Walk(t.Context(), "", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		r, err := opt.LocalMounts["dockerfile"].Open(path)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		text, err := io.ReadAll(r)
+		files[path] = string(text)
+		if info, ierr := d.Info(); ierr != nil || info.ModTime().IsZero() || info.ModTime().Unix() == 0 {
+			t.Errorf("%s: %v %v", path, info.ModTime(), ierr)
+		}
+		return err
+	})
+	want := map[string]string{"Dockerfile": "FROM 127.0.0.1:5001/shop/base@sha256:0 AS base\nRUN npm ci\nFROM base\n", "Dockerfile.dockerignore": "x\n"}
+	if err != nil || !maps.Equal(files, want) {
+		t.Errorf("sent %q %v, want %q", files, err, want)
+	}
+	var sent strings.Builder
+	if err := sendContext(t.Context(), &sent, req); err != nil || !strings.Contains(sent.String(), want["Dockerfile"]) {
+		t.Errorf("the classic builder is sent %v", err)
 	}
 }

@@ -42,6 +42,7 @@ type Base struct {
 type Plan struct {
 	opts   Options
 	file   string // the Dockerfile as people know it: "webui/Dockerfile"
+	text   []byte
 	ignore *ignore.DockerMatcher
 	stages []*stage
 	target int
@@ -65,23 +66,31 @@ func Load(opts Options) (*Plan, error) {
 	if p.ignore, err = ignore.Docker(opts.Context, opts.Dockerfile); err != nil {
 		return nil, err
 	}
-	ast, err := parser.Parse(bytes.NewReader(data))
+	if err := p.read(data); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// read understands the text of the Dockerfile.
+func (p *Plan) read(text []byte) error {
+	ast, err := parser.Parse(bytes.NewReader(text))
 	if err != nil {
-		return nil, p.syntax(err)
+		return p.syntax(err)
 	}
 	stages, args, err := instructions.Parse(ast.AST, nil)
 	if err != nil {
-		return nil, p.syntax(err)
+		return p.syntax(err)
 	}
 	if err := p.understand(stages, args, ast.EscapeToken); err != nil {
-		return nil, err
+		return err
 	}
 	if p.target, err = p.findTarget(); err != nil {
-		return nil, err
+		return err
 	}
-	p.used = make([]bool, len(p.stages))
+	p.text, p.used = text, make([]bool, len(p.stages))
 	p.reach(p.target)
-	return p, nil
+	return nil
 }
 
 // Ignore is the matcher of what the build does not see.
@@ -136,24 +145,28 @@ func (p *Plan) NamedAt(image string) string {
 }
 
 func (p *Plan) bases(tell func(image string, line int)) {
+	for i, s := range p.stages {
+		if p.used[i] {
+			s.bases(tell)
+		}
+	}
+}
+
+// bases tells which images a stage pulls, and where it names them.
+func (s *stage) bases(tell func(image string, line int)) {
 	add := func(image string, line int) {
 		if image != "" && image != "scratch" {
 			tell(image, line)
 		}
 	}
-	for i, s := range p.stages {
-		if !p.used[i] {
-			continue
-		}
-		add(s.image, s.line)
-		for _, st := range s.steps {
-			switch st := st.(type) {
-			case *copyStep:
-				add(st.image, st.line)
-			case *runStep:
-				for _, m := range st.mounts {
-					add(m.image, st.line)
-				}
+	add(s.image, s.line)
+	for _, st := range s.steps {
+		switch st := st.(type) {
+		case *copyStep:
+			add(st.image, st.line)
+		case *runStep:
+			for _, m := range st.mounts {
+				add(m.image, st.line)
 			}
 		}
 	}
