@@ -62,7 +62,7 @@ func (l *loop) ancestorChanged(svc *service, changed string, batch watch.Batch) 
 	}
 	if a.decides(changed) {
 		svc.loadPlan() // it may begin with another image now
-		if svc.problem != nil {
+		if svc.unread {
 			l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: changed + " cannot be used", Problem: svc.problem})
 			return true
 		}

@@ -82,6 +82,9 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		l.recipeChanged(svc, changed, batch)
 		return true
 	}
+	if svc.unread && slices.ContainsFunc(l.services, func(other *service) bool { return other.built && l.isRecipe(other, changed) }) {
+		return l.otherRecipeChanged(svc, changed, batch)
+	}
 	rel, ok := contextPath(svc.spec, changed)
 	if !ok || svc.plan == nil {
 		return false
@@ -215,7 +218,7 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	was := svc.options
 	had := svc.problem
 	svc.loadPlan()
-	if svc.problem != nil {
+	if svc.unread {
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: changed + " cannot be used", Problem: svc.problem})
 		return
 	}
@@ -239,6 +242,18 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	}
 	// Broken and put back, it asks for nothing: what counts is the image that runs.
 	l.decide(svc, svc.ref)
+}
+
+// otherRecipeChanged looks again at a service whose recipe cannot be read: that
+// of an image that it begins with may have been what was wrong, or it was part
+// of a circle. It says whether that was so; what is still wrong was told.
+func (l *loop) otherRecipeChanged(svc *service, changed string, batch watch.Batch) bool {
+	if _, err := build.Load(svc.spec); err != nil {
+		svc.problem = asProblem(err, "dockerfile", svc.Name)
+		return false
+	}
+	l.recipeChanged(svc, changed, batch)
+	return true
 }
 
 // unchanged says whether the image that is to run already holds rel as it is

@@ -48,16 +48,25 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 	if err != nil {
 		return choice{}, err
 	}
+	return compared(plan, record, inputs, live, compiles), nil
+}
+
+// compared says what differs between the image that runs and the inputs as they
+// are now.
+func compared(plan *mapping, record *build.Record, inputs []build.Input, live string, compiles bool) choice {
 	var ahead []string
 	compile := false
 	for _, path := range differing(record.Inputs, inputs) {
 		v := plan.explain(path)
+		if build.Inherited(path) && v.Action != dockerfile.Rebuild {
+			return choice{why: "the image is made from others than before"} // and the recipe does not say so
+		}
 		if v.Action == dockerfile.Rebuild && compiles && !build.Inherited(path) {
 			ahead, compile = append(ahead, path), true
 			continue
 		}
 		if v.Action == dockerfile.Rebuild {
-			return choice{why: fmt.Sprintf("%s changed: %s", path, v.Why)}, nil
+			return choice{why: fmt.Sprintf("%s changed: %s", path, v.Why)}
 		}
 		if v.Action == dockerfile.Sync {
 			ahead = append(ahead, path)
@@ -71,7 +80,7 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 	if compile {
 		why = "the program is compiled and replaced in what runs"
 	}
-	return choice{keep: live, record: record, ahead: ahead, why: why, compile: compile}, nil
+	return choice{keep: live, record: record, ahead: ahead, why: why, compile: compile}
 }
 
 // differing names the paths that two lists of inputs do not have in common or

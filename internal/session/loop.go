@@ -82,7 +82,10 @@ type service struct {
 	here  *unit // stands in for its program on this machine; nil: its own one runs
 	spec  build.Spec
 	plan  *mapping
-	above []ancestor // the images of the project that its own is made from
+	// unread says that the recipe, or one that it begins with, cannot be read:
+	// plan and above are of the last one that could, if there was one.
+	unread bool
+	above  []ancestor // the images of the project that its own is made from
 
 	ref     string // image that is to run; empty while unknown
 	record  *build.Record
@@ -169,6 +172,7 @@ func (svc *service) loadPlan() {
 	if err == nil {
 		svc.options, err = build.OptionsHash(svc.spec)
 	}
+	svc.unread = err != nil
 	if err != nil {
 		svc.problem = asProblem(err, "dockerfile", svc.Name)
 		return
@@ -364,6 +368,9 @@ func (e decided) apply(l *loop) {
 		}
 		for _, path := range e.choice.ahead {
 			svc.ahead[path] = true
+		}
+		if !svc.unread && !e.choice.compile {
+			svc.problem = nil // of a build that nobody needs any more
 		}
 		l.applyAgain = true
 		svc.track.end(Nothing)

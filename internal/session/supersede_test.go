@@ -99,3 +99,36 @@ func TestANewerChangeSupersedesBuilds(t *testing.T) {
 		t.Errorf("built because %q", why)
 	}
 }
+
+// A recipe that cannot be read because of another one's is read again when that
+// one is saved: a parent that is mended, one of a circle that begins elsewhere.
+func TestAChildOfABrokenRecipeRecovers(t *testing.T) {
+	for name, c := range map[string]struct{ base, web, mended string }{
+		"a parent": {"FROM scratch\nCOPI lib.txt /\n", "FROM base\n", "FROM scratch\nCOPY lib.txt /\n"},
+		"a circle": {"FROM web\n", "FROM base\n", "FROM scratch\nCOPY lib.txt /\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			builds, waiting := make(heldBuilds), map[string]*heldBuild{}
+			store, err := registry.OpenStore(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newSessionStand(t, map[string]string{
+				"kdev.yaml":       "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices: {base: {build: base}, web: {build: web}}\n",
+				"k8s.yaml":        strings.ReplaceAll(oneWorkload, "db", "web"),
+				"base/Dockerfile": c.base,
+				"base/lib.txt":    "one",
+				"web/Dockerfile":  c.web + "COPY main.txt /\n",
+				"web/main.txt":    "main",
+			}, func(p *Parts) { p.Builder, p.Store = builds, store })
+			for _, service := range []string{"base", "web"} {
+				s.until(service, "broken", func(svc *Service) bool { return svc.Problem != nil })
+			}
+			s.write("base/Dockerfile", c.mended)
+			for i, service := range []string{"base", "web"} {
+				builds.next(t, waiting, service).end <- fmt.Sprint(i)
+				s.until(service, "built", func(svc *Service) bool { return svc.Build != nil && svc.Build.Phase == BuildDone && svc.Problem == nil })
+			}
+		})
+	}
+}
