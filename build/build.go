@@ -30,7 +30,8 @@ type Spec struct {
 	// one is theirs, it is made first and goes into it.
 	Siblings []Sibling
 
-	made map[string]madeBase // the parents' images, by base
+	made  map[string]madeBase // the parents' images, by base
+	above []Input             // that stand for the parents, from before these were made
 }
 
 // A Builder makes the image of a Spec. It is safe for concurrent use;

@@ -28,7 +28,7 @@ func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, id
 	b = limited(b, max(2, runtime.NumCPU()))
 	b = warned(b, idx)
 	b = cached(b, store, ep, idx, e.ImageID)
-	b = linked(b, store, ep)
+	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
 	b = explained(b)

@@ -48,7 +48,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	before, err := Inputs(ctx, spec, c.idx)
+	before, err := inputsBefore(ctx, spec, c.idx)
 	if err != nil {
 		return nil, err
 	}

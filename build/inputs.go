@@ -79,12 +79,33 @@ func Inputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
 		return nil, err
 	}
 	above, err := inherited(ctx, spec, idx)
-	if err != nil || len(above) == 0 {
-		return own, err
+	if err != nil {
+		return nil, err
 	}
-	own = append(own, above...)
-	slices.SortFunc(own, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
-	return own, nil
+	return together(own, above), nil
+}
+
+// inputsBefore are the inputs before a build. Those that stand for the parents
+// are from before the parents were made: what was saved while they were may not
+// be in them.
+func inputsBefore(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {
+	if len(spec.made) == 0 {
+		return Inputs(ctx, spec, idx)
+	}
+	own, err := ownInputs(ctx, spec, idx)
+	if err != nil {
+		return nil, err
+	}
+	return together(own, spec.above), nil
+}
+
+func together(own, above []Input) []Input {
+	if len(above) == 0 {
+		return own
+	}
+	all := slices.Concat(own, above)
+	slices.SortFunc(all, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
+	return all
 }
 
 func ownInputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error) {

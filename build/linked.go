@@ -7,22 +7,26 @@ import (
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/tree"
 )
 
 // linked makes the images of the project that a Spec's is made from before it.
-// One service's image is made by one build at a time: a second one, of the
-// service itself or of another child, then finds it in the store.
-func linked(inner Builder, store *registry.Store, ep *registry.Endpoint) Builder {
-	return &linker{inner: inner, store: store, ep: ep, busy: map[string]chan struct{}{}}
+// One service's image is made by one build at a time: who asks for it meanwhile
+// with the same inputs shares that one, its failure too, and who has others
+// waits for it.
+func linked(inner Builder, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
+	return &linker{inner: inner, store: store, ep: ep, idx: idx, busy: map[string]chan struct{}{}, runs: map[string]*run{}}
 }
 
 type linker struct {
 	inner Builder
 	store *registry.Store
 	ep    *registry.Endpoint
+	idx   *tree.Index
 
 	mu   sync.Mutex
 	busy map[string]chan struct{} // holds one token while the image is being made
+	runs map[string]*run          // of parents, by what they are made from
 }
 
 // A madeBase is a parent's image in the store.
@@ -39,7 +43,31 @@ func (l *linker) Build(ctx context.Context, spec Spec, progress Progress) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	if above := Parents(r); len(above) > 0 {
+	above := Parents(r)
+	build := func(ctx context.Context, progress Progress) (*Result, error) {
+		return l.make(ctx, spec, above, progress)
+	}
+	if !isParent(spec) {
+		return build(ctx, progress)
+	}
+	options, err := productionOptions(spec)
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := Inputs(ctx, spec, l.idx)
+	if err != nil {
+		return nil, err
+	}
+	return l.share(ctx, digestOf(spec.Repository(), spec.platform(), key(options, inputs)), progress, build)
+}
+
+// make makes the parents and then the image.
+func (l *linker) make(ctx context.Context, spec Spec, above []Parent, progress Progress) (*Result, error) {
+	if len(above) > 0 {
+		var err error
+		if spec.above, err = standFor(ctx, above, l.idx); err != nil {
+			return nil, err
+		}
 		if spec.made, err = l.parents(ctx, above, progress); err != nil {
 			return nil, err
 		}

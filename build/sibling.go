@@ -83,6 +83,25 @@ func parents(spec Spec, r Recipe, trail []string) ([]Parent, error) {
 	return found, nil
 }
 
+// isParent says whether another image of the project begins with spec's.
+func isParent(spec Spec) bool {
+	for _, child := range spec.Siblings {
+		if child.Spec.Service == spec.Service {
+			continue
+		}
+		r, err := loadOwn(child.Spec)
+		if err != nil {
+			continue // it begins with nothing as it is
+		}
+		for _, base := range r.Bases() {
+			if slices.ContainsFunc(spec.Siblings, func(s Sibling) bool { return s.Spec.Service == spec.Service && s.is(base) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // namedAt is where a spec names a base.
 func namedAt(spec Spec, r Recipe, base string) string {
 	if plan, ok := r.(*dockerfile.Plan); ok {
@@ -126,7 +145,7 @@ func (c *child) Explain(file string) dockerfile.Verdict {
 
 // Bases are those of others: what is made here is no image to pull.
 func (c *child) Bases() []string {
-	return slices.DeleteFunc(c.Recipe.Bases(), func(base string) bool {
+	return slices.DeleteFunc(slices.Clone(c.Recipe.Bases()), func(base string) bool {
 		return slices.ContainsFunc(c.parents, func(p Parent) bool { return p.Base == base })
 	})
 }
@@ -145,8 +164,18 @@ func inherited(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error)
 	if err != nil {
 		return nil, err
 	}
+	return standFor(ctx, Parents(r), idx)
+}
+
+// standFor are the inputs for some parents: one for each service, under however
+// many names it is one.
+func standFor(ctx context.Context, above []Parent, idx *tree.Index) ([]Input, error) {
 	var list []Input
-	for _, p := range Parents(r) {
+	for _, p := range above {
+		path := fromPrefix + p.Spec.Service
+		if slices.ContainsFunc(list, func(in Input) bool { return in.Path == path }) {
+			continue
+		}
 		options, err := productionOptions(p.Spec)
 		if err != nil {
 			return nil, err
@@ -155,7 +184,7 @@ func inherited(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Spec.Service, err)
 		}
-		list = append(list, Input{Path: fromPrefix + p.Spec.Service, Digest: key(options, inputs)})
+		list = append(list, Input{Path: path, Digest: key(options, inputs)})
 	}
 	return list, nil
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kdev-io/kdev/internal/dockerfile"
@@ -221,7 +223,7 @@ func TestLinkedBuildsOnce(t *testing.T) {
 		}
 		d, err := putImage(store, spec.Repository(), spec.Service)
 		return &Result{Digest: d}, err
-	}), store, ep)
+	}), store, ep, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 2)
 	go func() { _, err := b.Build(ctx, specs["web"], nil); failed <- err }()
@@ -239,5 +241,140 @@ func TestLinkedBuildsOnce(t *testing.T) {
 	r, err := b.Build(t.Context(), specs["web"], nil)
 	if err != nil || !store.Store.Has(layout.Digest(r.Digest), -1) {
 		t.Errorf("after the cancelled one: %+v %v", r, err)
+	}
+}
+
+// Two names for one parent are one input: the image is found again.
+func TestOneParentUnderTwoNames(t *testing.T) {
+	specs, b, read := family(t)
+	for _, other := range []string{"base:latest", "acme/base:2"} {
+		write(t, specs["web"].Root, "web/Dockerfile", "FROM base\nCOPY --from="+other+" /lib /two\nCOPY web.txt /\n")
+		r := built(t, b, specs["web"])
+		if got := read("web", r); got["two/lib.txt"] != "one" {
+			t.Errorf("with %s: %v", other, got)
+		}
+		if again := built(t, b, specs["web"]); !again.Cached || again.Digest != r.Digest {
+			t.Errorf("with %s: built again", other)
+		}
+	}
+}
+
+func TestBasesOfAChildAreItsOwn(t *testing.T) {
+	own := &nothing{bases: []string{"base", "alpine"}}
+	r := inherit(own, []Parent{{Base: "base"}})
+	for range 2 {
+		if got := r.Bases(); !slices.Equal(got, []string{"alpine"}) || !slices.Equal(own.bases, []string{"base", "alpine"}) {
+			t.Errorf("%q of %q", got, own.bases)
+		}
+	}
+}
+
+// A parent's file that is saved while the parent is made may not be in it: the
+// child is not taken for one that holds it.
+func TestAParentThatChangesMeanwhile(t *testing.T) {
+	specs, _, _ := family(t)
+	store, ep := newStore(t)
+	inner := builderFunc(func(_ context.Context, spec Spec, _ Progress) (*Result, error) {
+		d, err := putImage(store, spec.Repository(), spec.Service)
+		if spec.Service == "base" {
+			write(t, spec.Root, "base/lib.txt", "saved when it was read already")
+		}
+		return &Result{Digest: d}, err
+	})
+	web := specs["web"]
+	r := built(t, linked(cached(inner, store, ep, nil, nil), store, ep, nil), web)
+	now, err := Inputs(t.Context(), web, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(now, func(in Input) bool { return Inherited(in.Path) })
+	if i < 0 || slices.Contains(r.Record.Inputs, now[i]) {
+		t.Errorf("made from %+v, and current is %+v", r.Record.Inputs, now)
+	}
+}
+
+// wanted waits until so many wait for the one shared build that goes on.
+func (l *linker) wanted(n int) {
+	for {
+		now := 0
+		l.mu.Lock()
+		for _, r := range l.runs {
+			r.mu.Lock()
+			now = max(now, len(r.wanted))
+			r.mu.Unlock()
+		}
+		l.mu.Unlock()
+		if now == n {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// A parent is built once for all who wait for it, also where it fails, and goes
+// on while somebody does.
+func TestAParentIsShared(t *testing.T) {
+	specs, _, _ := family(t)
+	store, ep := newStore(t)
+	var builds atomic.Int32
+	began, end := make(chan struct{}), make(chan error)
+	l := linked(builderFunc(func(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
+		if spec.Service == "base" {
+			builds.Add(1)
+			began <- struct{}{}
+			select {
+			case err := <-end:
+				if err != nil {
+					return nil, err
+				}
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		progress.send(spec, Event{Step: "made"})
+		d, err := putImage(store, spec.Repository(), spec.Service)
+		return &Result{Digest: d, Record: &Record{}}, err
+	}), store, ep, nil).(*linker)
+	start := func(ctx context.Context, service string) <-chan error {
+		out := make(chan error, 1)
+		go func() { _, err := l.Build(ctx, specs[service], nil); out <- err }()
+		return out
+	}
+	// base, web (for api too) and api want it.
+	var all []<-chan error
+	for _, service := range []string{"base", "web", "api"} {
+		all = append(all, start(t.Context(), service))
+	}
+	<-began
+	l.wanted(3)
+	end <- &problem.Problem{Code: "build-failed", Summary: "it broke"}
+	for _, out := range all {
+		if err := <-out; problem.As(err) == nil || !strings.HasSuffix(problem.As(err).Summary, "it broke") {
+			t.Errorf("%v", err)
+		}
+	}
+	if n := builds.Load(); n != 1 {
+		t.Errorf("built %d times", n)
+	}
+
+	// Who began it leaves; it goes on for the other one, and another time begins anew.
+	ctx, cancel := context.WithCancel(t.Context())
+	first := start(ctx, "base")
+	<-began
+	second := start(t.Context(), "base")
+	l.wanted(2)
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	end <- nil
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	if n := builds.Load(); n != 2 {
+		t.Errorf("built %d times", n)
+	}
+	if len(l.runs) != 0 {
+		t.Errorf("left: %v", l.runs)
 	}
 }

@@ -20,7 +20,7 @@ func Stored(store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Build
 	lease := store.NewLease()
 	store = store.WithLease(lease)
 	b := cached(notStored{}, store, ep, idx, nil)
-	b = linked(b, store, ep)
+	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
 	b = explained(b)

@@ -18,6 +18,7 @@ func TestScanProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("TMPDIR", t.TempDir()) // other processes have files of that name too
 	got, err := Scan(t.Context(), image(t, map[string]string{"app/web*": string(program), "bin/sh*": "\x7fELF" + strings.Repeat("x", 8000), "run*": strings.Repeat("#", 8000)}))
 	if err != nil {
 		t.Fatal(err)
