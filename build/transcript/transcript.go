@@ -17,10 +17,11 @@ import (
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
-// Limit is how large a file may become; what a build prints after that is
-// counted. Kept is how many files of a service stay.
+// Limit is how large a file may become, and End how much of that is for the
+// last lines: those between are counted. Kept is how many files of a service stay.
 const (
 	Limit = 8 << 20
+	End   = 1 << 20
 	Kept  = 10
 )
 
@@ -36,14 +37,66 @@ type keeper struct {
 }
 
 func (k *keeper) Build(ctx context.Context, spec build.Spec, progress build.Progress) (*build.Result, error) {
-	t := &writer{keeper: k, service: spec.Service}
+	t := &transcript{keeper: k, own: spec.Service, of: map[string]*writer{}}
+	own := t.writer(spec.Service)
 	r, err := k.inner.Build(ctx, spec, func(e build.Event) {
-		t.event(e)
+		t.writer(e.Service).event(e)
 		if progress != nil {
 			progress(e)
 		}
 	})
-	return r, t.end(ctx, err)
+	return r, t.end(ctx, own, err)
+}
+
+// A transcript is what a build prints: of its own service, and of the images of
+// the project that it begins with and that are made for it.
+type transcript struct {
+	keeper *keeper
+	own    string
+
+	mu sync.Mutex
+	of map[string]*writer
+}
+
+// writer is that of a service. What belongs to none is the build's own.
+func (t *transcript) writer(service string) *writer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if service == "" {
+		service = t.own
+	}
+	w := t.of[service]
+	if w == nil {
+		w = &writer{keeper: t.keeper, service: service}
+		t.of[service] = w
+	}
+	return w
+}
+
+// end notes in all files how the build ended. The failure is that of whoever
+// printed what it shows.
+func (t *transcript) end(ctx context.Context, own *writer, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	failed := own
+	if p := problem.As(err); p != nil && !own.printed(p.Output) {
+		for _, w := range t.of {
+			if w.printed(p.Output) {
+				failed = w
+			}
+		}
+	}
+	out := failed.end(ctx, err)
+	for _, w := range t.of {
+		switch {
+		case w == failed:
+		case w == own:
+			_ = w.end(ctx, err) // the failure was told with the other one's file
+		default:
+			_ = w.end(ctx, nil)
+		}
+	}
+	return out
 }
 
 // A writer writes the file of one build, which begins with its first line. A
@@ -57,16 +110,27 @@ type writer struct {
 	given   bool // up
 	size    int
 	lines   int
-	dropped int
-	step    string // whose lines are being written
+	last    string   // line of output
+	tail    []string // what was printed last, after what is in the file
+	waiting int      // size of tail
+	dropped int      // lines between the file and tail
+	step    string   // whose lines are being written
+}
+
+// printed says whether the output ends with what was printed last.
+func (w *writer) printed(output string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	output = strings.TrimRight(output, "\n")
+	return w.lines > 0 && output != "" && output[strings.LastIndexByte(output, '\n')+1:] == w.last
 }
 
 func (w *writer) event(e build.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	took := ""
-	if ms := e.Took.Round(time.Millisecond); ms > 0 {
-		took = " in " + ms.String()
+	if e.Took > 0 {
+		took = " in " + e.Took.String()
 	}
 	switch {
 	case e.Warning != "":
@@ -77,6 +141,7 @@ func (w *writer) event(e build.Event) {
 			w.line("== " + e.Step)
 		}
 		w.lines++
+		w.last = e.Line
 		w.line(e.Line)
 	case e.Done && e.Cached:
 		w.line("== " + e.Step + ": found, nothing was run")
@@ -85,17 +150,30 @@ func (w *writer) event(e build.Event) {
 	}
 }
 
+// line writes a line, or keeps it for the end once the file is as long as it may
+// become before that.
 func (w *writer) line(text string) {
 	if w.given || !w.open() {
 		return
 	}
-	if w.size+len(text) > Limit {
-		w.dropped++
+	if len(w.tail) == 0 && w.dropped == 0 && w.size+len(text) < Limit-End {
+		w.write(text)
 		return
 	}
+	text = text[max(0, len(text)-End/2):]
+	w.tail = append(w.tail, text)
+	w.waiting += len(text) + 1
+	for w.waiting > End {
+		w.waiting -= len(w.tail[0]) + 1
+		w.tail = w.tail[1:]
+		w.dropped++
+	}
+}
+
+func (w *writer) write(text string) {
 	n, err := io.WriteString(w.file, text+"\n")
 	w.size += n
-	w.given = err != nil
+	w.given = w.given || err != nil
 }
 
 // open begins the file.
@@ -125,8 +203,10 @@ func (w *writer) end(ctx context.Context, err error) error {
 		return err
 	}
 	if w.dropped > 0 {
-		_, werr := fmt.Fprintf(w.file, "== %d more lines were not kept\n", w.dropped)
-		w.given = w.given || werr != nil
+		w.write(fmt.Sprintf("== %d lines here were not kept", w.dropped))
+	}
+	for _, text := range w.tail {
+		w.write(text)
 	}
 	if cerr := w.file.Close(); cerr != nil || w.given || p == nil {
 		return err

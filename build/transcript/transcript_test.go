@@ -101,6 +101,34 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// What a parent printed is in a file of its own, and a failure of it is told there.
+func TestKeepOfParents(t *testing.T) {
+	dir := t.TempDir()
+	failure := &problem.Problem{Code: "build-failed", Summary: "base, which it is made from: RUN make failed", Output: "b2\nb3"}
+	b := Keep(builderFunc(func(_ context.Context, _ build.Spec, p build.Progress) (*build.Result, error) {
+		p(build.Event{Service: "web", Step: "w", Line: "w1"})
+		for _, line := range []string{"b1", "b2", "b3"} {
+			p(build.Event{Service: "base", Step: "b", Line: line})
+		}
+		return nil, failure
+	}), dir, clock())
+	_, err := b.Build(t.Context(), build.Spec{Service: "web"}, nil)
+	if p := problem.As(err); p == nil || p.Output != "… 1 lines before: kdev build --log base\nb2\nb3" {
+		t.Errorf("%+v", p)
+	}
+	const end = "== failed: base, which it is made from: RUN make failed\n"
+	if got, want := last(t, dir), "== w\nw1\n"+end; got != want {
+		t.Errorf("web's file is %q, want %q", got, want)
+	}
+	file, err := Last(dir, "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != "== b\nb1\nb2\nb3\n"+end {
+		t.Errorf("base's file is %q %v", got, err)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	dir := t.TempDir()
 	long := strings.Repeat("x", 1<<20)
@@ -114,8 +142,24 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	got := last(t, dir)
-	if len(got) > Limit+100 || !strings.HasSuffix(got, "== failed: it broke\n== 13 more lines were not kept\n") {
+	if len(got) > Limit+100 || !strings.HasSuffix(got, "xxx\n== failed: it broke\n") {
 		t.Errorf("%d bytes, ends with %q", len(got), got[len(got)-100:])
+	}
+	// What is left out is in the middle: the end says what went wrong.
+	dir = t.TempDir()
+	b = Keep(builderFunc(func(_ context.Context, _ build.Spec, p build.Progress) (*build.Result, error) {
+		for i := range 10_000 {
+			p(build.Event{Step: "RUN make", Line: fmt.Sprintf("line %01000d", i)})
+		}
+		return nil, errors.New("it broke")
+	}), dir, clock())
+	if _, err := b.Build(t.Context(), build.Spec{Service: "web"}, nil); err == nil {
+		t.Error("did not fail")
+	}
+	got = last(t, dir)
+	head, tail, cut := strings.Cut(got, " lines here were not kept\n")
+	if !cut || len(got) > Limit+100 || !strings.HasPrefix(head, "== RUN make\nline 000") || !strings.HasSuffix(tail, "0009999\n== failed: it broke\n") || len(tail) < End*9/10 {
+		t.Errorf("%d bytes, %d of them at the end: %q", len(got), len(tail), got[len(got)-100:])
 	}
 
 	// Where nothing can be kept, builds go on.
