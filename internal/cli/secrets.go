@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/build/engine"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
@@ -62,19 +63,29 @@ func (s *secrets) ofCluster(ctx context.Context, client *kube.Client, namespaces
 	return wait, nil
 }
 
-// ofBuilds hides what builds of the project are given. What cannot be read is told
-// by the build that wants it.
+// ofBuilds hides what builds of the project are given.
 func (s *secrets) ofBuilds(p *config.Project) {
-	var values []string
 	for _, cs := range p.Services {
-		if cs.Build == nil {
-			continue
+		if cs.Build != nil {
+			s.given(session.SpecOf(p, cs))
 		}
-		for id, secret := range session.SpecOf(p, cs).Options.Secrets {
+	}
+}
+
+// given hides what a build is given, and those of the images that it may begin with, as
+// it is now. What cannot be read is told by the build that wants it.
+func (s *secrets) given(spec build.Spec) {
+	var values []string
+	read := func(all map[string]engine.Secret) {
+		for id, secret := range all {
 			if v, err := secret.Read(id); err == nil {
 				values = append(values, string(v))
 			}
 		}
+	}
+	read(spec.Options.Secrets)
+	for _, other := range spec.Siblings {
+		read(other.Spec.Options.Secrets)
 	}
 	s.hide(values)
 }
@@ -200,10 +211,19 @@ type hidingBuilder struct {
 	hide *secrets
 }
 
+// Build reads the secrets anew, as the engine does: before the build, and before the
+// lines of each step, since the engine reads them when all that the image begins with
+// is made.
 func (b hidingBuilder) Build(ctx context.Context, spec build.Spec, progress build.Progress) (*build.Result, error) {
+	b.hide.given(spec)
 	tell := progress
 	if progress != nil {
+		step := ""
 		tell = func(e build.Event) {
+			if e.Step != step {
+				step = e.Step
+				b.hide.given(spec)
+			}
 			e.Step, e.Line, e.Warning = b.hide.mask.String(e.Step), b.hide.mask.String(e.Line), b.hide.mask.String(e.Warning)
 			progress(e)
 		}

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/build/engine"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
@@ -162,6 +163,48 @@ type failing struct{}
 func (failing) Build(_ context.Context, _ build.Spec, progress build.Progress) (*build.Result, error) {
 	progress(build.Event{Service: "web", Step: "RUN login from-the-manifest", Line: "logging in with from-the-manifest", Warning: "from-the-manifest is weak"})
 	return nil, fmt.Errorf("web: %w", &problem.Problem{Code: "build-failed", Summary: "RUN login from-the-manifest failed", Output: "from-the-manifest refused", Err: errors.New("exit 1 of from-the-manifest")})
+}
+
+// A builder's secret that appears or changes while the project is up is hidden, that of
+// an image that another one begins with too.
+func TestBuildsHideWhatTheyAreGiven(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	given := engine.Options{Secrets: map[string]engine.Secret{"token": {File: file}}}
+	set := func(v string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(v), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, spec := range map[string]build.Spec{
+		"its own":      {Service: "web", Options: given},
+		"its parent's": {Service: "web", Siblings: []build.Sibling{{Spec: build.Spec{Service: "base", Options: given}}}},
+	} {
+		hide := &secrets{}
+		set("before-the-start")
+		hide.given(spec)
+		set("at-the-start")
+		b := hidingBuilder{builderFunc(func(progress build.Progress) error {
+			progress(build.Event{Step: "one", Line: "at-the-start"})
+			set("while-it-runs")
+			progress(build.Event{Step: "two", Line: "while-it-runs"})
+			return errors.New("before-the-start, at-the-start, while-it-runs")
+		}), hide}
+		_, err := b.Build(t.Context(), spec, func(e build.Event) {
+			if e.Line != "***" {
+				t.Errorf("%s: shown as %q", name, e.Line)
+			}
+		})
+		if err == nil || err.Error() != "***, ***, ***" {
+			t.Errorf("%s: failed with %v", name, err)
+		}
+	}
+}
+
+type builderFunc func(build.Progress) error
+
+func (f builderFunc) Build(_ context.Context, _ build.Spec, progress build.Progress) (*build.Result, error) {
+	return nil, f(progress)
 }
 
 // What is built, told and printed of a session goes through the same mask.
