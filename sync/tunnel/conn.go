@@ -22,12 +22,25 @@ type Conn struct {
 	ended  bool  // the other end sends no more
 	closed bool  // nor do we
 	err    error // both directions are over
+	done   chan struct{}
 }
 
 func newConn(t *Tunnel, id uint32, port int) *Conn {
-	c := &Conn{Port: port, t: t, id: id, credit: window}
+	c := &Conn{Port: port, t: t, id: id, credit: window, done: make(chan struct{})}
 	c.moved.L = &c.mu
 	return c
+}
+
+// Done is closed when both directions are over before their ends: by Close, by the
+// other end, or with the tunnel.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// end says, once, why both directions are over. The lock is held.
+func (c *Conn) end(err error) {
+	if c.err == nil {
+		c.err = err
+		close(c.done)
+	}
 }
 
 // Read reads what came, and io.EOF when the other end has sent all.
@@ -108,9 +121,7 @@ func (c *Conn) CloseWrite() error {
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	over := c.err != nil || c.closed && c.ended
-	if c.err == nil {
-		c.err = io.ErrClosedPipe
-	}
+	c.end(io.ErrClosedPipe)
 	c.unread = nil
 	c.moved.Broadcast()
 	c.mu.Unlock()
@@ -150,9 +161,7 @@ func (c *Conn) take(k kind, payload []byte) bool {
 			c.t.forget(c)
 		}
 	case kindReset:
-		if c.err == nil {
-			c.err = io.ErrUnexpectedEOF
-		}
+		c.end(io.ErrUnexpectedEOF)
 		c.t.forget(c)
 	default:
 		return false
@@ -167,9 +176,7 @@ func (c *Conn) cut(err error) {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF // of the stream, not of the connection
 	}
-	if c.err == nil {
-		c.err = err
-	}
+	c.end(err)
 	c.moved.Broadcast()
 }
 

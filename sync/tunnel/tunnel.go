@@ -24,9 +24,10 @@ const (
 
 const (
 	headerSize = 7
-	longest    = 32 << 10  // bytes in a frame
-	window     = 256 << 10 // bytes of a connection that may be under way
-	mostConns  = 4096      // at once
+	longest    = 32 << 10      // bytes in a frame
+	window     = 256 << 10     // bytes of a connection that may be under way
+	mostConns  = 4096          // at once
+	mostServed = 2 * mostConns // with those that were closed and are still served
 )
 
 // Proxies end a stream on which nothing moves for a minute or two, and a machine
@@ -57,10 +58,11 @@ type Tunnel struct {
 	writing sync.Mutex // of stream's writing side, and of frame
 	frame   [headerSize + longest]byte
 
-	mu    sync.Mutex
-	conns map[uint32]*Conn
-	next  uint32
-	err   error // set before done is closed
+	mu      sync.Mutex
+	conns   map[uint32]*Conn
+	serving int // calls of serve
+	next    uint32
+	err     error // set before done is closed
 }
 
 // New makes an end of a stream, which it closes. Connections that the other end
@@ -70,6 +72,7 @@ func New(stream io.ReadWriteCloser, serve func(*Conn)) *Tunnel {
 	t.heard.Store(time.Now().UnixNano())
 	t.work.Go(t.read)
 	t.work.Go(t.keepAlive)
+	t.work.Go(t.watch)
 	return t
 }
 
@@ -165,7 +168,7 @@ func (t *Tunnel) take(k kind, id uint32, payload []byte) bool {
 	c := t.conns[id]
 	if k == kindOpen {
 		defer t.mu.Unlock()
-		if c != nil || t.serve == nil || len(payload) != 2 || len(t.conns) >= mostConns {
+		if c != nil || t.serve == nil || len(payload) != 2 || len(t.conns) >= mostConns || t.serving >= mostServed {
 			return false
 		}
 		if t.err != nil {
@@ -173,9 +176,13 @@ func (t *Tunnel) take(k kind, id uint32, payload []byte) bool {
 		}
 		c = newConn(t, id, int(binary.BigEndian.Uint16(payload)))
 		t.conns[id] = c
+		t.serving++
 		t.served.Go(func() {
-			defer c.Close()
 			t.serve(c)
+			c.Close()
+			t.mu.Lock()
+			t.serving--
+			t.mu.Unlock()
 		})
 		return true
 	}
@@ -189,13 +196,26 @@ func (t *Tunnel) take(k kind, id uint32, payload []byte) bool {
 	return c.take(k, payload)
 }
 
-// keepAlive says something while nobody else does, and ends a tunnel of whose
-// other end nothing is heard.
+// keepAlive says something while nobody else does.
 func (t *Tunnel) keepAlive() {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
 	for {
 		_ = t.send(kindPing, 0, nil) // its failure has ended the tunnel
+		select {
+		case <-t.done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// watch ends a tunnel of whose other end nothing is heard. It never writes: a write
+// to an end that is gone may block for as long as there is somebody to end it.
+func (t *Tunnel) watch() {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	for {
 		select {
 		case <-t.done:
 			return

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 )
@@ -138,6 +139,38 @@ func TestEndsWithItsStream(t *testing.T) {
 	if _, err := tn.Open(2); err == nil {
 		t.Error("a connection was opened")
 	}
+}
+
+// TestSilence: an end of which nothing is heard is given up, also where what is
+// written to it goes nowhere.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe() // nobody reads b
+		defer b.Close()
+		tn := New(a, nil)
+		defer tn.Close()
+		<-tn.Done()
+		if !errors.Is(tn.Err(), ErrSilent) {
+			t.Errorf("it ended with %v", tn.Err())
+		}
+	})
+}
+
+// TestConnDone: who serves a connection hears of its end without reading it.
+func TestConnDone(t *testing.T) {
+	over := make(chan struct{}, 2)
+	tn, _ := pair(t, func(c *Conn) {
+		<-c.Done()
+		over <- struct{}{}
+	})
+	c := open(t, tn, 1)
+	_ = c.CloseWrite()
+	_ = c.Close()
+	<-over
+	c = open(t, tn, 1)
+	tn.Close()
+	<-c.Done()
+	<-over
 }
 
 // TestForeignBytes: what is no frame ends the tunnel, and nothing else.
