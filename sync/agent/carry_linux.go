@@ -11,8 +11,8 @@ import (
 	"github.com/kdev-io/kdev/sync/tunnel"
 )
 
-// Carry stands in for the application: it has run end it, listens on the ports
-// and carries what connects over stdin and stdout, until these end. Then run
+// Carry stands in for the application: it has run end it, listens on the ports, of
+// which there may be none, and carries what connects over stdin and stdout, until these end. Then run
 // starts the application again. It returns the exit code.
 func Carry(args []string, opts Options) int {
 	if err := carry(args, opts); err != nil {
@@ -84,9 +84,6 @@ func portsOf(args []string) ([]int, error) {
 			return nil, errors.New(arg + " is no port")
 		}
 		ports = append(ports, port)
-	}
-	if len(ports) == 0 {
-		return nil, errors.New("no port to listen on")
 	}
 	return ports, nil
 }
