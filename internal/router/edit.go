@@ -26,7 +26,7 @@ type Edit struct {
 // has only one.
 type Redirect struct {
 	Host string // "" keeps the host
-	Port int    // 0 keeps the port: the router's own
+	Port int    // 0 keeps the port: the router's own, where it serves the host
 	Code int
 }
 
@@ -82,8 +82,9 @@ func (r *Rule) edit(out *http.Request) {
 	}
 }
 
-// redirect is where a request is sent instead.
-func (r *Rule) redirect(req *http.Request) string {
+// redirect is where a request is sent instead. A host that the router does not serve
+// has the port of its scheme, not the router's own.
+func (r *Rule) redirect(req *http.Request, served func(host string) bool) string {
 	to := url.URL{Scheme: "http", Host: req.Host, RawQuery: req.URL.RawQuery}
 	to.Path, to.RawPath = r.rewritten(req.URL)
 	host, port, err := net.SplitHostPort(req.Host)
@@ -91,7 +92,9 @@ func (r *Rule) redirect(req *http.Request) string {
 		host, port = strings.Trim(req.Host, "[]"), ""
 	}
 	if r.Edit.Redirect.Host != "" {
-		host = r.Edit.Redirect.Host
+		if host = r.Edit.Redirect.Host; !served(host) {
+			port = ""
+		}
 	}
 	if r.Edit.Redirect.Port != 0 {
 		port = strconv.Itoa(r.Edit.Redirect.Port)

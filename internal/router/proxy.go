@@ -87,7 +87,7 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case m.rule.Refused != "":
 		answer(w, req, http.StatusNotImplemented, m.rule.From+": "+m.rule.Refused)
 	case m.rule.Edit.Redirect != nil:
-		http.Redirect(w, req, m.rule.redirect(req), m.rule.Edit.Redirect.Code)
+		http.Redirect(w, req, m.rule.redirect(req, table.serves), m.rule.Edit.Redirect.Code)
 	case m.backend.Refused != "":
 		answer(w, req, http.StatusNotImplemented, m.backend.Refused)
 	default:

@@ -237,6 +237,12 @@ func (t *Table) resolve(host string) (groups []*group, service *Backend) {
 	return groups, service
 }
 
+// serves says whether requests to a host are the router's.
+func (t *Table) serves(host string) bool {
+	groups, service := t.resolve(strings.ToLower(host))
+	return len(groups) > 0 || service != nil
+}
+
 // hosts lists the groups of a host as the manifests have it: the most specific
 // one first.
 func (t *Table) hosts(name string) []*group {

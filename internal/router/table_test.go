@@ -275,7 +275,7 @@ func TestEdit(t *testing.T) {
 		t.Error(got)
 	}
 	req = request("GET", "http://shop.example.com/old?q=1")
-	if got := table.match(req, first).rule.redirect(req); got != "http://shop.example.com/buy?q=1" {
+	if got := table.match(req, first).rule.redirect(req, table.serves); got != "http://shop.example.com/buy?q=1" {
 		t.Error(got)
 	}
 	for _, c := range []struct {
@@ -285,13 +285,15 @@ func TestEdit(t *testing.T) {
 	}{
 		{"http://shop.localhost:7080/a%2Fb", Redirect{}, "http://shop.localhost:7080/a%2Fb"},
 		{"http://shop.localhost:7080/a", Redirect{Host: "shop.example.com"}, "http://shop.example.com:7080/a"},
+		{"http://shop.localhost:7080/a", Redirect{Host: "elsewhere.example.org"}, "http://elsewhere.example.org/a"},
+		{"http://shop.localhost:7080/a", Redirect{Host: "elsewhere.example.org", Port: 81}, "http://elsewhere.example.org:81/a"},
 		{"http://shop.localhost:7080/a", Redirect{Port: 8443}, "http://shop.localhost:8443/a"},
 		{"http://[::1]:7080/a", Redirect{}, "http://[::1]:7080/a"},
 		{"http://[::1]/a", Redirect{Port: 81}, "http://[::1]:81/a"},
 		{"http://[::1]/a", Redirect{}, "http://[::1]/a"},
 	} {
 		r := Rule{Type: Prefix, Path: "/", Edit: Edit{Redirect: &c.to}}
-		if got := r.redirect(request("GET", c.asked)); got != c.want {
+		if got := r.redirect(request("GET", c.asked), table.serves); got != c.want {
 			t.Errorf("%s is sent to %s, not %s", c.asked, got, c.want)
 		}
 	}
