@@ -49,7 +49,9 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		return p.ended(ctx, hub, hub.Run(ctx))
 	}
 	if about, ok := p.session(); ok {
-		return p.through(ctx, about)
+		if err := p.through(ctx, about); !errors.Is(err, control.ErrNoLines) {
+			return err
+		}
 	}
 	clusters, closeAll, err := p.clusters(ctx)
 	if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,7 +68,8 @@ func (p *logsPlan) oldest() time.Time {
 }
 
 // through shows the lines of a session until it ends, or ctx does, or without
-// following those that are there.
+// following those that are there. [control.ErrNoLines]: it has none, and nothing was
+// shown.
 func (p *logsPlan) through(ctx context.Context, about control.About) error {
 	remote, err := control.Dial(ctx, p.o.env.Getenv, about)
 	if err != nil {
@@ -99,6 +101,9 @@ func (p *logsPlan) through(ctx context.Context, about control.About) error {
 	err = hub.Run(reading)
 	stop()
 	work.Wait()
+	if errors.Is(readErr, control.ErrNoLines) {
+		return readErr
+	}
 	if err == nil && ctx.Err() == nil && !hub.Met() {
 		err = readErr
 		if err == nil && !p.once() {

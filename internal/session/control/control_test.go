@@ -202,6 +202,29 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestNoLines: a session without logs says so, in a way that can be told.
+func TestNoLines(t *testing.T) {
+	run := t.TempDir()
+	getenv := func(name string) string { return map[string]string{"XDG_RUNTIME_DIR": run}[name] }
+	about := About{Project: "shop", Root: "/src/shop", Context: "kind-kdev", Namespace: "shop", PID: os.Getpid()}
+	server, err := Listen(getenv, about, &stand{state: &session.State{Project: "shop"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx) }()
+	defer func() { cancel(); <-done }()
+	remote, err := Dial(t.Context(), getenv, about)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remote.Close()
+	if err := remote.LinesOfEach(t.Context(), true, 1, func(Line) {}); !errors.Is(err, ErrNoLines) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFind(t *testing.T) {
 	_, _, getenv, about := serve(t)
 	if got, err := Find(getenv, about.Root, "", ""); err != nil || len(got) != 1 || got[0] != about {

@@ -192,6 +192,9 @@ func (r *Remote) Lines(ctx context.Context, follow bool, tail int, f func(Line))
 	return each(ctx, r, "lines", values(follow, tail), func(l *Line) { f(*l) })
 }
 
+// ErrNoLines is what a session answers that reads no logs: one with `-o json`.
+var ErrNoLines = errors.New("the session reads no logs")
+
 // LinesOfEach is Lines with the last tail of each container, build and process.
 func (r *Remote) LinesOfEach(ctx context.Context, follow bool, tail int, f func(Line)) error {
 	query := values(follow, -1)
@@ -223,6 +226,9 @@ func each[T any](ctx context.Context, r *Remote, what string, query url.Values, 
 		return r.gone(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound && what == "lines" {
+		return ErrNoLines
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the session for its %s: %s", what, answer(resp.Body))
 	}
