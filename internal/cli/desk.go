@@ -40,8 +40,15 @@ func (d *dashboard) look(ctx context.Context, environment string) (string, error
 	var said strings.Builder
 	env := d.env
 	env.Out, env.Err = &said, &said
-	o := statusOptions{env: env, flags: environmentFlags{projectFlags: projectFlags{context: d.context}, env: environment}, output: "text"}
-	err := o.run(ctx)
+	o := statusOptions{env: env, flags: environmentFlags{env: environment}, output: "text"}
+	_, e, err := o.flags.load(env)
+	if err != nil {
+		return "", err
+	}
+	if e.Context == "" {
+		o.flags.context = d.context // of an environment that names its own, this is another cluster
+	}
+	err = o.run(ctx)
 	return said.String(), err
 }
 
