@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"path/filepath"
 	"slices"
@@ -166,6 +167,7 @@ func (r *resolver) clashes() {
 		port int
 	}
 	taken := map[listener]string{}
+	local := map[int]string{} // what a program on this machine cannot listen on
 	for _, s := range r.p.Services {
 		for i, p := range s.Ports {
 			l := listener{p.Host, p.Local}
@@ -174,6 +176,19 @@ func (r *resolver) clashes() {
 					"port %d of this machine is also that of %s", p.Local, by))
 			}
 			taken[l] = s.Name
+			if ip := net.ParseIP(p.Host); p.Host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+				local[p.Local] = s.Name
+			}
 		}
+	}
+	for _, s := range r.p.Services {
+		if s.StandIn == nil || s.StandIn.Port == 0 {
+			continue
+		}
+		if by, ok := local[s.StandIn.Port]; ok {
+			r.add(usage("config-value", r.where("services.%s.local.port", s.Name), "give one of them another local port: LOCAL:REMOTE",
+				"port %d of this machine, where the program that stands in listens, is also that of %s", s.StandIn.Port, by))
+		}
+		local[s.StandIn.Port] = s.Name
 	}
 }
