@@ -147,11 +147,11 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 	case DoResume:
 		for _, svc := range services {
 			svc.paused = false
-			if svc.keeps() {
+			if svc.back {
+				l.forth(svc) // with `trigger: manual` too: it was held back by hand
 				continue
 			}
-			if svc.back {
-				l.forth(svc)
+			if svc.keeps() {
 				continue
 			}
 			if len(svc.saved) == 0 {

@@ -60,18 +60,16 @@ func (l *loop) release(svc *service) {
 		svc.holdsManifests = false
 		l.applyAgain, l.pruned = true, false
 	}
-	if svc.unit() != nil && !svc.off {
-		l.runLocal(svc, Change{Paths: paths, Saved: time.Now()})
+	if u := svc.unit(); u != nil && !svc.off {
+		if svc.here == nil || u.asked { // else it is started as soon as its environment is known
+			l.runLocal(svc, Change{Paths: paths, Saved: time.Now()})
+		}
 		return
 	}
 	if !svc.built || svc.off {
 		return
 	}
-	for _, path := range paths {
-		if a := svc.inherits(path); l.isRecipe(svc, path) || a != nil && a.decides(path) {
-			svc.loadPlan()
-		}
-	}
+	l.reread(svc, paths)
 	if svc.plan == nil {
 		return
 	}
@@ -83,6 +81,16 @@ func (l *loop) release(svc *service) {
 		svc.redecide = true
 	default:
 		l.decide(svc, svc.ref) // keeps the image and syncs the tree, or builds
+	}
+}
+
+// reread reads the recipe of svc anew where one of the paths is of it.
+func (l *loop) reread(svc *service, paths []string) {
+	for _, path := range paths {
+		if a := svc.inherits(path); l.isRecipe(svc, path) || a != nil && a.decides(path) {
+			svc.loadPlan()
+			return
+		}
 	}
 }
 

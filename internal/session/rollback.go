@@ -64,6 +64,9 @@ func (e rolledBack) apply(l *loop) {
 	svc.ref, svc.record, svc.outputs, svc.problem = e.ref, e.record, e.record.Outputs, nil
 	svc.back, svc.paused, svc.lastBatch = true, true, nil
 	clear(svc.ahead)
+	if svc.deciding {
+		svc.redecide = true // what it will have found is of the tree
+	}
 	svc.track.end(Superseded)
 	l.containersChanged(svc)
 	l.applyAgain, l.pruned = true, false
@@ -72,6 +75,7 @@ func (e rolledBack) apply(l *loop) {
 
 // forth lets a service that was rolled back follow the tree again.
 func (l *loop) forth(svc *service) {
+	l.reread(svc, svc.heldPaths())
 	svc.back, svc.saved, svc.holdsManifests = false, nil, false
 	l.s.kept.drop(svc.Name)
 	if svc.off || svc.plan == nil {
