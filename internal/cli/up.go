@@ -172,6 +172,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	}
 	defer closeParts()
 	parts.Builder, parts.Hide = keepOutput(o.env, p, hidingBuilder{parts.Builder, &o.hide}), o.hide.mask.String
+	parts.Conceal = func(value string) { o.hide.hide([]string{value}) }
 	parts.Deployer.Hide(o.hide.mask.String)
 	if parts.Cluster.Provider != "" { // a person's login is for no cluster elsewhere
 		parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {

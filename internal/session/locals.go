@@ -93,7 +93,7 @@ func (s *Session) unit(ctx context.Context, c config.Local, is string, in *confi
 	}
 	ctx, u.cancel = context.WithCancel(ctx)
 	if in != nil {
-		u.stand = newStand(ctx, s, in, u.work.Status)
+		u.stand = newStand(ctx, s, in)
 	}
 	go func() { // waited for by retain and close
 		defer close(u.done)

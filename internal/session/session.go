@@ -62,6 +62,8 @@ type Parts struct {
 	// Hide takes what nobody should see out of all that is said of the session: lines of
 	// local work, notices, the words of its State. nil: nothing.
 	Hide func(line string) string
+	// Conceal has Hide take out a value from now on. nil: as it is.
+	Conceal func(value string)
 }
 
 // A Session is one `kdev up`.

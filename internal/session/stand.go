@@ -1,26 +1,19 @@
 package session
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"runtime"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/intstr"
-
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
-	"github.com/kdev-io/kdev/internal/local"
-	"github.com/kdev-io/kdev/internal/router"
 	"github.com/kdev-io/kdev/sync/transport"
 	"github.com/kdev-io/kdev/sync/tunnel"
 )
@@ -33,7 +26,6 @@ import (
 type stand struct {
 	s      *Session
 	config *config.StandIn
-	status func() local.Status
 	// print writes what a command of the agent prints; dial opens a stream to one.
 	print func(ctx context.Context, at containerKey, out io.Writer, command ...string) error
 	dial  func(command ...string) transport.Dialer
@@ -50,15 +42,16 @@ type stand struct {
 	doors    []*forwarder
 
 	mu   sync.Mutex
-	vars []string // of the container; nil until they were read
-	read int      // how often they were
-	err  error    // why they could not be
+	ours map[int]bool // ports of localhost that the session itself has
+	vars []string     // of the container; nil until they were read
+	read int          // how often they were
+	err  error        // why they could not be
 }
 
 // A standContainer is a container whose ports are to be carried here.
 type standContainer struct {
 	key   containerKey
-	ports []int // the main one first
+	ports []int // the main one first; none: the program there only ends
 }
 
 // A carrier is the stream to one container.
@@ -70,8 +63,8 @@ type carrier struct {
 	err error // why they do not; stand.mu
 }
 
-func newStand(ctx context.Context, s *Session, c *config.StandIn, status func() local.Status) *stand {
-	st := &stand{s: s, config: c, status: status, carriers: map[containerKey]*carrier{}, sites: map[string]*site{}}
+func newStand(ctx context.Context, s *Session, c *config.StandIn) *stand {
+	st := &stand{s: s, config: c, carriers: map[containerKey]*carrier{}, sites: map[string]*site{}}
 	st.ctx, st.cancel = context.WithCancel(ctx)
 	st.print = func(ctx context.Context, at containerKey, out io.Writer, command ...string) error {
 		return s.parts.Kube.Exec(ctx, s.front.namespace, at.pod, at.container, command, nil, out, io.Discard)
@@ -114,7 +107,7 @@ func (st *stand) want(containers []standContainer, carry bool) {
 		}
 	}
 	for _, c := range containers {
-		if st.carriers[c.key] != nil || !carry || len(c.ports) == 0 {
+		if st.carriers[c.key] != nil || !carry {
 			continue
 		}
 		ctx, cancel := context.WithCancel(st.ctx)
@@ -137,7 +130,8 @@ func (st *stand) carrying() (all bool, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	all = true
-	for _, c := range st.carriers {
+	for _, key := range slices.SortedFunc(maps.Keys(st.carriers), compareKeys) {
+		c := st.carriers[key]
 		all = all && c.up
 		err = cmp.Or(err, c.err)
 	}
@@ -151,17 +145,40 @@ const (
 	longestRetry = 2 * time.Second
 )
 
+const (
+	// environmentPatience is how long an agent may take to tell the environment.
+	environmentPatience = 20 * time.Second
+	// longestEnvironment is far more than a kernel gives to a program.
+	longestEnvironment = 1 << 20
+)
+
+// A limited buffer takes so many bytes and no more.
+type limited struct {
+	all  []byte
+	most int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if len(b) > l.most-len(l.all) {
+		return 0, errors.New("it is longer than an environment can be")
+	}
+	l.all = append(l.all, b...)
+	return len(b), nil
+}
+
 // readEnvironment asks a container for its environment until it answers.
 func (st *stand) readEnvironment(ctx context.Context, at containerKey) {
 	st.again(ctx, func() bool {
-		var out bytes.Buffer
-		err := st.print(ctx, at, &out, build.Agent, "env")
+		trying, cancel := context.WithTimeout(ctx, environmentPatience)
+		defer cancel()
+		out := &limited{most: longestEnvironment}
+		err := st.print(trying, at, out, build.Agent, "env")
 		if ctx.Err() != nil {
 			return true
 		}
 		st.mu.Lock()
 		if st.err = err; err == nil {
-			st.vars, st.read = strings.Split(strings.TrimSuffix(out.String(), "\x00"), "\x00"), st.read+1
+			st.vars, st.read = strings.Split(strings.TrimSuffix(string(out.all), "\x00"), "\x00"), st.read+1
 		}
 		st.mu.Unlock()
 		st.s.locals.signal()
@@ -202,12 +219,12 @@ func (st *stand) carry(ctx context.Context, at containerKey, c *carrier) {
 				}
 				return ctx.Err() != nil
 			}
-			t := tunnel.New(stream, func(conn *tunnel.Conn) { st.serve(ctx, conn, c.ports[0]) })
+			t := tunnel.New(stream, func(conn *tunnel.Conn) { st.serve(ctx, conn, c.ports) })
 			defer t.Close()
-			carried := false
+			var since time.Time
 			select {
 			case <-t.Up():
-				carried = true
+				since = time.Now()
 				tell(true, nil)
 				select {
 				case <-t.Done():
@@ -224,141 +241,7 @@ func (st *stand) carry(ctx context.Context, at containerKey, c *carrier) {
 				err = nil // the container has ended, or the agent was told to
 			}
 			tell(false, err)
-			return carried // at once: it worked until now
+			return !since.IsZero() && time.Since(since) > longestRetry // at once: it worked until now
 		})
 	}
-}
-
-// serve joins a connection that came to a port of a container with the program
-// here. One that is just being started again is waited for.
-func (st *stand) serve(ctx context.Context, conn *tunnel.Conn, first int) {
-	ctx, cancel := context.WithTimeout(ctx, readyPatience)
-	defer cancel()
-	to := net.JoinHostPort("localhost", strconv.Itoa(st.localPort(conn.Port, first)))
-	tick := time.NewTicker(localRetry)
-	defer tick.Stop()
-	for {
-		here, err := (&net.Dialer{}).DialContext(ctx, "tcp", to)
-		if err == nil {
-			tunnel.Join(here.(*net.TCPConn), conn)
-			return
-		}
-		if st.status().Phase == local.Ready {
-			return // it runs and does not listen: the client sees a closed connection
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// localRetry is the time between two tries to reach a program that is being
-// started. What it does at a port has no signal.
-const localRetry = 50 * time.Millisecond
-
-// localPort is the port on this machine for one of a container, whose main one is
-// first.
-func (st *stand) localPort(port, first int) int {
-	if st.config.Port != 0 && port == cmp.Or(st.config.To, first) {
-		return st.config.Port
-	}
-	return port
-}
-
-// reach finds a place on this machine from which a Service is reached, and keeps
-// it. The ports are the Service's own where an address has them free.
-func (st *stand) reach(n named) (site, bool) {
-	if s := st.sites[n.name]; s != nil {
-		return *s, true
-	}
-	if len(n.ports) == 0 {
-		return site{}, false
-	}
-	listeners, host := st.listen(n.ports)
-	if listeners == nil {
-		return site{}, false
-	}
-	at := &site{host: host, ports: map[int]int{}}
-	var places []string
-	for i, l := range listeners {
-		port := n.ports[i]
-		backend := router.Backend{Service: n.name, Port: intstr.FromInt(port)}
-		d := &forwarder{
-			service: n.name, listener: l, changed: st.s.parts.Live.Subscribe, dial: st.s.front.pod,
-			pick: func() (podPort, bool) {
-				ready, _, _ := st.s.front.ready(backend)
-				if len(ready) == 0 {
-					return podPort{}, false
-				}
-				return anyOf(ready), true
-			},
-		}
-		at.ports[port] = l.Addr().(*net.TCPAddr).Port
-		places = append(places, l.Addr().String())
-		st.doors = append(st.doors, d)
-		st.work.Go(func() { d.run(st.ctx) })
-	}
-	st.sites[n.name] = at
-	st.s.tell(Notice{Level: Info, Service: st.config.Name, Code: "stand-in-reach",
-		Text: fmt.Sprintf("%s reaches %s at %s", st.config.Name, n.name, strings.Join(places, " "))})
-	return *at, true
-}
-
-// listen opens all ports at one address of this machine.
-func (st *stand) listen(ports []int) (_ []*net.TCPListener, host string) {
-	all := func(host string, ports []int) []*net.TCPListener {
-		var open []*net.TCPListener
-		for _, port := range ports {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-			if err != nil {
-				for _, l := range open {
-					l.Close()
-				}
-				return nil
-			}
-			open = append(open, l.(*net.TCPListener))
-		}
-		return open
-	}
-	// A port that the program itself is to have would be taken from it, at whatever
-	// address, where it listens on all of them.
-	own := slices.ContainsFunc(ports, func(port int) bool { return port == st.config.Port || st.carries(port) })
-	for _, host := range loopbacks() {
-		if own {
-			break
-		}
-		if open := all(host, ports); open != nil {
-			return open, host
-		}
-	}
-	const host4 = "127.0.0.1"
-	return all(host4, make([]int, len(ports))), host4
-}
-
-// carries says whether a port here is one that connections are carried to.
-func (st *stand) carries(port int) bool {
-	for _, c := range st.wanted {
-		for _, p := range c.ports {
-			if st.localPort(p, c.ports[0]) == port {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// loopbacks are addresses of this machine alone: on most systems all of 127/8 is,
-// on macOS and the BSDs one.
-func loopbacks() []string {
-	if runtime.GOOS != "linux" && runtime.GOOS != "windows" {
-		return []string{"127.0.0.1"}
-	}
-	const most = 20
-	var all []string
-	for i := range most {
-		all = append(all, fmt.Sprintf("127.0.0.%d", i+1))
-	}
-	return all
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -27,14 +28,25 @@ type site struct {
 	ports map[int]int
 }
 
+// A translated environment is one of a container, for a program on this machine.
+type translated struct {
+	vars      []string          // NAME=VALUE
+	rewritten map[string]string // values that are other ones now
+	left      []leftHost
+}
+
+// A leftHost is a variable that names a Service and is as it was: the port that
+// belongs to it is another one here, and nothing would say so.
+type leftHost struct{ variable, service string }
+
 // standEnvironment makes the environment of a program on this machine from that of
 // a container, as NAME=VALUE, with own over it. Services that it names, or that
 // needs lists, are asked of reach, which says false where there is no way to one.
-func standEnvironment(vars []string, own map[string]string, services []named, needs []string, reach func(named) (site, bool)) []string {
-	r := &renaming{services: services, reach: reach, sites: map[string]*site{}, vars: map[string]string{}}
+func standEnvironment(vars []string, own map[string]string, services []named, needs []string, reach func(named) (site, bool)) translated {
+	r := &renaming{services: services, reach: reach, sites: map[string]*site{}, vars: map[string]string{}, linked: linked(vars, services)}
 	for _, v := range vars {
 		name, value, _ := strings.Cut(v, "=")
-		if name != "" && !ofMachine(name) && !r.isLink(name, value) {
+		if name != "" && !ofContainer(name, value) && !r.isLink(name, value) {
 			r.vars[name] = value
 		}
 	}
@@ -42,8 +54,12 @@ func standEnvironment(vars []string, own map[string]string, services []named, ne
 		r.vars[name] = value
 	}
 	ports := map[string]string{} // variables that hold a port, for a host that another one holds
-	for name, value := range r.vars {
-		r.vars[name] = r.value(name, value, ports)
+	rewritten := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(r.vars)) {
+		was := r.vars[name]
+		if is := r.value(name, was, ports); is != was {
+			r.vars[name], rewritten[was] = is, is
+		}
 	}
 	for name, port := range ports {
 		r.vars[name] = port
@@ -58,17 +74,7 @@ func standEnvironment(vars []string, own map[string]string, services []named, ne
 			r.link(name, s)
 		}
 	}
-	return environment(r.vars)
-}
-
-// ofMachine says whether a variable says something of the container that does not
-// hold here.
-func ofMachine(name string) bool {
-	switch name {
-	case "PATH", "HOME", "HOSTNAME", "PWD", "OLDPWD", "SHLVL", "SHELL", "TERM", "TMPDIR", "USER", "LOGNAME", "_", "LD_LIBRARY_PATH", "LD_PRELOAD":
-		return true
-	}
-	return strings.HasPrefix(name, "KUBERNETES_")
+	return translated{environment(r.vars), rewritten, r.left}
 }
 
 type renaming struct {
@@ -76,6 +82,8 @@ type renaming struct {
 	reach    func(named) (site, bool)
 	sites    map[string]*site // by Service, as reach has said; nil: there is no way
 	vars     map[string]string
+	linked   map[string]bool // Services for which Kubernetes made variables
+	left     []leftHost
 }
 
 func (r *renaming) site(n named) *site {
@@ -94,13 +102,25 @@ func linkName(service string) string {
 	return strings.ToUpper(strings.ReplaceAll(service, "-", "_"))
 }
 
+// linked are the Services for which Kubernetes made variables: where a person made
+// one of such a name, it holds something else than the Service's address.
+func linked(vars []string, services []named) map[string]bool {
+	all := map[string]bool{}
+	for _, n := range services {
+		if n.ip != "" && slices.Contains(vars, linkName(n.name)+"_SERVICE_HOST="+n.ip) {
+			all[n.name] = true
+		}
+	}
+	return all
+}
+
 // isLink says whether a variable was made by Kubernetes for a Service. There are
 // some for each Service of the namespace, whether the program wants it or not.
 func (r *renaming) isLink(name, value string) bool {
 	for _, n := range r.services {
 		rest, ok := strings.CutPrefix(name, linkName(n.name)+"_")
 		switch {
-		case !ok:
+		case !ok, !r.linked[n.name]:
 		case rest == "SERVICE_HOST", rest == "SERVICE_PORT", strings.HasPrefix(rest, "SERVICE_PORT_"):
 			return true
 		case rest == "PORT":
@@ -115,7 +135,7 @@ func (r *renaming) isLink(name, value string) bool {
 // link makes these variables for a Service that the program wants.
 func (r *renaming) link(service string, s *site) {
 	for _, n := range r.services {
-		if n.name != service || len(n.ports) == 0 {
+		if n.name != service || len(n.ports) == 0 || s.ports[n.ports[0]] == 0 {
 			continue
 		}
 		set := func(name, value string) {
@@ -158,10 +178,13 @@ func (r *renaming) value(name, value string, ports map[string]string) string {
 			}
 			to := s.host
 			switch {
+			case port != 0 && s.ports[port] == 0:
+				continue // there is no way to this one
 			case given, scheme != "" && s.ports[port] != standardPorts[scheme]:
 				to = net.JoinHostPort(s.host, strconv.Itoa(s.ports[port]))
-			case scheme == "":
-				r.pair(name, n, s, ports)
+			case scheme == "" && !r.pair(name, n, s, ports):
+				r.left = append(r.left, leftHost{name, n.name})
+				continue
 			}
 			value = value[:m.start] + to + value[m.end:]
 			from = m.start + len(to)
@@ -170,18 +193,33 @@ func (r *renaming) value(name, value string, ports map[string]string) string {
 	return value
 }
 
-// pair finds the variable that holds the port beside one that holds the host.
-func (r *renaming) pair(name string, n named, s *site, ports map[string]string) {
+// pair finds the variable that holds the port beside one that holds the host, and
+// says whether the host can be replaced: with the port of another Service, or of
+// none, it would lead to whatever listens there on this machine.
+func (r *renaming) pair(name string, n named, s *site, ports map[string]string) bool {
 	for _, word := range hostWords {
 		prefix, ok := strings.CutSuffix(name, word)
 		if !ok {
 			continue
 		}
-		if port, err := strconv.Atoi(r.vars[prefix+"PORT"]); err == nil && slices.Contains(n.ports, port) {
-			ports[prefix+"PORT"] = strconv.Itoa(s.ports[port])
+		beside := prefix + "PORT"
+		port, err := strconv.Atoi(r.vars[beside])
+		if err != nil {
+			break
 		}
-		return
+		to := strconv.Itoa(s.ports[port])
+		if s.ports[port] == 0 || ports[beside] != "" && ports[beside] != to {
+			return false
+		}
+		ports[beside] = to
+		return true
 	}
+	for _, port := range n.ports {
+		if s.ports[port] != port {
+			return false
+		}
+	}
+	return true
 }
 
 var hostWords = []string{"HOSTNAME", "HOST", "ADDRESS", "ADDR", "SERVER", "ENDPOINT", "URL", "URI", "BROKERS", "BROKER"}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -45,12 +46,20 @@ func (l *loop) seeStandIns() {
 		if u == nil {
 			continue
 		}
-		if svc.off || !l.deployed || l.taken {
+		if svc.off || l.taken {
 			u.stand.want(nil, false)
 			continue
 		}
 		l.seeStandIn(svc)
+		if l.objects == nil {
+			continue // which pods are its own is not known yet: those of the loop before go on
+		}
+		if !l.deployed {
+			u.stand.want(nil, false)
+			continue
+		}
 		u.stand.want(l.standContainers(svc), u.up)
+		u.stand.avoid(l.portsHere())
 		l.giveEnvironment(svc)
 	}
 }
@@ -59,24 +68,53 @@ func (l *loop) seeStandIns() {
 func (l *loop) standContainers(svc *service) []standContainer {
 	var all []standContainer
 	for _, pod := range l.pods(svc) {
+		first := true
 		for _, c := range syncable(pod) {
-			if c.running && !c.init && svc.runsImage(c.image) {
-				all = append(all, standContainer{containerKey{pod.Name, c.name}, l.standPorts(svc, pod, c.name)})
+			if c.init || !svc.runsImage(c.image) {
+				continue
 			}
+			if c.running {
+				all = append(all, standContainer{containerKey{pod.Name, c.name}, l.standPorts(svc, pod, c.name, first)})
+			}
+			first = false
 		}
 	}
 	slices.SortFunc(all, func(a, b standContainer) int { return compareKeys(a.key, b.key) })
 	return all
 }
 
-// standPorts are the ports of a container: those that it names, and those to which
-// Services lead that no other container names.
-func (l *loop) standPorts(svc *service, pod *corev1.Pod, container string) []int {
+// portsHere are the ports of localhost that the session itself has, by what has them.
+func (l *loop) portsHere() map[int]string {
+	ours := map[int]string{}
+	for _, f := range l.forwarders {
+		if f.port.Host == "" || onLoopback(f.port.Host) {
+			ours[f.local] = "the forwarded port of " + f.service
+		}
+	}
+	if f := l.s.front; f.wanted != 0 {
+		ours[f.at] = "the router"
+	}
+	return ours
+}
+
+// onLoopback says whether localhost leads to what listens at a host.
+func onLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}
+
+// standPorts are the ports of a container: those that it names, and for the first
+// one of the service those to which Services lead that no container names.
+func (l *loop) standPorts(svc *service, pod *corev1.Pod, container string, first bool) []int {
 	var ports []int
 	others := map[int]bool{}
 	for _, c := range pod.Spec.Containers {
 		for _, p := range c.Ports {
 			if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
+				if c.Name == container {
+					l.s.front.tell(Notice{Level: Warn, Service: svc.Name, Code: "stand-in-port",
+						Text: fmt.Sprintf("port %d/%s of the pods of %s is not carried here: only TCP is", p.ContainerPort, p.Protocol, svc.Name)})
+				}
 				continue
 			}
 			if c.Name != container {
@@ -87,7 +125,7 @@ func (l *loop) standPorts(svc *service, pod *corev1.Pod, container string) []int
 		}
 	}
 	add := func(port int) {
-		if !others[port] && !slices.Contains(ports, port) {
+		if first && !others[port] && !slices.Contains(ports, port) {
 			ports = append(ports, port)
 		}
 	}
@@ -121,7 +159,20 @@ func (l *loop) giveEnvironment(svc *service) {
 		return
 	}
 	u.seen = of
-	env := standEnvironment(vars, u.Env, services, svc.Needs, u.stand.reach)
+	made := standEnvironment(vars, u.Env, services, svc.Needs, u.stand.reach)
+	for _, left := range made.left {
+		l.s.front.tell(Notice{Level: Warn, Service: svc.Name, Code: "stand-in-host",
+			Text: fmt.Sprintf("%s of %s names %s, whose port is another one on this machine, and no variable beside it holds the port: it is left as it is; set the two under `local: {env: …}`",
+				left.variable, svc.Name, left.service)})
+	}
+	if hide := l.s.parts.Hide; hide != nil && l.s.parts.Conceal != nil {
+		for was, is := range made.rewritten {
+			if hide(was) != was {
+				l.s.parts.Conceal(is) // the value of a Secret, with another place in it
+			}
+		}
+	}
+	env := made.vars
 	was := u.env.Swap(&env)
 	switch {
 	case was == nil:
