@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,12 +40,14 @@ func (d *Deployer) Restart(ctx context.Context, w Ref) error {
 	return nil
 }
 
-// changedData remembers which keys of ConfigMaps and Secrets an Apply changed, until the
-// pods that have read them were replaced: an outage may come between the two.
+// changedData remembers which keys of ConfigMaps and Secrets Applies changed, and how much
+// of that each workload's pods have been replaced for: an outage may come between the two,
+// and a workload may join a later Apply than the ConfigMap that it reads.
 type changedData struct {
-	mu     sync.Mutex
-	keys   map[Ref]map[string]bool
-	rolled map[Ref]bool // workloads whose pods are replaced by this Apply anyway
+	mu      sync.Mutex
+	changes int                    // so far
+	keys    map[Ref]map[string]int // the number of the change, by object and key
+	done    map[Ref]int            // the last change that a workload's pods have, or need not have
 }
 
 // see takes what became of one object of the project's namespace.
@@ -56,33 +57,42 @@ func (c *changedData) see(o *Object, was *unstructured.Unstructured, out outcome
 	switch {
 	case IsWorkload(o):
 		if out.created || out.recreated || out.changed && was != nil && out.now != nil && !reflect.DeepEqual(template(was), template(out.now)) {
-			if c.rolled == nil {
-				c.rolled = map[Ref]bool{}
-			}
-			c.rolled[RefOf(o)] = true
+			c.have(RefOf(o)) // its new pods read what is there by now
 		}
 	case was != nil && out.now != nil && (out.changed || out.recreated) && (o.GetKind() == "ConfigMap" || o.GetKind() == "Secret") && o.GroupVersionKind().Group == "":
-		if c.keys == nil {
-			c.keys = map[Ref]map[string]bool{}
-		}
-		keys := c.keys[RefOf(o)]
-		if keys == nil {
-			keys = map[string]bool{}
-			c.keys[RefOf(o)] = keys
-		}
+		c.changes++
 		for _, field := range []string{"data", "binaryData"} {
 			before, _ := was.Object[field].(map[string]any)
 			after, _ := out.now.Object[field].(map[string]any)
 			for key, value := range before {
-				keys[key] = keys[key] || !reflect.DeepEqual(value, after[key])
+				if !reflect.DeepEqual(value, after[key]) {
+					c.change(RefOf(o), key)
+				}
 			}
 			for key := range after {
-				_, ok := before[key]
-				keys[key] = keys[key] || !ok
+				if _, ok := before[key]; !ok {
+					c.change(RefOf(o), key)
+				}
 			}
 		}
-		maps.DeleteFunc(keys, func(_ string, changed bool) bool { return !changed })
 	}
+}
+
+func (c *changedData) change(ref Ref, key string) {
+	if c.keys == nil {
+		c.keys = map[Ref]map[string]int{}
+	}
+	if c.keys[ref] == nil {
+		c.keys[ref] = map[string]int{}
+	}
+	c.keys[ref][key] = c.changes
+}
+
+func (c *changedData) have(workload Ref) {
+	if c.done == nil {
+		c.done = map[Ref]int{}
+	}
+	c.done[workload] = c.changes
 }
 
 func template(u *unstructured.Unstructured) any {
@@ -90,53 +100,60 @@ func template(u *unstructured.Unstructured) any {
 	return t
 }
 
-// take hands over what has been seen.
-func (c *changedData) take() (keys map[Ref]map[string]bool, rolled map[Ref]bool) {
+// news are the keys that changed since a workload's pods were replaced last.
+func (c *changedData) news(workload Ref) map[Ref]map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	keys, rolled = c.keys, c.rolled
-	c.keys, c.rolled = nil, nil
-	return keys, rolled
+	news := map[Ref]map[string]bool{}
+	for ref, keys := range c.keys {
+		for key, change := range keys {
+			if change <= c.done[workload] {
+				continue
+			}
+			if news[ref] == nil {
+				news[ref] = map[string]bool{}
+			}
+			news[ref][key] = true
+		}
+	}
+	return news
 }
 
-// giveBack keeps what could not be done for the next time.
-func (c *changedData) giveBack(keys map[Ref]map[string]bool) {
+// settled notes that a workload's pods have all changes.
+func (c *changedData) settled(workload Ref) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.keys == nil {
-		c.keys = map[Ref]map[string]bool{}
-	}
-	maps.Copy(c.keys, keys)
+	c.have(workload)
 }
 
 // reroll replaces the pods of workloads that have read, when they started, what has
 // changed since: variables, and files mounted by subPath, which the kubelet never renews.
 // Each is one line, and so is what the kubelet renews by itself.
 func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applied) error {
-	keys, rolled := d.data.take()
-	if len(keys) == 0 {
-		return nil
-	}
 	for _, o := range objects {
 		switch o.GetKind() {
 		case "Deployment", "StatefulSet", "DaemonSet":
 		default:
 			continue // a Job has done its work, and a bare Pod is nobody's to replace
 		}
-		if !IsWorkload(o) || rolled[RefOf(o)] || d.elsewhere(o) {
+		if !IsWorkload(o) || d.elsewhere(o) {
 			continue
 		}
-		started, mounted := readsOf(o, keys)
+		news := d.data.news(RefOf(o))
+		if len(news) == 0 {
+			continue
+		}
+		started, mounted := readsOf(o, news)
 		switch {
 		case len(started) > 0:
 			if err := d.Restart(ctx, RefOf(o)); err != nil {
-				d.data.giveBack(keys)
 				return err
 			}
 			result.Rolled = append(result.Rolled, RefOf(o).String()+" gets new pods: they read "+strings.Join(started, ", ")+" when they start")
 		case len(mounted) > 0:
 			result.Rolled = append(result.Rolled, RefOf(o).String()+" mounts "+strings.Join(mounted, ", ")+": the kubelet renews the files within a minute or two, and nothing is restarted")
 		}
+		d.data.settled(RefOf(o))
 	}
 	return nil
 }
