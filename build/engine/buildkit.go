@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -133,17 +134,25 @@ func solveOpt(req Request) (buildkit.SolveOpt, error) {
 	return opt, req.Options.attach(&opt)
 }
 
-// dockerfileFS is the Dockerfile's folder, with the text that is built in the
-// place of the file's.
+// dockerfileFS holds the Dockerfile and the ignore file beside it: where another
+// text is built than that of the file, only these.
 func dockerfileFS(req Request) (fsutil.FS, error) {
-	dir, err := fsutil.NewFS(filepath.Dir(req.Dockerfile))
-	if err != nil || req.text == nil {
-		return dir, err
+	if req.text == nil {
+		return fsutil.NewFS(filepath.Dir(req.Dockerfile))
 	}
-	over := staticfs.NewFS()
-	// The engine keeps its copy while size and time are the same.
-	over.Add(filepath.Base(req.Dockerfile), &types.Stat{Mode: 0o644, ModTime: time.Now().UnixNano()}, req.text)
-	return staticfs.NewMergeFS(dir, over), nil
+	own := staticfs.NewFS()
+	add := func(name string, text []byte) {
+		// The engine keeps its copy while size and time are the same.
+		own.Add(name, &types.Stat{Mode: 0o644, ModTime: time.Now().UnixNano()}, text)
+	}
+	name := filepath.Base(req.Dockerfile)
+	add(name, req.text)
+	rules, err := os.ReadFile(req.Dockerfile + ".dockerignore")
+	if errors.Is(err, fs.ErrNotExist) {
+		return own, nil
+	}
+	add(name+".dockerignore", rules)
+	return own, err
 }
 
 // ownSyntax is the frontend that the Dockerfile asks for, if it is Docker's own.
