@@ -17,6 +17,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/pods"
