@@ -9,9 +9,15 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes/fake"
+
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/local"
 	"github.com/kdev-io/kdev/sync/tunnel"
 )
@@ -191,6 +197,44 @@ func TestRollbackDuringADecision(t *testing.T) {
 	rolledBack{"web", "registry/web@sha256:1", &build.Record{}}.apply(l)
 	if !svc.redecide {
 		t.Error("the decision under way counts")
+	}
+}
+
+// TestStandPorts: a port that no container names is the first one's alone, and what
+// is not TCP is told.
+func TestStandPorts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	api := fake.NewClientset(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt(9090)}, {Port: 15001}}},
+	})
+	live, err := kube.Watch(ctx, &kube.Client{Core: api}, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); live.Wait() })
+	l := routed(t, 0)
+	l.s.parts.Live = live
+	var told []string
+	l.s.OnNotice(func(n Notice) { told = append(told, n.Text) })
+	svc := l.byName["web"]
+	svc.StandIn = &config.StandIn{}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{
+			{Name: "proxy", Ports: []corev1.ContainerPort{{ContainerPort: 15001}}},
+			{Name: "web", Ports: []corev1.ContainerPort{{ContainerPort: 8080}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}},
+			{Name: "worker"},
+		}},
+	}
+	if got := l.standPorts(svc, pod, "web", true); !slices.Equal(got, []int{8080, 9090}) {
+		t.Errorf("the first one has %d", got)
+	}
+	if got := l.standPorts(svc, pod, "worker", false); len(got) != 0 {
+		t.Errorf("the second one has %d", got)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "53/UDP") {
+		t.Errorf("told %q", told)
 	}
 }
 

@@ -97,6 +97,24 @@ func TestCarry(t *testing.T) {
 	}
 }
 
+// TestCarryWithoutPorts: the application ends also where nothing listens in its place.
+func TestCarryWithoutPorts(t *testing.T) {
+	ctx := bounded(t)
+	c := agenttest.StartLimited(t, quick, "sh", "-c", `trap 'echo ended; exit 0' TERM; sleep 1000 & echo started; while :; do sleep 0.01; done`)
+	if err := c.Output.Await(ctx, "started", 1); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := c.Carry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tn := tunnel.New(stream, nil)
+	defer tn.Close()
+	if err := c.Output.Await(ctx, "ended", 1); err != nil {
+		t.Fatal("the application still runs: ", err)
+	}
+}
+
 // TestCarryEndsWithTheContainer: the container can be ended while another program
 // stands in for the application.
 func TestCarryEndsWithTheContainer(t *testing.T) {
