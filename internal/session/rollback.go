@@ -27,6 +27,7 @@ func (l *loop) rollback(c Command, services []*service) (func() (string, error),
 		if err != nil {
 			return "", err
 		}
+		had := len(all[name])
 		// What the store no longer has cannot be run, and without an agent nothing can be
 		// synced into it afterwards.
 		list := slices.DeleteFunc(all[name], func(r deploy.Release) bool {
@@ -34,7 +35,11 @@ func (l *loop) rollback(c Command, services []*service) (func() (string, error),
 			return !ok || !has
 		})
 		to, ok := deploy.Previous(list, running)
-		if !ok {
+		switch {
+		case !ok && had > len(list):
+			return "", &problem.Problem{Class: problem.Usage, Code: "rollback-gone", Where: "service " + name, Summary: "the images of it that were ready before are no longer in the store of this machine, or have no agent of kdev",
+				Hint: "check out the sources of that time; `kdev registry gc --keep N` keeps more"}
+		case !ok:
 			return "", &problem.Problem{Class: problem.Usage, Code: "rollback-none", Where: "service " + name, Summary: "no other image of it was ready in this namespace",
 				Hint: "`kdev rollback` lists those that were"}
 		}
@@ -70,7 +75,7 @@ func (e rolledBack) apply(l *loop) {
 	svc.track.end(Superseded)
 	l.containersChanged(svc)
 	l.applyAgain, l.pruned = true, false
-	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "rolled-back", Text: "runs the image from before; what is saved waits for `kdev resume " + svc.Name + "`"})
+	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "rolled-back", Text: "goes back to the image from before; what is saved waits for `kdev resume " + svc.Name + "`"})
 }
 
 // forth lets a service that was rolled back follow the tree again.
