@@ -225,7 +225,9 @@ func TestLocal(t *testing.T) {
 	})
 
 	t.Run("no generator runs for ever", func(t *testing.T) {
-		if runs := get("clock").Local.Runs; runs > 6 {
+		// At the start and for the person's save, each with the three in a row that its own
+		// writing may cause (docs/decisions.md).
+		if runs := get("clock").Local.Runs; runs > 2*(1+3) {
 			t.Errorf("clock ran %d times", runs)
 		}
 	})
