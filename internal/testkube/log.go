@@ -16,6 +16,8 @@ type Entry struct {
 	Parts []string
 	// Bare leaves the time out: text of the kubelet.
 	Bare bool
+	// Unended has no newline: the container ended in the middle of its last line.
+	Unended bool
 }
 
 // A Log is the log of one container over its runs. It is safe for concurrent use.
@@ -240,6 +242,9 @@ func (c *cutter) entry(e Entry, stamps bool) bool {
 	line := ""
 	if stamps && !e.Bare {
 		line = e.Time.Format(stampLayout) + " "
+	}
+	if e.Unended {
+		return c.write(line + e.Text)
 	}
 	if len(e.Parts) == 0 {
 		return c.write(line + e.Text + "\n")

@@ -37,6 +37,7 @@ type ingest struct {
 	passed   int    // lines passed on from this stream
 	known    int    // lines of it that were passed on before
 	since    int64  // drop what is older; 0 keeps all
+	from     int64  // drop what comes before the line of this time; 0 where that has come
 	scanned  int    // pending bytes known to hold no newline
 	kubelet  string // what the kubelet said in this stream instead of a line
 	lastSaid string // an unstamped line of the stream before
@@ -93,6 +94,15 @@ func (in *ingest) said() {
 		in.app.Consume(len(p))
 		in.scanned = 0
 	}
+}
+
+// half is the time of the pending half line; false where there is none.
+func (in *ingest) half() (t int64, ok bool) {
+	if !in.stamped || len(in.app.Pending()) == 0 {
+		return 0, false
+	}
+	t, _, ok = in.stamps.parse(in.app.Pending())
+	return t, ok
 }
 
 // end passes on the pending half line: of a container that wrote its last.
@@ -180,6 +190,10 @@ func (in *ingest) skip(t int64) bool {
 		in.drain.seen.add(t)
 		return t < in.since
 	}
+	if t < in.from {
+		return true
+	}
+	in.from = 0
 	if in.again.known(t) {
 		in.known++
 		return true

@@ -244,7 +244,11 @@ func (r *Reader) stream(ctx context.Context, opts *corev1.PodLogOptions, changed
 	r.atOpen = r.in.seen
 	r.in.begin(r.in.seen.replay())
 	r.in.suspect = !r.trust
-	return r.consume(ctx, opts, func(ctx context.Context, giveUp func()) { r.watch(ctx, changed, giveUp) })
+	err = r.consume(ctx, opts, func(ctx context.Context, giveUp func()) { r.watch(ctx, changed, giveUp) })
+	if t, ok := r.in.half(); ok && r.in.seen.n == 0 {
+		r.in.from = t // the next stream begins with this line
+	}
+	return err
 }
 
 // consume reads one answer of the API to its end. watch runs beside it.
@@ -354,10 +358,14 @@ func (r *Reader) request(follow bool) *corev1.PodLogOptions {
 		return opts
 	}
 	r.sinceStart(opts)
-	if !r.read {
-		// A log that was opened before and had no line wants all lines now.
+	switch t, ok := r.in.half(); {
+	case !r.read:
 		opts.TailLines = r.opts.Tail
+	case ok:
+		since := metav1.NewTime(time.Unix(0, t).Truncate(time.Second))
+		opts.SinceTime, opts.SinceSeconds = &since, nil
 	}
+	// A log that was opened before and had no line wants all lines now.
 	return opts
 }
 
@@ -386,6 +394,9 @@ func (r *Reader) mark(ctx context.Context) {
 	r.in.marking = true
 	_ = r.consume(ctx, opts, nil)
 	r.in.marking = false
+	if t, ok := r.in.half(); ok {
+		r.in.seen.add(t) // what was begun before is not what comes next
+	}
 }
 
 // lagged says that the lines read so far are of the run that the state is the news
