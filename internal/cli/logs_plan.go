@@ -206,7 +206,7 @@ func (p *logsPlan) look() error {
 	out, errs := o.facts(mode)
 	f := &p.hub.Format
 	f.Output, f.Template, f.Timestamps = o.output, o.template, o.timestamps
-	f.Color, f.Safe = out.Color, out.TTY
+	f.Color, f.Safe = out.Color, out.TTY || out.Color // colours that were asked for end on a terminal too
 	if f.Palette, err = o.colors(); err != nil {
 		return err
 	}

@@ -129,20 +129,41 @@ func keyed(line []byte) Level {
 		return Unknown
 	}
 	for _, key := range logfmtKeys {
-		i := bytes.Index(line, key)
-		if i < 0 || i > 0 && line[i-1] != ' ' && line[i-1] != '\t' && line[i-1] != ',' && line[i-1] != '@' {
-			continue
-		}
-		value := bytes.TrimLeft(line[i+len(key):], `"'[`)
-		n := 0
-		for n < len(value) && isLetter(value[n]) {
-			n++
-		}
-		if l := word(value[:n]); l != Unknown {
-			return l
+		for at := 0; ; {
+			i := bytes.Index(line[at:], key)
+			if i < 0 {
+				break
+			}
+			i += at
+			at = i + len(key)
+			if i > 0 && line[i-1] != ' ' && line[i-1] != '\t' && line[i-1] != ',' && line[i-1] != '@' || quoted(line[:i]) {
+				continue
+			}
+			value := bytes.TrimLeft(line[at:], `"'[`)
+			n := 0
+			for n < len(value) && isLetter(value[n]) {
+				n++
+			}
+			if l := word(value[:n]); l != Unknown {
+				return l
+			}
 		}
 	}
 	return Unknown
+}
+
+// quoted says whether what follows is text of a quoted value: msg="the level=debug one".
+func quoted(before []byte) bool {
+	in := false
+	for i := 0; i < len(before); i++ {
+		switch before[i] {
+		case '"':
+			in = !in
+		case '\\':
+			i++
+		}
+	}
+	return in
 }
 
 // head looks at the first words of a line.

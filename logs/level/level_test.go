@@ -55,6 +55,9 @@ func TestDetectNamesOfFewLoggers(t *testing.T) {
 		`{"level":"DEBUG-4","msg":"slog"}`:                   Debug,
 		`{"lvl":"dbug","msg":"log15"}`:                       Debug,
 		`{"lvl":"eror","msg":"log15"}`:                       Error,
+		`msg="hello level=debug x" level=error`:              Error,
+		`msg="level=error inside" level=info`:                Info,
+		`msg="she said \"level=debug\" twice" level=warn`:    Warn,
 	} {
 		if got := Detect([]byte(line)); got != want {
 			t.Errorf("%s is %q, not %q", line, got, want)

@@ -71,3 +71,31 @@ func TestUnendedLine(t *testing.T) {
 		}
 	}
 }
+
+// A kubelet that has no log of the run before says so in its place, which is shown.
+func TestKubeletWithoutTheRunBefore(t *testing.T) {
+	server, opener := fake(t)
+	if err := server.Put(testkube.Pod("default", "crashed")); err != nil {
+		t.Fatal(err)
+	}
+	const said = "unable to retrieve container logs for containerd://2b57"
+	log := server.Log("default", "crashed", "app")
+	log.Restart()
+	log.Faults(func(int) testkube.Fault { return testkube.Fault{Text: said} })
+	st := store.New(1 << 20)
+	src := st.AddSource(store.Source{Namespace: "default", Pod: "crashed", Container: "app"})
+	r := NewReader(opener, st, src, NewGate(0), State{ID: "c-1", Restarts: 1, Running: true}, Options{Previous: true}, Hooks{})
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	st.Range(0, 1<<40, func(g *store.Segment) bool {
+		for _, l := range g.Lines {
+			got = append(got, string(g.Text(l)))
+		}
+		return true
+	})
+	if len(got) != 1 || got[0] != said {
+		t.Errorf("%q", got)
+	}
+}

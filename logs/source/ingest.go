@@ -96,6 +96,14 @@ func (in *ingest) said() {
 	}
 }
 
+// say adds a line that has no time. Nothing is pending.
+func (in *ingest) say(text string) {
+	n := copy(in.app.Free(len(text)), text)
+	in.app.Grow(n)
+	in.add(store.Line{Flags: store.NoStamp}, 0, n)
+	in.app.Consume(n)
+}
+
 // half is the time of the pending half line; false where there is none.
 func (in *ingest) half() (t int64, ok bool) {
 	if !in.stamped || len(in.app.Pending()) == 0 {

@@ -128,6 +128,9 @@ func (r *Reader) once(ctx context.Context) error {
 		opts.Previous = r.opts.Previous
 		r.in.begin(r.in.seen.replay())
 		if err = r.consume(ctx, opts, nil); err == nil {
+			if r.in.passed == 0 && r.in.kubelet != "" {
+				r.in.say(r.in.kubelet) // why it has no log is all that there is to show
+			}
 			return r.in.end(ctx)
 		}
 		if ctx.Err() != nil {
