@@ -11,7 +11,7 @@ import (
 // Pipe adds the lines of a stream that has no times: standard input. It must come
 // before Run, which then ends when the stream does.
 func (h *Hub) Pipe(r io.Reader) {
-	src := h.store.AddSource(store.Source{Kind: store.Container})
+	src := h.store.AddSource(store.Source{Kind: store.Container, Color: store.Uncolored, ContainerColor: store.Uncolored})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pending = append(h.pending, pipe{h, r, src})

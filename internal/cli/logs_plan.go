@@ -55,13 +55,10 @@ func (p *logsPlan) combinations() error {
 			return errors.New("--selector and the <resource>/<name> query cannot be set at the same time")
 		}
 	}
+	o.tail = max(o.tail, -1)
 	switch {
 	case o.noFollow && o.tail == 0:
 		return errors.New("--no-follow cannot be used with --tail=0")
-	case o.tail < -1:
-		return errors.New("--tail should be -1 for all lines, or a number of lines")
-	case o.stdin && len(o.query) > 0:
-		return errors.New("--stdin takes no query")
 	case o.past && (o.stdin || o.previous || o.prompt || o.until != "" || o.events):
 		return errors.New("--past cannot be used with --stdin, --previous, --prompt, --until or --events")
 	case o.events && p.once():

@@ -185,6 +185,10 @@ var conformance = []row{
 	{name: "--stdin exclude", args: []string{"--stdin", "-e", "t", "-o", "raw"}, stdin: "one\ntwo\nthree\n"},
 	{name: "--stdin json", args: []string{"--stdin", "-o", "json", "-t"}, stdin: "one\n"},
 	{name: "--stdin template", args: []string{"--stdin", "--template", "[{{.Message}}]"}, stdin: "one\ntwo\n"},
+	{name: "--stdin colours", args: []string{"--stdin", "--color=always"}, stdin: "one\ntwo\n"},
+	{name: "--stdin template colours", args: []string{"--stdin", "--color=always", "--template", "{{color .PodColor .PodName}}|{{color .ContainerColor .Message}}|{{colorCustom .Message}}|{{colorCustom .Message 38 5 1}}\n"}, stdin: "one\n"},
+	{name: "--stdin with a query", args: []string{"--stdin", "web"}, stdin: "one\ntwo\n"},
+	{name: "--stdin --tail below -1", args: []string{"--stdin", "--tail=-5"}, stdin: "one\ntwo\n"},
 	{name: "--stdin highlight", args: []string{"--stdin", "--color=always", "-o", "raw", "-H", "w"}, stdin: "one\ntwo\n"},
 
 	// Configuration file.

@@ -87,6 +87,30 @@ func plain(b []byte) int {
 	return i
 }
 
+// ends says whether an SGR sequence leaves nothing on, such as 0 or 0;22;24. In doubt it
+// does not: a colour's own numbers may be zero.
+func ends(params []byte) bool {
+	off, n := len(params) == 0, 0
+	for i := 0; i <= len(params) && len(params) > 0; i++ {
+		if i < len(params) && params[i] != ';' {
+			if params[i] < '0' || params[i] > '9' {
+				return false
+			}
+			n = min(n, 1000)*10 + int(params[i]-'0')
+			continue
+		}
+		switch {
+		case n == 0:
+			off = true
+		case n >= 22 && n <= 29, n == 39, n == 49:
+		default:
+			return false
+		}
+		n = 0
+	}
+	return off
+}
+
 // sequence measures the control sequence at the start of b, which begins with
 // ESC (ECMA-48 §5.3-5.6). An unfinished string sequence (OSC, DCS, …) counts as its
 // introducer only: what follows is text that somebody may want to read.
@@ -115,14 +139,12 @@ func sequence(b []byte) (size int, sgr, resets bool) {
 		if b[i-1] != 'm' || middle != i-1 || i > maxSGR {
 			return i, false, false
 		}
-		zero := true
 		for _, p := range params {
 			if p > ';' { // < = > ? open private sequences
 				return i, false, false
 			}
-			zero = zero && (p == '0' || p == ';')
 		}
-		return i, true, zero
+		return i, true, ends(params)
 	case ']', 'P', 'X', '^', '_':
 		for i := 2; i < len(b); i++ {
 			if b[i] == 0x07 {

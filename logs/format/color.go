@@ -159,5 +159,12 @@ func (p Palette) Of(src *store.Source) (pod, container Color) {
 	return p.pod(src.Color), p.container(src.ContainerColor)
 }
 
-func (p Palette) pod(i int) Color       { return p.Pods[i%len(p.Pods)] }
-func (p Palette) container(i int) Color { return p.Containers[i%len(p.Containers)] }
+func (p Palette) pod(i int) Color       { return entry(p.Pods, i) }
+func (p Palette) container(i int) Color { return entry(p.Containers, i) }
+
+func entry(colors []Color, i int) Color {
+	if i == store.Uncolored {
+		return SGR(0)
+	}
+	return colors[i%len(colors)]
+}

@@ -131,15 +131,20 @@ func functions(colored bool) template.FuncMap {
 		"toUTC":               toUTC,
 		"toTimestamp":         toTimestamp,
 		"color":               paint,
-		"colorCustom":         func(text string, sgr ...int) string { return paint(SGR(sgr...), text) },
-		"colorBlack":          fixed(30),
-		"colorRed":            fixed(31),
-		"colorGreen":          fixed(32),
-		"colorYellow":         fixed(33),
-		"colorBlue":           fixed(34),
-		"colorMagenta":        fixed(35),
-		"colorCyan":           fixed(36),
-		"colorWhite":          fixed(37),
+		"colorCustom": func(text string, sgr ...int) string {
+			if len(sgr) == 0 {
+				return paint(Color{start: "\x1b[m", end: "\x1b[m"}, text)
+			}
+			return paint(SGR(sgr...), text)
+		},
+		"colorBlack":   fixed(30),
+		"colorRed":     fixed(31),
+		"colorGreen":   fixed(32),
+		"colorYellow":  fixed(33),
+		"colorBlue":    fixed(34),
+		"colorMagenta": fixed(35),
+		"colorCyan":    fixed(36),
+		"colorWhite":   fixed(37),
 		"levelColor": func(v any) string {
 			s, ok := v.(string)
 			if !ok {

@@ -26,9 +26,12 @@ type Source struct {
 	Labels    map[string]string
 	Annos     map[string]string
 
-	Color          int // index into the palette, of the pod
+	Color          int // index into the palette, of the pod; Uncolored has none
 	ContainerColor int
 }
+
+// Uncolored is the colour of a source that is no pod's.
+const Uncolored = -1
 
 // AddSource numbers a source.
 func (s *Store) AddSource(src Source) *Source {
