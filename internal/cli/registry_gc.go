@@ -229,6 +229,9 @@ func (o *gcOptions) why(kept string) string {
 	case "leased":
 		return "a build, a push or a session holds it; goes when that has ended"
 	case "newest":
+		if o.keep == 1 {
+			return "the newest of its repository; goes when a newer one is there"
+		}
 		return fmt.Sprintf("one of the %d newest of its repository; goes when %d newer ones are there", o.keep, o.keep)
 	case "mirror":
 		return "a copy of an upstream image; goes when the tag names another one"

@@ -99,6 +99,12 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, re
 			d.jobs.forgetHook(t)
 		}
 		if err := d.runHook(ctx, o, result); err != nil {
+			if p := problem.As(err); p == nil || p.Code != "hook-job" {
+				return err // it did not fail, we did: it may be another's, or run still
+			}
+			if t, err := d.target(o); err == nil {
+				d.jobs.forget(t)
+			}
 			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
 		}
 	}
@@ -196,7 +202,7 @@ func (d *Deployer) deleteHooks(ctx context.Context, hooks []*Object, well bool) 
 		if err != nil && !apierrors.IsNotFound(err) {
 			return d.apiProblem(err, RefOf(o).String(), o.Origin)
 		}
-		if err == nil {
+		if err == nil && live.GetLabels()[partOfLabel] == d.id { // else another's that has this name now
 			if err := d.delete(ctx, d.memberOf(live, t.key.GroupKind, t.mapping.Resource)); err != nil {
 				return err
 			}

@@ -96,6 +96,17 @@ func (l *ledger) forgetHook(t target) {
 	}
 }
 
+// forget lets a hook that failed run again: it was noted when it was applied.
+func (l *ledger) forget(t target) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := ledgerKey(t.key)
+	if _, ok := l.runs[key]; ok {
+		delete(l.runs, key)
+		l.dirty = true
+	}
+}
+
 func (l *ledger) write(t target) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

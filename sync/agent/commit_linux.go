@@ -28,7 +28,18 @@ func (b *batch) end() *protocol.Ack {
 		b.giveUp()
 	}
 	b.commitAll()
-	if !b.full {
+	if b.full {
+		// Named as well, or kdev took them for done.
+		left := func(t *protocol.Target) {
+			ack.Results = append(ack.Results, protocol.Result{Path: b.abs(t), Code: protocol.Full, Text: "left out: a file of the batch did not fit"})
+		}
+		for _, m := range b.chmods {
+			left(&m.Target)
+		}
+		for _, m := range b.removes {
+			left(&m.Target)
+		}
+	} else {
 		for _, m := range b.chmods {
 			b.note(b.number, &m.Target, b.chmod(m))
 		}
