@@ -68,9 +68,7 @@ func TestCarry(t *testing.T) {
 	if err := c.Output.Await(ctx, "ended", 1); err != nil {
 		t.Fatal("the application still runs: ", err)
 	}
-	if left := c.Descendants(); len(left) != 0 {
-		t.Errorf("%d processes are left of the application", len(left))
-	}
+	eventually(t, "nothing is left of the application", func() bool { return len(c.Descendants()) == 0 })
 	cl := dial(t, c)
 	if cl.welcome.Process.Phase != protocol.PhaseAside {
 		t.Errorf("phase %v", cl.welcome.Process.Phase)
