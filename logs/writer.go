@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kdev-io/kdev/logs/filter"
 	"github.com/kdev-io/kdev/logs/format"
 	"github.com/kdev-io/kdev/logs/store"
 )
@@ -15,13 +16,14 @@ const flushBytes = 64 << 10
 // ErrOutput is a failure to write to Out.
 var ErrOutput = errors.New("write logs")
 
-// A writer takes lines from the store, in its order, through merge, filter and join
+// A writer takes lines from the store, in its order, through filter, join and merge
 // to the formatter, and is the only one that writes to Out. It belongs to one
 // goroutine.
 type writer struct {
 	hub   *Hub
-	merge *merger // nil without
-	join  *joiner // nil without
+	emit  filter.Emit // where filtered lines go
+	join  *joiner     // nil without
+	merge *merger     // nil without
 	last  time.Time
 	buf   []byte
 	saved []byte
@@ -32,13 +34,19 @@ type writer struct {
 
 func newWriter(h *Hub) (*writer, error) {
 	w := &writer{hub: h, buf: make([]byte, 0, flushBytes+flushBytes/4)}
-	if h.opts.Join {
-		w.join = &joiner{emit: w.show, now: time.Now}
-	}
+	// Merge comes last: filter and join hold lines of a container back, as context and
+	// until their record is whole.
+	emit := filter.Emit(w.show)
 	if h.opts.Merge {
-		w.merge = &merger{emit: w.filter, now: time.Now, start: time.Now().UnixNano(), once: !h.follows,
+		w.merge = &merger{emit: w.show, now: time.Now, start: time.Now().UnixNano(), once: !h.follows,
 			behind: func() bool { return h.Behind(false) }}
+		emit = w.merge.push
 	}
+	if h.opts.Join {
+		w.join = &joiner{emit: emit, now: time.Now}
+		emit = w.join.push
+	}
+	w.emit = emit
 	if h.opts.Save != nil {
 		opts := h.opts.Format
 		// As on a terminal without colours: those of the pods go too.
@@ -138,25 +146,17 @@ func (w *writer) segment(g *store.Segment) {
 		return
 	}
 	for _, l := range g.Lines {
-		if w.merge != nil {
-			w.merge.push(g.Source, l, g.Text(l))
-		} else {
-			w.filter(g.Source, l, g.Text(l))
-		}
+		w.filter(g.Source, l, g.Text(l))
 	}
 }
 
 // filter passes on the lines that are shown.
 func (w *writer) filter(src *store.Source, l store.Line, msg []byte) {
 	f := w.hub.filter
-	emit := w.show
-	if w.join != nil {
-		emit = w.join.push
-	}
 	if !f.Simple() {
-		f.Push(src, l, msg, emit)
+		f.Push(src, l, msg, w.emit)
 	} else if f.Match(&l, msg) {
-		emit(src, l, msg)
+		w.emit(src, l, msg)
 	}
 }
 
@@ -177,13 +177,13 @@ func (w *writer) show(src *store.Source, l store.Line, msg []byte) {
 	}
 }
 
-// stages moves on what has waited long enough in merge and join, or all.
+// stages moves on what has waited long enough in join and merge, or all.
 func (w *writer) stages(all bool) {
-	if w.merge != nil {
-		w.merge.flush(all)
-	}
 	if w.join != nil {
 		w.join.flush(all)
+	}
+	if w.merge != nil {
+		w.merge.flush(all)
 	}
 }
 

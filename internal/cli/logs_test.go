@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -516,6 +517,29 @@ func TestLogsMerge(t *testing.T) {
 		o := startLogs(t, c.Server, append([]string{".", "--merge", "-o", "raw"}, args...)...).wait()
 		if o.stdout != strings.Join(want, "\n")+"\n" {
 			t.Errorf("%v: not in order:\n%s", args, o.stdout)
+		}
+	}
+}
+
+// What is held back of a container, the last line of a record or context, has its place
+// by its time all the same.
+func TestLogsMergeOfRecordsAndContext(t *testing.T) {
+	c := newFakeCluster(t)
+	for i := range 3 {
+		c.pod(testkube.Pod("default", fmt.Sprintf("web-%d", i), "web"))
+	}
+	for i := range 60 {
+		c.say(fmt.Sprintf("web-%d", min(i%7, 2)), "web", fmt.Sprintf("line %02d", i)) // one of them writes most
+	}
+	for i := range 3 {
+		c.Log("default", fmt.Sprintf("web-%d", i), "web").End()
+	}
+	number := regexp.MustCompile(`line \d\d`)
+	for _, args := range [][]string{{"-o", "jsonl"}, {"-o", "raw", "-i", "line .[05]", "--before", "2"}, {"-o", "raw", "--records"}} {
+		o := startLogs(t, c.Server, append([]string{".", "--merge", "--no-follow"}, args...)...).wait()
+		got := number.FindAllString(o.stdout, -1)
+		if len(got) < 12 || !slices.IsSorted(got) {
+			t.Errorf("%v: %v", args, got)
 		}
 	}
 }
