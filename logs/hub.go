@@ -34,8 +34,11 @@ type Options struct {
 	Join bool
 	// Until ends Run behind the first line shown that it matches; see [Hub.Met].
 	Until *filter.Pattern
-	// Save gets what Out gets, without colours; nil saves nothing.
+	// Save gets what Out gets, without colours; nil saves nothing. Once it fails it gets
+	// no more; the lines go on to Out, and Run ends with [ErrSave].
 	Save io.Writer
+	// SaveFailed is told when Save fails; nil tells nobody before Run ends.
+	SaveFailed func(error)
 	// Lost is told how many lines came too fast for Out; nil writes it to Out.
 	Lost func(lines uint64)
 	// Notice is told what happens to sources. It is called from several goroutines.
@@ -68,6 +71,7 @@ type Hub struct {
 	mu       sync.Mutex
 	running  context.Context // nil before Run
 	pending  []work
+	ends     ends
 	local    map[string]*Local
 	trackers sync.WaitGroup
 	readers  map[*source.Reader]bool
@@ -174,7 +178,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	if h.opts.Out != nil {
 		var w *writer
 		if w, err = newWriter(h); err == nil {
+			h.ends.begin()
 			err = w.write(readersEnded, stop)
+			h.ends.end()
 			met = w.met
 		}
 	} else {
@@ -240,8 +246,12 @@ func (h *Hub) Met() bool {
 }
 
 func (h *Hub) notice(src *store.Source, n source.Notice) {
-	if h.opts.Notice != nil {
-		h.opts.Notice(Notice{Notice: n, Source: src})
+	if h.opts.Notice == nil {
+		return
+	}
+	tell := func() { h.opts.Notice(Notice{Notice: n, Source: src}) }
+	if n.Kind != source.Ended || !h.ends.later(h.store.Stats().Next, tell) {
+		tell()
 	}
 }
 

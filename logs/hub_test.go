@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -177,5 +178,60 @@ func TestFollowsPodsAsTheyComeAndGo(t *testing.T) {
 		if n := strings.Count(text, "│ "+line+"\n"); n != 1 {
 			t.Errorf("%q came %d times:\n%s", line, n, text)
 		}
+	}
+}
+
+// The mark of a container that has ended stands behind its last line, which may have no newline.
+func TestEndIsToldBehindTheLastLine(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"web-1", "web-2"} {
+		pod := testkube.Pod("default", name, "web")
+		w.put(pod)
+		log := w.server.Log("default", pod.Name, "web")
+		log.Append(testkube.Entry{Time: time.Now(), Text: "half", Unended: true})
+		log.End()
+	}
+	w.watch(t.Context())
+	told := func(n Notice) {
+		if n.Kind == source.Ended {
+			fmt.Fprintf(w.out, "end of %s\n", n.Source.Pod)
+		}
+	}
+	stop := w.run(Options{Format: format.Options{Output: "prefix"}, Notice: told}, Selection{Once: true})
+	w.out.await(t, "end of web-1")
+	text := w.out.await(t, "(?s)end of web-1.*end of web-2|end of web-2.*end of web-1")
+	for _, pod := range []string{"web-1", "web-2"} {
+		if strings.Index(text, pod+" › web │ half\n") > strings.Index(text, "end of "+pod) {
+			t.Errorf("%s ended before its line:\n%s", pod, text)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEnds(t *testing.T) {
+	var e ends
+	var told []int
+	tell := func(n int) func() { return func() { told = append(told, n) } }
+	if e.later(5, tell(1)) {
+		t.Error("nobody writes")
+	}
+	e.begin()
+	for _, n := range []int{3, 5, 9} {
+		if !e.later(uint64(n), tell(n)) {
+			t.Errorf("%d is not written yet", n)
+		}
+	}
+	e.wrote(5)
+	if !e.waiting() || !slices.Equal(told, []int{3, 5}) {
+		t.Errorf("%v", told)
+	}
+	if e.later(5, tell(1)) {
+		t.Error("line 4 is written")
+	}
+	e.end()
+	if e.waiting() || !slices.Equal(told, []int{3, 5, 9}) {
+		t.Errorf("%v", told)
 	}
 }

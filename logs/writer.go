@@ -13,8 +13,11 @@ import (
 // flushBytes is how much is written at once under load.
 const flushBytes = 64 << 10
 
-// ErrOutput is a failure to write to Out.
-var ErrOutput = errors.New("write logs")
+// ErrOutput is a failure to write to Out, ErrSave one to write to Save.
+var (
+	ErrOutput = errors.New("write logs")
+	ErrSave   = errors.New("save logs")
+)
 
 // A writer takes lines from the store, in its order, through filter, join and merge
 // to the formatter, and is the only one that writes to Out. It belongs to one
@@ -30,6 +33,8 @@ type writer struct {
 	save  *format.Formatter
 	met   bool // a line matched Until
 	err   error
+	// unsaved is why Save got no more; nil while it does.
+	unsaved error
 }
 
 func newWriter(h *Hub) (*writer, error) {
@@ -81,6 +86,10 @@ func (w *writer) write(ended <-chan struct{}, stop func()) error {
 			}
 		}
 		if len(segs) > 0 {
+			if w.hub.ends.waiting() {
+				w.flush()
+				w.hub.ends.wrote(cur.Position())
+			}
 			continue
 		}
 		if last {
@@ -91,6 +100,9 @@ func (w *writer) write(ended <-chan struct{}, stop func()) error {
 		w.stages(false)
 		if w.err != nil || w.met {
 			return w.finish()
+		}
+		if len(w.buf) == 0 {
+			w.hub.ends.wrote(cur.Position())
 		}
 		wait := w.hub.store.Changed(cur.Position())
 		timer := time.NewTimer(w.pause())
@@ -124,8 +136,11 @@ func (w *writer) finish() error {
 	if w.err == nil {
 		w.flush()
 	}
-	if w.err != nil {
+	switch {
+	case w.err != nil:
 		return fmt.Errorf("%w: %w", ErrOutput, w.err)
+	case w.unsaved != nil:
+		return fmt.Errorf("%w: %w", ErrSave, w.unsaved)
 	}
 	return nil
 }
@@ -216,8 +231,15 @@ func (w *writer) flush() {
 		w.buf = w.buf[:0]
 		w.last = time.Now()
 	}
-	if len(w.saved) > 0 && w.err == nil {
-		_, w.err = w.hub.opts.Save.Write(w.saved)
-		w.saved = w.saved[:0]
+	if len(w.saved) == 0 {
+		return
+	}
+	_, w.unsaved = w.hub.opts.Save.Write(w.saved)
+	w.saved = w.saved[:0]
+	if w.unsaved != nil {
+		w.save, w.saved = nil, nil
+		if w.hub.opts.SaveFailed != nil {
+			w.hub.opts.SaveFailed(w.unsaved)
+		}
 	}
 }

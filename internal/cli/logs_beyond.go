@@ -284,6 +284,12 @@ func (p *logsPlan) readPast(hub *logs.Hub) error {
 	if err != nil {
 		return err
 	}
+	if kept, err := past.Any(dir); err != nil || !kept {
+		if err == nil {
+			p.notices.say("no lines of project " + project.Name + " are kept yet: `kdev up` and `kdev logs` keep them")
+		}
+		return err
+	}
 	oldest := int64(0)
 	switch {
 	case !p.o.since.at.IsZero():

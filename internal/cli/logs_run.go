@@ -29,12 +29,13 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 	defer p.spareMemory()()
 	p.hub.Out = p.o.env.Out
 	if p.o.save != "" {
-		file, err := os.OpenFile(p.o.path(p.o.save), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
-			return badLogs(err)
+		file, openErr := os.OpenFile(p.o.path(p.o.save), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if openErr != nil {
+			return badLogs(openErr)
 		}
-		defer func() { err = errors.Join(err, file.Close()) }()
+		defer func() { err = p.saved(err, file.Close()) }()
 		p.hub.Save = file
+		p.hub.SaveFailed = func(err error) { p.notices.warn(fmt.Sprintf("%v: the lines go on without being saved", err)) }
 	}
 	if p.o.stdin || p.o.past {
 		p.hideManifests(ctx)
@@ -98,13 +99,20 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 		}
 	}()
 	var of []*chosen
-	for _, c := range clusters {
+	var missing error // why a cluster is not read; the others are
+	for i, c := range clusters {
 		sel, one, wait, err := p.selection(beside, c)
 		if wait != nil {
 			waits = append(waits, wait)
 		}
 		if err != nil {
-			return err
+			more := len(of) > 0 || i+1 < len(clusters)
+			if !more || ctx.Err() != nil {
+				return errors.Join(missing, err)
+			}
+			missing = errors.Join(missing, err)
+			p.notices.warn(fmt.Sprintf("context %s is not read: %v", c.name, err))
+			continue
 		}
 		of = append(of, one)
 		hub.Follow(sel)
@@ -133,10 +141,28 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	err := hub.Run(reading)
 	stopBeside()
 	work.Wait()
-	if p.reached {
+	if p.reached && !errors.Is(err, logs.ErrSave) {
 		return left
 	}
-	return p.ended(ctx, hub, err)
+	if err = p.ended(ctx, hub, err); err == nil && !p.reached {
+		return missing
+	}
+	return err
+}
+
+// saved is err, or why the file of --save lacks lines.
+func (p *logsPlan) saved(err, closing error) error {
+	switch {
+	case errors.Is(err, logs.ErrSave):
+		closing = errors.Unwrap(err)
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			closing = joined.Unwrap()[1]
+		}
+	case err != nil || closing == nil:
+		return err
+	}
+	return &problem.Problem{Code: "logs-save", Where: p.o.save, Summary: "lines are missing in the file", Err: closing,
+		Hint: "`kdev logs --no-follow --save FILE` in a folder with room saves what the nodes still have"}
 }
 
 // ended gives an interrupt the error that Main knows.
@@ -316,11 +342,16 @@ func (n *notices) say(text string) {
 	fmt.Fprintln(n.out, text)
 }
 
-// dropped is told of lines that were not shown. That is said whatever the flags are.
-func (n *notices) dropped(lines uint64) {
+// warn says something whatever the flags are.
+func (n *notices) warn(text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	fmt.Fprintf(n.out, "%d lines were dropped: the output was too slow for them\n", lines)
+	fmt.Fprintln(n.out, text)
+}
+
+// dropped is told of lines that were not shown. That is said whatever the flags are.
+func (n *notices) dropped(lines uint64) {
+	n.warn(fmt.Sprintf("%d lines were dropped: the output was too slow for them", lines))
 }
 
 // lost is told of a watch that broke; it mends itself.
@@ -330,7 +361,5 @@ func (n *notices) lost(err error) {
 
 // failed is told of a line that a template could not show.
 func (n *notices) failed(err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	fmt.Fprintln(n.out, err)
+	n.warn(err.Error())
 }

@@ -286,7 +286,7 @@ func (f *Formatter) jsonlLine(dst []byte, src *store.Source, l store.Line, msg [
 		dst = append(dst, `"from":"kubelet",`...)
 	}
 	dst = append(dst, `"message":`...)
-	return append(appendString(dst, msg), "}\n"...)
+	return append(quote(dst, msg, false), "}\n"...)
 }
 
 func (f *Formatter) utc(dst []byte, ns int64) []byte {
@@ -312,7 +312,7 @@ func (f *Formatter) logfmtLine(dst []byte, src *store.Source, l store.Line, msg 
 		return fmt.Appendf(dst, "namespace=%s pod=%s container=%s ", src.Namespace, src.Pod, src.Container)
 	})...)
 	dst = append(dst, "msg="...)
-	return append(appendString(dst, msg), '\n')
+	return append(quote(dst, msg, false), '\n')
 }
 
 func logfmtValue(s string) string {

@@ -9,13 +9,16 @@ const hexDigits = "0123456789abcdef"
 
 // appendString writes s as a JSON string exactly as encoding/json does, HTML
 // characters escaped, since stern's output is made by it; without allocating.
-func appendString(dst, s []byte) []byte {
+func appendString(dst, s []byte) []byte { return quote(dst, s, true) }
+
+// quote is appendString, with HTML characters escaped or as they are.
+func quote(dst, s []byte, html bool) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		b := s[i]
 		if b >= 0x20 && b < utf8.RuneSelf {
-			if b != '"' && b != '\\' && b != '<' && b != '>' && b != '&' {
+			if b != '"' && b != '\\' && (!html || b != '<' && b != '>' && b != '&') {
 				i++
 				continue
 			}

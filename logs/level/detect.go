@@ -11,8 +11,8 @@ const (
 )
 
 // Detect finds the level of a line. It knows JSON objects with a level key (zap,
-// zerolog, slog, logrus, bunyan, pino, log4j, serilog, Stackdriver, MongoDB), logfmt,
-// klog, redis, and lines that name a level in capitals, brackets, behind a tab or
+// zerolog, slog, logrus, bunyan, pino, log4j, serilog, Stackdriver, MongoDB, ECS,
+// journald), logfmt, klog, redis, syslog, and lines that name a level in capitals, brackets, behind a tab or
 // before a colon ahead of their message, as most loggers of most languages do.
 func Detect(line []byte) Level {
 	line = trimStart(line)
@@ -27,8 +27,12 @@ func Detect(line []byte) Level {
 		return Unknown
 	case (c == 'I' || c == 'W' || c == 'E' || c == 'F') && klog(line):
 		return letter(c)
-	case c == '<' && len(line) > 2 && line[2] == '>' && line[1] >= '0' && line[1] <= '7':
-		return syslog(line[1]) // sd-daemon(3)
+	case c == '<':
+		if l, ok := priority(line); ok {
+			return l
+		}
+	case c == 'f' && bytes.HasPrefix(line, dotnetFail):
+		return Error
 	case c >= '0' && c <= '9':
 		if l, ok := redis(line); ok {
 			return l
@@ -72,15 +76,40 @@ func digits(b []byte) bool {
 	return true
 }
 
-func syslog(c byte) Level {
+// dotnetFail is how .NET's console logger writes an error. Its other words are levels
+// wherever they stand.
+var dotnetFail = []byte("fail: ")
+
+// priority is "<3>text" of sd-daemon(3), and "<165>1 2026-11-21T03:49:17Z …" or
+// "<165>Nov 21 03:49:17 …" of syslog (RFC 5424, RFC 3164), whose numbers hold a facility too.
+func priority(line []byte) (Level, bool) {
+	n, i := 0, 1
+	for i < len(line) && i <= 3 && line[i] >= '0' && line[i] <= '9' {
+		n = n*10 + int(line[i]-'0')
+		i++
+	}
+	if i == 1 || n > 191 || i == len(line) || line[i] != '>' {
+		return Unknown, false
+	}
+	rest := line[i+1:]
+	rfc5424 := len(rest) > 2 && rest[0] >= '1' && rest[0] <= '9' && rest[1] == ' '
+	rfc3164 := len(rest) > 15 && rest[3] == ' ' && rest[6] == ' ' && rest[9] == ':' && rest[12] == ':'
+	if (i > 2 || n > 7) && !rfc5424 && !rfc3164 {
+		return Unknown, false
+	}
+	return syslog(n % 8), true
+}
+
+// syslog is the level of a severity of RFC 5424: 0 emergency, … 7 debug.
+func syslog(severity int) Level {
 	switch {
-	case c <= '2':
+	case severity <= 2:
 		return Fatal
-	case c == '3':
+	case severity == 3:
 		return Error
-	case c == '4':
+	case severity == 4:
 		return Warn
-	case c <= '6':
+	case severity <= 6:
 		return Info
 	}
 	return Debug
@@ -296,11 +325,22 @@ func crash(line []byte) Level {
 			return c.level
 		}
 	}
+	if rustPanic(line) {
+		return Fatal
+	}
 	if exception(line) {
 		return Error
 	}
 	return Unknown
 }
+
+// rustPanic is "thread 'main' panicked at src/main.rs:2:5:", since Rust 1.91 with the
+// thread's number behind its name.
+func rustPanic(line []byte) bool {
+	return bytes.HasPrefix(line, rustThread) && bytes.Contains(line[:min(len(line), headBytes)], rustPanicked)
+}
+
+var rustThread, rustPanicked = []byte("thread '"), []byte(" panicked at ")
 
 // exception says whether the line begins with the name of an exception class.
 func exception(line []byte) bool {

@@ -4,7 +4,7 @@ import "bytes"
 
 // A Grouper finds which lines of one source belong to one record: what is indented
 // under a line, Python and Java tracebacks with the exceptions that caused them, what
-// the Go runtime writes when it panics. It needs no look-ahead: a line either
+// Go and Rust write when they panic. It needs no look-ahead: a line either
 // continues what came before or begins something new.
 type Grouper struct {
 	state state
@@ -20,6 +20,8 @@ const (
 	pythonEnd       // behind the exception: another one may follow
 	inGo            // in the text of a panic
 	inBraces        // in an object that is printed over several lines
+	inRust          // between the head of a panic and its message
+	rustEnd         // behind that: notes and a backtrace may follow
 )
 
 // Next takes the next line of the source. It says whether the line continues the
@@ -50,11 +52,13 @@ var (
 	goFatal    = []byte("fatal error: ")
 	exitStatus = []byte("exit status ")
 	goSignal   = []byte("[signal ")
+	rustNote   = []byte("note: ")
+	rustTrace  = []byte("stack backtrace:")
 )
 
 func (g *Grouper) continues(line []byte) bool {
 	if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-		return true
+		return !logfmt(line)
 	}
 	switch g.state {
 	case inPython:
@@ -65,6 +69,10 @@ func (g *Grouper) continues(line []byte) bool {
 		return goText(line)
 	case inBraces:
 		return len(line) > 0 && (line[0] == '}' || line[0] == ']')
+	case inRust:
+		return true
+	case rustEnd:
+		return bytes.HasPrefix(line, rustNote) || bytes.HasPrefix(line, rustTrace)
 	}
 	if bytes.HasPrefix(line, causedBy) || bytes.HasPrefix(line, suppressed) {
 		return true
@@ -84,6 +92,13 @@ func (g *Grouper) enter(line []byte, continues bool) {
 		g.state = plainLine
 	case bytes.HasPrefix(line, goPanic), bytes.HasPrefix(line, goFatal):
 		g.state = inGo
+	case g.state == inRust:
+		g.state = rustEnd
+	case rustPanic(line):
+		g.state = rustEnd // with the message in its quotes, as before Rust 1.73
+		if line[len(line)-1] == ':' {
+			g.state = inRust
+		}
 	case !continues && len(line) == 1 && (line[0] == '{' || line[0] == '['):
 		g.state = inBraces
 	case g.state == inBraces && !indented && continues:
@@ -100,3 +115,17 @@ func goText(line []byte) bool {
 	// "main.main()", "net/http.(*conn).serve(0x1, {0x2, 0x3})"
 	return line[len(line)-1] == ')' && bytes.IndexByte(line, '(') > 0 && bytes.IndexByte(line[:bytes.IndexByte(line, '(')], ' ') < 0
 }
+
+// logfmt says whether an indented line is a record of its own all the same: nothing that
+// is printed under a line begins with its own level or time and names its level.
+func logfmt(line []byte) bool {
+	line = trimStart(line)
+	for _, key := range recordKeys {
+		if bytes.HasPrefix(line, key) {
+			return keyed(line[:min(len(line), keyBytes)]) != Unknown
+		}
+	}
+	return false
+}
+
+var recordKeys = append([][]byte{[]byte("time="), []byte("ts="), []byte("t=")}, logfmtKeys...)

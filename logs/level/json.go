@@ -16,6 +16,7 @@ func levelKey(key []byte) bool {
 func jsonLevel(line []byte) (l Level, ok bool) {
 	s := scanner{b: line, i: 1}
 	depth := 1
+	ecs := false // in the object under "log", whose "level" it is
 	for s.i < len(s.b) {
 		s.space()
 		if s.i == len(s.b) {
@@ -28,6 +29,7 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 		case '}', ']':
 			depth--
 			s.i++
+			ecs = false
 			if depth == 0 {
 				return Unknown, true
 			}
@@ -37,12 +39,21 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 				return Unknown, true
 			}
 			s.space()
-			if depth != 1 || s.i == len(s.b) || s.b[s.i] != ':' {
+			if depth != 1 && !(ecs && depth == 2) || s.i == len(s.b) || s.b[s.i] != ':' {
 				continue // a value, or not ours
 			}
 			s.i++
 			s.space()
-			if !levelKey(text) {
+			switch {
+			case depth == 1 && string(text) == "log" && s.i < len(s.b) && s.b[s.i] == '{':
+				ecs = true
+				continue
+			case depth == 1 && string(text) == "PRIORITY":
+				if found := s.severity(); found != Unknown {
+					return found, true
+				}
+				continue
+			case depth == 1 && !levelKey(text), depth == 2 && string(text) != "level":
 				s.scalar()
 				continue
 			}
@@ -83,6 +94,20 @@ func (s *scanner) text() (text []byte, closed bool) {
 	}
 	s.i = len(s.b)
 	return nil, false
+}
+
+// severity reads journald's number of syslog, which it writes as a string.
+func (s *scanner) severity() Level {
+	text := []byte(nil)
+	if s.i < len(s.b) && s.b[s.i] == '"' {
+		text, _ = s.text()
+	} else if s.i < len(s.b) {
+		text = s.b[s.i : s.i+1]
+	}
+	if len(text) != 1 || text[0] < '0' || text[0] > '7' {
+		return Unknown
+	}
+	return syslog(int(text[0] - '0'))
 }
 
 // scalar skips a string value, so that its text is not taken for a key.

@@ -53,7 +53,7 @@ func word(s []byte) Level {
 		low[i] = c
 	}
 	switch string(low[:len(s)]) {
-	case "trace", "trc", "finest", "finer", "silly":
+	case "trace", "trc", "trce", "finest", "finer", "silly":
 		return Trace
 	case "debug", "dbg", "debu", "dbug", "fine", "verbose":
 		return Debug

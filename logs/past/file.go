@@ -44,6 +44,18 @@ func files(dir string) ([]string, error) {
 	return out, nil
 }
 
+// Any says whether a folder holds files of lines.
+func Any(dir string) (bool, error) {
+	list, err := files(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read kept logs: %w", err)
+	}
+	return len(list) > 0, nil
+}
+
 // readFile calls fn for the lines of a file. A file that was cut, as by a crash, is
 // read as far as it goes. The message is valid until fn returns.
 func readFile(path string, fn func(src *store.Source, l store.Line, msg []byte) error) error {

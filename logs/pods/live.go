@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -52,7 +53,8 @@ func Watch(ctx context.Context, client kubernetes.Interface, where Where, lost f
 	var synced sync.Map // informers whose first list came
 	var running sync.WaitGroup
 	for _, namespace := range where.Namespaces {
-		informer := cache.NewSharedIndexInformer(listWatch(client, namespace, where), &corev1.Pod{}, 0, cache.Indexers{})
+		refused := func(err error) { l.fail(listProblem(namespace, err)) }
+		informer := cache.NewSharedIndexInformer(listWatch(client, namespace, where, refused), &corev1.Pod{}, 0, cache.Indexers{})
 		if err := l.prepare(informer, namespace, &synced, lost); err != nil {
 			cancel()
 			return nil, err
@@ -82,7 +84,9 @@ func Watch(ctx context.Context, client kubernetes.Interface, where Where, lost f
 	return l, nil
 }
 
-func listWatch(client kubernetes.Interface, namespace string, where Where) cache.ListerWatcher {
+// listWatch lists and watches the pods of a namespace. refused is told when no server
+// listens: client-go asks again for ever then, and tells its error handler nothing.
+func listWatch(client kubernetes.Interface, namespace string, where Where, refused func(error)) cache.ListerWatcher {
 	tweak := func(o *metav1.ListOptions) {
 		o.LabelSelector, o.FieldSelector = where.Labels, where.Fields
 	}
@@ -93,7 +97,11 @@ func listWatch(client kubernetes.Interface, namespace string, where Where) cache
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			tweak(&o)
-			return client.CoreV1().Pods(namespace).Watch(ctx, o)
+			w, err := client.CoreV1().Pods(namespace).Watch(ctx, o)
+			if utilnet.IsConnectionRefused(err) {
+				refused(err)
+			}
+			return w, err
 		},
 	}, client)
 }
@@ -115,10 +123,7 @@ func (l *Live) prepare(informer cache.SharedIndexInformer, namespace string, syn
 			}
 			return
 		}
-		select {
-		case l.failures <- listProblem(namespace, err):
-		default:
-		}
+		l.fail(listProblem(namespace, err))
 	})
 	if err != nil {
 		return fmt.Errorf("watch pods: %w", err)
@@ -129,6 +134,14 @@ func (l *Live) prepare(informer cache.SharedIndexInformer, namespace string, syn
 		DeleteFunc: func(any) { l.signal() },
 	})
 	return err
+}
+
+// fail ends the first list; nobody listens later.
+func (l *Live) fail(err error) {
+	select {
+	case l.failures <- err:
+	default:
+	}
 }
 
 // listProblem says what keeps us from the pods.
