@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,15 +76,24 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 	return p.follow(ctx, hub, clusters)
 }
 
-// spareMemory lets the heap grow by a quarter between collections instead of doubling:
-// what is alive is small (4 MiB of lines, the pods), collections cost next to nothing, and
-// the command runs for days beside the user's other programs. $GOGC wins.
+// spareFrom is when the streams of some hundred containers are open: until then nothing
+// is to take the processor from them.
+const spareFrom = 3 * time.Second
+
+// spareMemory lets the heap grow by a quarter between collections instead of doubling, once
+// the logs are open: what is alive is small (4 MiB of lines, the pods), collections cost next
+// to nothing then, and the command runs for days beside the user's other programs. $GOGC wins.
 func (p *logsPlan) spareMemory() (restore func()) {
 	if p.o.env.Getenv("GOGC") != "" {
 		return func() {}
 	}
-	before := debug.SetGCPercent(25)
-	return func() { debug.SetGCPercent(before) }
+	before := make(chan int, 1)
+	timer := time.AfterFunc(spareFrom, func() { before <- debug.SetGCPercent(25) })
+	return func() {
+		if !timer.Stop() {
+			debug.SetGCPercent(<-before)
+		}
+	}
 }
 
 // follow reads clusters.
