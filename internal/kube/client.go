@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -50,8 +51,12 @@ func New(kubeconfig, contextName string) (*Client, error) {
 		contextName = raw.CurrentContext
 	}
 	if contextName == "" {
+		summary := "the kubeconfig has no current context"
+		if !slices.ContainsFunc(rules.Precedence, exists) {
+			summary = "there is no kubeconfig"
+		}
 		return nil, &problem.Problem{Class: problem.Usage, Code: "context-missing",
-			Summary: "the kubeconfig has no current context",
+			Summary: summary,
 			Where:   rules.GetDefaultFilename(),
 			Hint:    "kdev cluster create makes a local cluster; --context names another"}
 	}
@@ -71,6 +76,11 @@ func New(kubeconfig, contextName string) (*Client, error) {
 	}
 	c.Context = contextName
 	return c, nil
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // ForConfig makes a Client from a ready rest.Config, which it copies.

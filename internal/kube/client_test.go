@@ -20,6 +20,26 @@ users:
 - {name: u, user: {token: t}}
 `
 
+// A kubeconfig that is not there is another mistake than one without a current context.
+func TestNewWithoutAKubeconfig(t *testing.T) {
+	dir := t.TempDir()
+	absent, empty := filepath.Join(dir, "absent"), filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for files, want := range map[string]string{
+		absent: "there is no kubeconfig",
+		absent + string(filepath.ListSeparator) + empty: "the kubeconfig has no current context",
+	} {
+		t.Setenv("KUBECONFIG", files)
+		if p := problem.As(errOf(New("", ""))); p == nil || p.Code != "context-missing" || p.Summary != want {
+			t.Errorf("%s: %v", files, p)
+		}
+	}
+}
+
+func errOf(_ *Client, err error) error { return err }
+
 func TestNew(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

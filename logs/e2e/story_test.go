@@ -142,6 +142,9 @@ func TestQueriesGoByOwners(t *testing.T) {
 	if cron := logs(t, ns, "cronjob/report", "--no-follow"); cron.code() != 0 || !strings.Contains(cron.text(), "line 10 of report-by-hand") || strings.Contains(cron.text(), "web-") {
 		t.Errorf("cronjob/report: code %d\n%s\n%s", cron.code(), cron.text(), cron.err)
 	}
+	if grouped := logs(t, ns, "deployment.apps/web", "--no-follow"); grouped.code() != 0 || !strings.Contains(grouped.text(), "line 20 of web-") || strings.Contains(grouped.text(), "twin") {
+		t.Errorf("deployment.apps/web: code %d\n%s\n%s", grouped.code(), grouped.text(), grouped.err)
+	}
 	if code := logs(t, ns, "deploy/absent").code(); code != 1 {
 		t.Errorf("an absent deployment: exit code %d", code)
 	}

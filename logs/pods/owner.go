@@ -155,9 +155,9 @@ func (o *Owners) resource(gvk schema.GroupVersionKind) (schema.GroupVersionResou
 }
 
 // discover finds a kind by any of the words that the cluster knows it by: plural,
-// singular or short name.
+// singular or short name, with the group behind a dot or without.
 func (o *Owners) discover(word string) (Known, error) {
-	gvr, err := o.mapper.ResourceFor(schema.GroupVersionResource{Resource: word})
+	gvr, err := o.mapper.ResourceFor(schema.ParseGroupResource(word).WithVersion(""))
 	if err != nil {
 		return Known{}, err
 	}

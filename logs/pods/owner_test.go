@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -46,5 +47,28 @@ func TestOwnersThatMayNotBeRead(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("the owners of a pod of %s are %s, want %s", tt.name, got, tt.want)
 		}
+	}
+}
+
+// A kind can be named with its group, as two groups may have one of that name.
+func TestDiscover(t *testing.T) {
+	versions := []schema.GroupVersion{{Group: "apps", Version: "v1"}, {Group: "example.org", Version: "v1"}}
+	mapper := meta.NewDefaultRESTMapper(versions)
+	for _, version := range versions {
+		mapper.Add(version.WithKind("Deployment"), meta.RESTScopeNamespace)
+	}
+	mapper.Add(versions[1].WithKind("Rollout"), meta.RESTScopeNamespace)
+	owners := NewOwners(nil, mapper)
+	for word, want := range map[string]schema.GroupVersionResource{
+		"deployment.apps":         versions[0].WithResource("deployments"),
+		"deployments.example.org": versions[1].WithResource("deployments"),
+		"rollout":                 versions[1].WithResource("rollouts"),
+	} {
+		if got, err := owners.discover(word); err != nil || got.GroupVersionResource != want {
+			t.Errorf("%s is %v: %v", word, got, err)
+		}
+	}
+	if _, err := owners.discover("rollout.apps"); err == nil {
+		t.Error("apps has no rollouts")
 	}
 }
