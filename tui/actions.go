@@ -211,8 +211,12 @@ func (m *Model) askEnvironment() tea.Cmd {
 const lookPatience = 30 * time.Second
 
 func (m *Model) askDown() tea.Cmd {
+	what := "Remove " + m.state.Project + " from namespace " + m.state.Namespace
+	if all := m.state.Namespaces(); len(all) > 1 {
+		what += ", and what it includes from " + strings.Join(all[1:], ", ")
+	}
 	m.overlay = &question{
-		text: "Remove " + m.state.Project + " from namespace " + m.state.Namespace + "?",
+		text: what + "?",
 		loss: []string{"Every object that kdev applied goes, and what is in its containers with it. Persistent volume claims stay."},
 		yes:  func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: session.DoDown}) },
 	}

@@ -117,6 +117,21 @@ func day() *session.State {
 	}
 }
 
+// included is a session with another project in it.
+func included() *session.State {
+	st := calm()
+	for i, svc := range st.Services[:2] {
+		st.Services = append(st.Services, svc)
+		of := &st.Services[len(st.Services)-1]
+		of.Name, of.Project, of.Namespace = fmt.Sprint("billing/", svc.Name), "billing", "billing"
+		if i == 0 {
+			of.Phase, of.Waiting = session.Pending, &session.Waiting{Reason: session.ForNeeds, On: []string{"billing/db"}, Text: "billing/db, which it needs"}
+		}
+	}
+	st.Ready = false
+	return st
+}
+
 // starting is the first seconds of an `up`.
 func starting() *session.State {
 	st := day()

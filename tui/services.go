@@ -49,7 +49,7 @@ func (m *Model) rows() []row {
 func groupOf(svc *session.Service) string {
 	switch {
 	case svc.Project != "":
-		return svc.Project
+		return svc.Project + ", included"
 	case svc.Kind == session.Process:
 		return "on this machine"
 	case svc.Kind == session.Workload:

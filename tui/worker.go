@@ -155,13 +155,7 @@ func (n *Names) Service(src *store.Source) string {
 	}
 	name := ""
 	if src.Kind == store.Container {
-		for _, svc := range n.state().Services {
-			for _, p := range svc.Pods {
-				if p.Name == src.Pod {
-					name = svc.Name
-				}
-			}
-		}
+		name = n.state().ServiceOf(src.Namespace, src.Pod)
 	} else {
 		_, name = localName(src)
 	}

@@ -97,11 +97,13 @@ func (d *dashboard) store(n session.Notice) {
 
 func (d *dashboard) output(service, line string) { d.hub.Source("local/" + service).WriteLine(line) }
 
-func (d *dashboard) show(ctx context.Context, s *session.Session, parts *session.Parts) (left bool, err error) {
-	d.hub.Follow(selection(s, parts))
+func (d *dashboard) show(ctx context.Context, s session.Control, members []member) (left bool, err error) {
+	for _, m := range members {
+		d.hub.Follow(selection(m.session, m.parts))
+	}
 	d.setShown(true)
 	defer d.setShown(false)
-	return d.run(ctx, s, func() (*kube.Client, func(), error) { return parts.Kube, func() {}, nil })
+	return d.run(ctx, s, func() (*kube.Client, func(), error) { return members[0].parts.Kube, func() {}, nil })
 }
 
 // run has the terminal until the person leaves or ctx is done.

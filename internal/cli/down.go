@@ -25,57 +25,71 @@ func newDown(env Env) *cobra.Command {
 		Short: "Remove what `kdev up` deployed, and nothing else",
 		Long: `Down removes every object that kdev applied for this project and waits until
 it is gone. Persistent volume claims stay, and are named, unless --volumes is
-given. The namespace goes when kdev created it and nothing is left in it.`,
+given. The namespace goes when kdev created it and nothing is left in it. What included
+projects deployed goes too.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := flags.load(env)
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			find := flags.cluster(p, steps(env))
-			find.NoCreate = true
-			c, err := cluster.Ensure(ctx, find)
-			if p := problem.As(err); p != nil && p.Code == "cluster-missing" {
-				_, err = fmt.Fprintln(env.Out, "there is no local cluster, so nothing is deployed")
-				return err
-			}
-			if err != nil {
-				return err
-			}
-			store, err := openStore()
-			if err != nil {
-				return err
-			}
-			// A session that runs would put back what goes. One in the background has
-			// nobody who would miss it.
 			patience := leaving
-			if flags.stopDetached(ctx, env, c.Context, p) {
-				patience = stopped
+			for i, one := range append([]config.Included{{Project: p}}, p.Include...) {
+				if i > 0 {
+					fmt.Fprintf(env.Out, "%s, which is included:\n", one.Project.Name)
+				}
+				if patience, err = flags.down(cmd.Context(), env, one.Project, o, patience); err != nil {
+					return err
+				}
 			}
-			unlock, err := onlyOne(ctx, store, c.Context, p, patience)
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			kc, err := kube.New(c.Kubeconfig, c.Context)
-			if err != nil {
-				return err
-			}
-			defer kc.Close()
-			start := time.Now()
-			deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
-			defer deployer.Close()
-			report, err := deployer.Down(ctx, o)
-			if report != nil {
-				writeDown(env, p.Namespace, report, time.Since(start))
-			}
-			return err
+			return nil
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&o.Volumes, "volumes", false, "remove persistent volume claims too")
 	return cmd
+}
+
+// down removes what one project deployed. patience is how long a session may take to
+// leave before; that of the next project is returned, since one session may have them all.
+func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o deploy.DownOptions, patience time.Duration) (time.Duration, error) {
+	find := f.cluster(p, steps(env))
+	find.NoCreate = true
+	c, err := cluster.Ensure(ctx, find)
+	if p := problem.As(err); p != nil && p.Code == "cluster-missing" {
+		_, err = fmt.Fprintln(env.Out, "there is no local cluster, so nothing is deployed")
+		return patience, err
+	}
+	if err != nil {
+		return patience, err
+	}
+	store, err := openStore()
+	if err != nil {
+		return patience, err
+	}
+	// A session that runs would put back what goes. One in the background has
+	// nobody who would miss it.
+	if f.stopDetached(ctx, env, c.Context, p) {
+		patience = stopped
+	}
+	unlock, err := onlyOne(ctx, store, c.Context, p, patience)
+	if err != nil {
+		return patience, err
+	}
+	defer unlock()
+	kc, err := kube.New(c.Kubeconfig, c.Context)
+	if err != nil {
+		return patience, err
+	}
+	defer kc.Close()
+	start := time.Now()
+	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
+	defer deployer.Close()
+	report, err := deployer.Down(ctx, o)
+	if report != nil {
+		writeDown(env, p.Namespace, report, time.Since(start))
+	}
+	return patience, err
 }
 
 // stopDetached ends the session of the project that runs in the background, and

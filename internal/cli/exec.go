@@ -91,7 +91,8 @@ func (o *execOptions) run(ctx context.Context, service string, command []string)
 		return err
 	}
 	defer kc.Close()
-	b := beside{kc: kc, namespace: st.Namespace, pod: pod, target: container, image: o.image}
+	namespace := st.NamespaceOf(service)
+	b := beside{kc: kc, namespace: namespace, pod: pod, target: container, image: o.image}
 	if o.debug {
 		if container, err = b.container(ctx, o.env); err != nil {
 			return err
@@ -99,13 +100,13 @@ func (o *execOptions) run(ctx context.Context, service string, command []string)
 	}
 	if len(command) == 0 {
 		command = shell
-		if !o.debug && !hasShell(ctx, kc, st.Namespace, pod, container) {
+		if !o.debug && !hasShell(ctx, kc, namespace, pod, container) {
 			if container, err = b.container(ctx, o.env); err != nil {
 				return err
 			}
 		}
 	}
-	return o.exec(ctx, kc, st.Namespace, pod, container, command)
+	return o.exec(ctx, kc, namespace, pod, container, command)
 }
 
 // state is that of the session, or of the cluster where there is none.

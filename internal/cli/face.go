@@ -24,7 +24,7 @@ import (
 type face interface {
 	notice(session.Notice)
 	output(service, line string) // of local work; from several goroutines
-	show(ctx context.Context, s *session.Session, parts *session.Parts) (left bool, err error)
+	show(ctx context.Context, s session.Control, members []member) (left bool, err error)
 	close() error
 }
 
@@ -93,6 +93,9 @@ func nameWidth(p *config.Project) int {
 	for _, l := range p.Local {
 		width = max(width, len(l.Name))
 	}
+	for _, one := range p.Include {
+		width = max(width, len(one.Project.Name+"/")+nameWidth(one.Project))
+	}
 	return min(width, 20)
 }
 
@@ -106,8 +109,10 @@ func (f *plainFace) notice(n session.Notice) {
 
 func (f *plainFace) output(service, line string) { f.hub.Source("local/" + service).WriteLine(line) }
 
-func (f *plainFace) show(_ context.Context, s *session.Session, parts *session.Parts) (bool, error) {
-	f.hub.Follow(selection(s, parts))
+func (f *plainFace) show(_ context.Context, _ session.Control, members []member) (bool, error) {
+	for _, m := range members {
+		f.hub.Follow(selection(m.session, m.parts))
+	}
 	return false, nil
 }
 
@@ -166,7 +171,7 @@ func (f *jsonFace) notice(n session.Notice) {
 // output is not among the events, as the lines of pods are not.
 func (f *jsonFace) output(string, string) {}
 
-func (f *jsonFace) show(context.Context, *session.Session, *session.Parts) (bool, error) {
+func (f *jsonFace) show(context.Context, session.Control, []member) (bool, error) {
 	return false, nil
 }
 func (f *jsonFace) close() error { return nil }

@@ -121,7 +121,7 @@ type carriedChoice struct {
 }
 
 func (c *carriedChoice) line(l *control.Line) bool {
-	key := l.Pod + "/" + l.Container + "/" + l.Name
+	key := l.Namespace + "/" + l.Pod + "/" + l.Container + "/" + l.Name
 	want, known := c.sources[key]
 	if known {
 		return want
@@ -160,7 +160,7 @@ func (c *carriedChoice) container(l *control.Line) bool {
 		choice.Container != nil && !choice.Container.MatchString(l.Container) {
 		return false
 	}
-	pod, known := podOf(c.remote.State(), l.Pod)
+	pod, known := podOf(c.remote.State(), l)
 	if choice.NoInit && known {
 		for _, one := range pod.Containers {
 			if one.Name == l.Container && one.Init {
@@ -189,12 +189,14 @@ func matchesAny(all []*regexp.Regexp, text string) bool {
 	return slices.ContainsFunc(all, func(re *regexp.Regexp) bool { return re.MatchString(text) })
 }
 
-func podOf(st *session.State, name string) (*session.Pod, bool) {
-	for i := range st.Services {
-		for j := range st.Services[i].Pods {
-			if st.Services[i].Pods[j].Name == name {
-				return &st.Services[i].Pods[j], true
-			}
+func podOf(st *session.State, l *control.Line) (*session.Pod, bool) {
+	svc, ok := st.Service(st.ServiceOf(l.Namespace, l.Pod))
+	if !ok {
+		return nil, false
+	}
+	for i := range svc.Pods {
+		if svc.Pods[i].Name == l.Pod {
+			return &svc.Pods[i], true
 		}
 	}
 	return nil, false

@@ -12,7 +12,7 @@ import (
 
 // serveControl answers other commands on the session's socket until ctx is done.
 // A session without one goes on: what cannot be had is told.
-func (o *upOptions) serveControl(ctx context.Context, work *sync.WaitGroup, s *session.Session, face face) {
+func (o *upOptions) serveControl(ctx context.Context, work *sync.WaitGroup, s control.Subject, face face) {
 	st := s.State()
 	about := control.About{
 		APIVersion: apiVersion, Project: st.Project, Root: st.Root, Context: st.Context, Namespace: st.Namespace,

@@ -44,8 +44,8 @@ func (s *shellCommand) Run() error {
 		return err
 	}
 	defer done()
-	if !hasShell(ctx, kc, s.state.Namespace, pod, container) {
-		b := beside{kc: kc, namespace: s.state.Namespace, pod: pod, target: container, image: o.image}
+	if !hasShell(ctx, kc, s.state.NamespaceOf(s.service), pod, container) {
+		b := beside{kc: kc, namespace: s.state.NamespaceOf(s.service), pod: pod, target: container, image: o.image}
 		if container, err = b.container(ctx, s.env); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (s *shellCommand) Run() error {
 	}
 	defer keys.Close()
 	command := []string{shell[0], shell[1], "export TERM='" + strings.ReplaceAll(s.env.Getenv("TERM"), "'", "") + "'; " + shell[2]}
-	err = kc.ExecTerminal(ctx, s.state.Namespace, pod, container, command, keys, s.env.Out, raw.Size)
+	err = kc.ExecTerminal(ctx, s.state.NamespaceOf(s.service), pod, container, command, keys, s.env.Out, raw.Size)
 	keys.Cancel()
 	var exit *kube.ExitError
 	if errors.As(err, &exit) {

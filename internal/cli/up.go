@@ -100,7 +100,6 @@ func (o *upOptions) run(ctx context.Context) error {
 	}
 	o.session.Project = p
 	o.session.NoWatch = o.until != ""
-	o.session.Reload = func() (*config.Project, error) { return o.flags.load(o.env) }
 
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
 	if handled, err := o.elsewhere(ctx, p, facts); handled || err != nil {
@@ -163,29 +162,12 @@ func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term
 
 // with opens what a session needs, runs it under the face and says how it ended.
 func (o *upOptions) with(ctx context.Context, p *config.Project, face face) error {
-	var rendered sync.WaitGroup
-	rendered.Go(func() { o.hide.ofManifests(ctx, p) })
-	parts, closeParts, err := o.flags.parts(ctx, p, face.notice)
-	rendered.Wait()
+	members, closeMembers, err := o.members(ctx, p, face)
+	defer closeMembers()
 	if err != nil {
 		return err
 	}
-	defer closeParts()
-	parts.Builder, parts.Hide = keepOutput(o.env, p, hidingBuilder{parts.Builder, &o.hide}), o.hide.mask.String
-	parts.Conceal = func(value string) { o.hide.hide([]string{value}) }
-	parts.Deployer.Hide(o.hide.mask.String)
-	if parts.Cluster.Provider != "" { // a person's login is for no cluster elsewhere
-		parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {
-			return pullSecret(ctx, parts.Store, refs, &o.hide)
-		}
-	}
-	watching, unwatch := context.WithCancel(ctx)
-	wait, err := o.hide.ofCluster(watching, parts.Kube, []string{p.Namespace})
-	defer func() { unwatch(); wait() }()
-	if err != nil {
-		face.notice(session.Notice{Level: session.Warn, Code: "secrets-unread", Text: err.Error()})
-	}
-	s := session.New(o.session, *parts)
+	s := group(members)
 	s.OnNotice(face.notice)
 	s.OnOutput(face.output)
 
@@ -202,7 +184,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 		outcome = s.Run(ctx)
 		cancel()
 	})
-	left, faceErr := face.show(ctx, s, parts)
+	left, faceErr := face.show(ctx, s, members)
 	switch {
 	case left || faceErr != nil:
 	case o.until != "":
@@ -214,7 +196,7 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	cancel()
 	work.Wait()
 	if o.cleanup || s.Down() {
-		outcome = errors.Join(outcome, o.remove(context.WithoutCancel(whole), parts.Deployer, face))
+		outcome = errors.Join(outcome, o.removeAll(context.WithoutCancel(whole), members, face))
 	} else {
 		o.leave(s, face)
 	}
@@ -353,7 +335,7 @@ func notReady(st *session.State, after time.Duration) error {
 }
 
 // leave says what stays behind and how to get rid of it.
-func (o *upOptions) leave(s *session.Session, face face) {
+func (o *upOptions) leave(s session.Control, face face) {
 	st := s.State()
 	for _, svc := range st.Services {
 		if n := len(svc.Ahead); n > 0 {
@@ -362,8 +344,17 @@ func (o *upOptions) leave(s *session.Session, face face) {
 		}
 	}
 	if st.Deployed {
-		face.notice(session.Notice{Level: session.Info, Code: "left", Text: fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, st.Namespace)})
+		face.notice(session.Notice{Level: session.Info, Code: "left", Text: fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, strings.Join(st.Namespaces(), ", "))})
 	}
+}
+
+// removeAll takes away what all projects deployed, the included ones last.
+func (o *upOptions) removeAll(ctx context.Context, members []member, face face) error {
+	var errs []error
+	for _, m := range members {
+		errs = append(errs, o.remove(ctx, m.parts.Deployer, face))
+	}
+	return errors.Join(errs...)
 }
 
 // remove takes away what was deployed. It is not interrupted by what made the

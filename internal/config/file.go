@@ -33,7 +33,8 @@ type file struct {
 
 	Registry string `yaml:"registry" check:"repository" doc:"registry, with a folder, that takes the images for clusters that are not on this machine; your docker login counts"`
 
-	Include later `yaml:"include"`
+	Include []string `yaml:"include" doc:"folders of other projects, relative to kdev.yaml, that kdev up brings up in the same session"`
+
 	Tasks   later `yaml:"tasks"`
 	Preview later `yaml:"preview"`
 }

@@ -41,6 +41,7 @@ func Load(root string, o LoadOptions) (*Project, error) {
 
 type loader struct {
 	root     string
+	within   []string // roots of the projects that include this one, the outermost first
 	options  LoadOptions
 	problems Problems
 }

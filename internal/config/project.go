@@ -24,8 +24,17 @@ type Project struct {
 	Cluster      Cluster
 	Registry     string // for clusters that are not on this machine
 	Router       Router
+	// Include are other projects that kdev up brings up with this one.
+	Include []Included
 	// Detected has a line for each thing that no key said, for people.
 	Detected []string
+}
+
+// An Included is another project. Those that it includes itself are in the list of
+// the one that was asked for.
+type Included struct {
+	Project *Project
+	Where   string // "kdev.yaml:3"
 }
 
 // Service finds a service by its name.

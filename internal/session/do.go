@@ -182,7 +182,7 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 			if svc.build != nil {
 				l.supersede(svc)
 				svc.track.end(Superseded)
-				svc.problem = &problem.Problem{Code: "build-cancelled", Where: svc.Name, Summary: "its build was cancelled", Hint: "`kdev trigger " + svc.Name + " build` starts it again, and so does the next save"}
+				svc.problem = &problem.Problem{Code: "build-cancelled", Where: svc.Name, Summary: "its build was cancelled", Hint: "`kdev trigger " + l.s.called(svc.Name) + " build` starts it again, and so does the next save"}
 				text = "cancelled the build of " + svc.Name
 			}
 		}

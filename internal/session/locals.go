@@ -31,6 +31,7 @@ type unit struct {
 		Status() local.Status
 	}
 	meaning string // of its configuration
+	called  string // for people
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when nothing of it is left
 	stand   *stand        // of one that stands in for a service; else nil
@@ -69,7 +70,7 @@ func (s *Session) unit(ctx context.Context, c config.Local, is string, in *confi
 		u.Where = c.Where
 		return u
 	}
-	u := &unit{Local: c, meaning: is, done: make(chan struct{})}
+	u := &unit{Local: c, meaning: is, called: s.called(c.Name), done: make(chan struct{})}
 	o := local.Options{
 		Command: process.Command{Args: c.Run, Dir: c.Dir},
 		Hide:    s.parts.Hide,

@@ -303,10 +303,10 @@ func (l *loop) followUp(svc *service) {
 // failure is why local work is not ready, for a person.
 func (u *unit) failure(st local.Status) *problem.Problem {
 	p := &problem.Problem{Code: "generator-failed", Where: u.Where, Output: strings.Join(st.Lines, "\n"),
-		Hint: "the next save of what it reads runs it again, and so does `kdev trigger " + u.Name + "`"}
+		Hint: "the next save of what it reads runs it again, and so does `kdev trigger " + u.called + "`"}
 	if !u.generates() {
 		p.Code = "process-ended"
-		p.Hint = fmt.Sprintf("it is started again after %s; `kdev trigger %s restart` does so at once", st.Again, u.Name)
+		p.Hint = fmt.Sprintf("it is started again after %s; `kdev trigger %s restart` does so at once", st.Again, u.called)
 	}
 	var taken *local.Taken
 	switch {
@@ -359,7 +359,7 @@ func (l *loop) viewLocal(svc *service) Service {
 	awaited := l.awaited(svc)
 	switch {
 	case svc.off:
-		wait(Stopped, ForStart, "`kdev trigger "+svc.Name+"`")
+		wait(Stopped, ForStart, "`kdev trigger "+l.s.called(svc.Name)+"`")
 	case !u.asked && awaited != "":
 		wait(Pending, ForNeeds, awaited+", which it needs", awaited)
 	case st.Phase == local.Failed:
@@ -367,9 +367,9 @@ func (l *loop) viewLocal(svc *service) Service {
 	case st.Phase != local.Ready:
 		wait(Progressing, ForProcess, u.awaits())
 	case len(svc.saved) > 0:
-		wait(Paused, ForTrigger, "`kdev trigger "+svc.Name+"`", v.Held...)
+		wait(Paused, ForTrigger, "`kdev trigger "+l.s.called(svc.Name)+"`", v.Held...)
 	case svc.paused:
-		wait(Paused, ForTrigger, "`kdev resume "+svc.Name+"`")
+		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`")
 	default:
 		v.Phase = Ready
 	}

@@ -165,7 +165,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	}
 	switch {
 	case svc.off:
-		wait(Stopped, ForStart, "`kdev trigger "+svc.Name+"`")
+		wait(Stopped, ForStart, "`kdev trigger "+l.s.called(svc.Name)+"`")
 		v.Explanation = "" // that nothing of it is there is by wish
 	case svc.build != nil:
 		wait(Building, ForBuild, svc.build.why)
@@ -202,9 +202,9 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	case svc.lastBatch != nil:
 		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
 	case len(svc.saved) > 0:
-		wait(Paused, ForTrigger, "`kdev trigger "+svc.Name+"`", v.Held...)
+		wait(Paused, ForTrigger, "`kdev trigger "+l.s.called(svc.Name)+"`", v.Held...)
 	case svc.paused:
-		wait(Paused, ForTrigger, "`kdev resume "+svc.Name+"`")
+		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`")
 	case asleep:
 		v.Phase, v.Waiting = Sleeping, nil
 	default:
@@ -295,6 +295,9 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 func (l *loop) tellFailure(svc *service, p *problem.Problem) {
 	if p == nil || p == svc.problem {
 		return
+	}
+	if svc.here != nil && (p.Code == "process-ended" || p.Code == "process-port") {
+		return // seeStandIn has told
 	}
 	for _, s := range svc.syncErr {
 		if s == p {

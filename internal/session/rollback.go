@@ -49,7 +49,7 @@ func (l *loop) rollback(c Command, services []*service) (func() (string, error),
 				Hint: "check out the sources of that time; `kdev registry gc --keep N` keeps more"}
 		}
 		l.s.post(l.ctx, rolledBack{name, to.Ref, record})
-		return "back to the image that was ready at " + to.Time.Local().Format("15:04:05") + "; `kdev resume " + name + "` goes on with what is saved", nil
+		return "back to the image that was ready at " + to.Time.Local().Format("15:04:05") + "; `kdev resume " + l.s.called(name) + "` goes on with what is saved", nil
 	}, nil
 }
 
@@ -75,7 +75,7 @@ func (e rolledBack) apply(l *loop) {
 	svc.track.end(Superseded)
 	l.containersChanged(svc)
 	l.applyAgain, l.pruned = true, false
-	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "rolled-back", Text: "goes back to the image from before; what is saved waits for `kdev resume " + svc.Name + "`"})
+	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "rolled-back", Text: "goes back to the image from before; what is saved waits for `kdev resume " + l.s.called(svc.Name) + "`"})
 }
 
 // forth lets a service that was rolled back follow the tree again.

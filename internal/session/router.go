@@ -250,7 +250,7 @@ func (f *front) cause(service string) (text string, final bool) {
 	}
 	switch {
 	case v.Phase == Stopped:
-		return fmt.Sprintf("%s is not started; `kdev trigger %s` starts it", v.Name, v.Name), true
+		return fmt.Sprintf("%s is not started; `kdev trigger %s` starts it", v.Name, f.s.called(v.Name)), true
 	case v.Phase == Sleeping:
 		return v.Name + " is scaled to nothing", true
 	case v.Problem != nil:

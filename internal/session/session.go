@@ -36,6 +36,8 @@ type Options struct {
 	NoWatch bool
 	// Reload reads the configuration anew when it was saved; nil: it stays as it is.
 	Reload func() (*config.Project, error)
+	// Included is for a project of a Group that is not the one that was asked for.
+	Included bool
 	// Attach syncs into what runs and neither builds nor applies: `kdev sync`.
 	Attach bool
 }
@@ -68,6 +70,7 @@ type Parts struct {
 
 // A Session is one `kdev up`.
 type Session struct {
+	name   string // of the project; a saved configuration never changes it
 	opts   Options
 	parts  Parts
 	mirror *mirror.Mirror
@@ -92,6 +95,7 @@ type Session struct {
 // New prepares a session; nothing happens before Run.
 func New(opts Options, parts Parts) *Session {
 	s := &Session{
+		name:    opts.Project.Name,
 		opts:    opts,
 		parts:   parts,
 		events:  make(chan event, 64),
@@ -154,19 +158,14 @@ func (s *Session) output(service, line string) {
 }
 
 // Owns says whether a pod belongs to a workload of the project.
-func (s *Session) Owns(pod *corev1.Pod) bool { return s.ServiceOf(pod.Name) != "" }
+func (s *Session) Owns(pod *corev1.Pod) bool { return s.State().ServiceOf("", pod.Name) != "" }
 
-// ServiceOf names the service that a pod belongs to, "" when it is none of the
-// project's.
-func (s *Session) ServiceOf(pod string) string {
-	for _, svc := range s.State().Services {
-		for _, p := range svc.Pods {
-			if p.Name == pod {
-				return svc.Name
-			}
-		}
+// called is how a service is called in what is said to people.
+func (s *Session) called(service string) string {
+	if s.opts.Included {
+		return s.nameIn(service)
 	}
-	return ""
+	return service
 }
 
 // post hands an event to the loop; it gives up when the session ends.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -52,6 +53,44 @@ func (st *State) Service(name string) (*Service, bool) {
 	return nil, false
 }
 
+// NamespaceOf is the namespace of a service's pods.
+func (st *State) NamespaceOf(service string) string {
+	if s, ok := st.Service(service); ok && s.Namespace != "" {
+		return s.Namespace
+	}
+	return st.Namespace
+}
+
+// Namespaces are those in which the project, and what it includes, has services: its own
+// first.
+func (st *State) Namespaces() []string {
+	all := []string{st.Namespace}
+	for i := range st.Services {
+		if ns := st.Services[i].Namespace; ns != "" && !slices.Contains(all, ns) {
+			all = append(all, ns)
+		}
+	}
+	return all
+}
+
+// ServiceOf names the service that a pod belongs to, "" when it is none of the
+// project's. Pods of two projects may have the same name, not those of a namespace; ""
+// is any namespace.
+func (st *State) ServiceOf(namespace, pod string) string {
+	for i := range st.Services {
+		svc := &st.Services[i]
+		if namespace != "" && namespace != cmp.Or(svc.Namespace, st.Namespace) {
+			continue
+		}
+		for j := range svc.Pods {
+			if svc.Pods[j].Name == pod {
+				return svc.Name
+			}
+		}
+	}
+	return ""
+}
+
 // Names are those of the services.
 func (st *State) Names() []string {
 	names := make([]string, len(st.Services))
@@ -92,7 +131,9 @@ type Service struct {
 	Name    string `json:"name"`
 	Kind    Kind   `json:"kind"`
 	Project string `json:"project,omitempty"` // of an included project: its name
-	Phase   Phase  `json:"state"`
+	// Namespace is that of an included project; empty: the State's own.
+	Namespace string `json:"namespace,omitempty"`
+	Phase     Phase  `json:"state"`
 	// Waiting is why it is not ready and not failed; nil when there is nothing to
 	// wait for.
 	Waiting *Waiting `json:"waiting,omitempty"`
@@ -202,6 +243,7 @@ type Rollout struct {
 type Object struct {
 	Kind    string `json:"kind"`
 	Name    string `json:"name"`
+	Project string `json:"project,omitempty"` // of an included project: its name
 	Ready   bool   `json:"ready"`
 	Ignored bool   `json:"ignored,omitempty"` // by `ready: ignore`
 	Waiting string `json:"waiting,omitempty"` // completes "waits for …"
@@ -211,7 +253,12 @@ type Object struct {
 	Problem *problem.Problem `json:"problem,omitempty"`
 }
 
-func (o *Object) String() string { return o.Kind + "/" + o.Name }
+func (o *Object) String() string {
+	if o.Project != "" {
+		return o.Kind + "/" + o.Name + " of " + o.Project
+	}
+	return o.Kind + "/" + o.Name
+}
 
 // Port is one forwarded port.
 type Port struct {

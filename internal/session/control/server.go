@@ -287,15 +287,7 @@ func (s *Server) serviceOf(src *store.Source) string {
 	if _, name, ok := strings.Cut(src.Name, "/"); ok && src.Kind == store.Local {
 		return name
 	}
-	st := s.subject.State()
-	for i := range st.Services {
-		for j := range st.Services[i].Pods {
-			if st.Services[i].Pods[j].Name == src.Pod {
-				return st.Services[i].Name
-			}
-		}
-	}
-	return ""
+	return s.subject.State().ServiceOf(src.Namespace, src.Pod)
 }
 
 // result is the answer to a command.
