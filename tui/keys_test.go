@@ -8,6 +8,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/logs/level"
 	"github.com/kdev-io/kdev/tui/logview"
@@ -258,7 +259,8 @@ func TestMouse(t *testing.T) {
 }
 
 func TestAnnouncements(t *testing.T) {
-	good, bad := calm(), day()
+	good, bad, mistaken := calm(), day(), calm()
+	mistaken.Problems = []*problem.Problem{{Where: "kdev.yaml:3", Summary: "unknown key servces"}}
 	for _, tt := range []struct {
 		before, now *session.State
 		want        string
@@ -269,6 +271,9 @@ func TestAnnouncements(t *testing.T) {
 		{bad, good, "everything is ready again"},
 		{broken(), good, "everything is ready again"},
 		{starting(), good, ""},
+		{good, mistaken, "kdev.yaml:3: unknown key servces"},
+		{mistaken, mistaken, ""},
+		{mistaken, good, "everything is ready again"},
 	} {
 		if got := news(tt.before, tt.now); got != tt.want {
 			t.Errorf("news are %q, want %q", got, tt.want)

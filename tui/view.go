@@ -155,10 +155,19 @@ func news(before, now *session.State) string {
 			parts = append(parts, svc.Name+" failed")
 		}
 	}
+	known := map[string]bool{}
+	for _, p := range before.Troubles() {
+		known[p.Error()] = true
+	}
+	for _, p := range now.Troubles() {
+		if !known[p.Error()] {
+			parts = append(parts, oneLine(p.Error()))
+		}
+	}
 	if len(parts) > 0 {
 		return safe(strings.Join(parts, ", "))
 	}
-	if now.Ready && !before.Ready && anyFailed(before) {
+	if now.Ready && anyFailed(before) && !anyFailed(now) {
 		return "everything is ready again"
 	}
 	return ""

@@ -16,6 +16,7 @@ import (
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/testkube"
 	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/sync/transport"
@@ -111,6 +112,31 @@ func newSessionStand(t *testing.T, files map[string]string, change ...func(*Part
 	st.stop = func() { cancel(); work.Wait() }
 	t.Cleanup(func() { st.stop(); unsubscribe() })
 	return st
+}
+
+// TestMistakesAreShown: what is wrong with a saved kdev.yaml is part of the State, with
+// its lines, while the one before goes on, until it is mended.
+func TestMistakesAreShown(t *testing.T) {
+	const good = "name: shop\nmanifests: {yaml: [k8s.yaml]}\nlocal: [{name: docs, serve: exec sleep 300}]\n"
+	s := newSessionStand(t, map[string]string{"k8s.yaml": oneWorkload, "kdev.yaml": good})
+	docs := s.is("docs", Ready)
+	s.write("kdev.yaml", good+"nonsense: 1\nwach: {}\n")
+	var wrong []*problem.Problem
+	mistakes := func(n int) func(*Service) bool {
+		return func(*Service) bool {
+			wrong = slices.DeleteFunc(slices.Clone(s.session.State().Problems), func(p *problem.Problem) bool { return p.Code != "config-unknown-key" })
+			return len(wrong) == n
+		}
+	}
+	s.until("docs", "shown with two mistakes", mistakes(2))
+	if wrong[0].Where != "kdev.yaml:4" || wrong[1].Where != "kdev.yaml:5" {
+		t.Errorf("%v", wrong)
+	}
+	if again := s.is("docs", Ready); again.Local.PID != docs.Local.PID {
+		t.Error("a mistake ended what ran")
+	}
+	s.write("kdev.yaml", good)
+	s.until("docs", "without mistakes", mistakes(0))
 }
 
 func (s *sessionStand) write(name, text string) {

@@ -27,6 +27,7 @@ func (l *loop) look() {
 	if p := l.blocked(); p != nil {
 		st.Problems = append(st.Problems, p)
 	}
+	st.Problems = append(st.Problems, l.s.mistakes...)
 	now := time.Now()
 	l.seePods(now)
 	var statuses []deploy.WorkloadStatus

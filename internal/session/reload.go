@@ -20,13 +20,14 @@ func (l *loop) configChanged() {
 	}
 	p, err := l.s.opts.Reload()
 	if err != nil {
-		l.s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration has a mistake; the one before goes on", Problem: asProblem(err, "config-invalid", "")})
+		l.s.mistaken(err, "the saved configuration has a mistake; the one before goes on")
 		return
 	}
+	l.s.mistakes = nil
 	was := l.s.opts.Project
 	switch {
 	case meaning(was) == meaning(p):
-		// a comment, or the order of keys
+		// a comment, the order of keys, or a mistake that was taken back
 	case p.Name != was.Name || p.Namespace != was.Namespace || !reflect.DeepEqual(p.Cluster, was.Cluster):
 		l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the project's name, namespace or cluster changed: leave and run `kdev up` again to use the new one"})
 	default:
@@ -100,9 +101,19 @@ func (l *loop) known(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return l.byName[name] == nil })
 }
 
-// unusable tells that a configuration could be read and not be used.
-func (s *Session) unusable(err error) {
-	s.tell(Notice{Level: Fail, Code: "config-invalid", Text: "the saved configuration cannot be used; the one before goes on", Problem: asProblem(err, "config-invalid", "")})
+// mistaken tells each mistake of a configuration that was saved and does not count. They
+// are part of the State until another one is saved.
+func (s *Session) mistaken(err error, text string) {
+	s.mistakes = nil
+	all := []error{err}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		all = several.Unwrap()
+	}
+	for _, err := range all {
+		p := asProblem(err, "config-invalid", "")
+		s.mistakes = append(s.mistakes, p)
+		s.tell(Notice{Level: Fail, Code: "config-invalid", Text: text, Problem: p})
+	}
 }
 
 // drain throws away what the goroutines of a loop that ended still had to say, and

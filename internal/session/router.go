@@ -259,7 +259,7 @@ func (f *front) cause(service string) (text string, final bool) {
 			text += " (" + v.Problem.Hint + ")"
 		}
 		return text, v.Phase == FailedPhase
-	case len(st.Problems) > 0:
+	case len(st.Problems) > 0 && v.Phase == Pending && (v.Waiting == nil || v.Waiting.Reason == ForManifests):
 		return st.Problems[0].Error(), true
 	case v.Waiting != nil && v.Phase != Ready:
 		return fmt.Sprintf("%s is %s: it waits for %s", v.Name, v.Phase, v.Waiting.Text), false

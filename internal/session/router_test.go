@@ -109,6 +109,7 @@ func TestCauseOfNoPod(t *testing.T) {
 		{Service{Phase: Building, Waiting: &Waiting{Text: "its image"}}, nil, "web is building: it waits for its image", false},
 		{Service{Phase: Pending}, []*problem.Problem{{Summary: "no such kind", Where: "a.yaml:1"}}, "a.yaml:1: no such kind", true},
 		{Service{Phase: Ready}, nil, "none of its pods is Ready", false},
+		{Service{Phase: Progressing, Waiting: &Waiting{Reason: ForAgent, Text: "the agent"}}, []*problem.Problem{{Summary: "a mistake in the saved kdev.yaml"}}, "web is progressing: it waits for the agent", false},
 	} {
 		s := New(Options{Project: &config.Project{}}, Parts{Cluster: &cluster.Cluster{}})
 		s.front.owners.Store(&map[string]string{"shop": "web"})

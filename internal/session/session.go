@@ -17,6 +17,7 @@ import (
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/sync/mirror"
@@ -80,6 +81,7 @@ type Session struct {
 	extra     []extraPort // that a person asked for; the loop's
 	front     *front
 	locals    locals
+	mistakes  []*problem.Problem // of the configuration that was saved last; Run's goroutine has them
 
 	events chan event
 	ended  chan struct{} // closed when Run is about to return
@@ -225,7 +227,7 @@ func (s *Session) Run(ctx context.Context) error {
 		l, err := s.loop(ctx, cancel, was)
 		switch {
 		case err != nil && l == nil && was != nil && was.old != nil && ctx.Err() == nil:
-			s.unusable(err)
+			s.mistaken(err, "the saved configuration cannot be used; the one before goes on")
 			s.opts.Project, was.old = was.old, nil // used once: the one before must work
 		case err != nil || l.next == nil || ctx.Err() != nil:
 			return err
