@@ -56,6 +56,16 @@ func (p *portFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Struc
 	if !ok {
 		return
 	}
+	if bare, protocol, found := strings.Cut(s, "/"); found {
+		if _, good := ParsePort(bare); good {
+			what, hint := "%s: %q: only TCP ports are forwarded", "take it out: nothing leads from this machine to such a port of a pod; ask it from within a pod, with `kdev exec`"
+			if strings.EqualFold(protocol, "tcp") {
+				what, hint = "%s: %q names its protocol", "write it as "+bare+": every forwarded port is TCP"
+			}
+			d.add(usage("config-value", d.pos(n), hint, what, path, s))
+			return
+		}
+	}
 	if _, good := ParsePort(s); !good || tag != "!!int" && tag != "!!str" {
 		d.add(usage("config-value", d.pos(n), "write it as 80, 8080:80 or 127.0.0.1:8080:80", "%s: %q is not a port", path, s))
 		return

@@ -308,6 +308,7 @@ func (e renderDone) apply(l *loop) {
 	l.freeze(was)
 	l.tellUnapplied()
 	l.route()
+	l.tellNotTCP()
 	l.provide()
 	if first {
 		l.tellUnknown()

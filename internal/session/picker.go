@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/deploy"
 )
 
 // openPorts opens a listener for each port that the configuration names, and for
@@ -74,12 +78,68 @@ func (l *loop) forward(c Command, services []*service) (string, error) {
 			return fmt.Sprintf("port %d of %s is at %s already", port.Remote, c.Service, f.url()), nil
 		}
 	}
+	if l.notTCP(services[0], port.Remote) {
+		return "", refused("port %d of %s is not TCP, and only TCP ports are forwarded", port.Remote, c.Service)
+	}
 	f, err := l.openPort(c.Service, port)
 	if err != nil {
 		return "", err
 	}
 	l.s.extra = append(l.s.extra, extraPort{c.Service, port})
 	return fmt.Sprintf("port %d of %s is at %s until the session ends", port.Remote, c.Service, f.url()), nil
+}
+
+// tellNotTCP tells of ports of the configuration behind which nothing would answer.
+func (l *loop) tellNotTCP() {
+	for _, f := range l.forwarders {
+		if svc := l.byName[f.service]; svc != nil && l.notTCP(svc, f.port.Remote) {
+			l.s.front.tell(Notice{Level: Warn, Service: f.service, Code: "port-protocol",
+				Text: fmt.Sprintf("port %d is not TCP in the manifests, and only TCP ports are forwarded: nothing answers at %s", f.port.Remote, f.url())})
+		}
+	}
+}
+
+// notTCP says whether the manifests have a port of a service, and not as TCP: as one
+// of the Service of that name, else of its containers.
+func (l *loop) notTCP(svc *service, port int) bool {
+	var other, tcp bool
+	count := func(list []any, key string) {
+		for _, item := range list {
+			p, _ := item.(map[string]any)
+			if p == nil || fmt.Sprint(p[key]) != strconv.Itoa(port) {
+				continue
+			}
+			protocol, _ := p["protocol"].(string)
+			tcp = tcp || protocol == "" || protocol == string(corev1.ProtocolTCP)
+			other = true
+		}
+	}
+	for _, o := range l.objects {
+		if o.GetKind() == "Service" && o.GetName() == svc.Name {
+			ports, _, _ := unstructured.NestedSlice(o.Object, "spec", "ports")
+			count(ports, "port")
+		}
+	}
+	if other {
+		return !tcp
+	}
+	for _, o := range l.objects {
+		if !slices.Contains(svc.workloads, deploy.RefOf(o)) {
+			continue
+		}
+		at := []string{"spec", "template", "spec", "containers"}
+		if o.GetKind() == "Pod" {
+			at = []string{"spec", "containers"}
+		}
+		containers, _, _ := unstructured.NestedSlice(o.Object, at...)
+		for _, item := range containers {
+			if c, _ := item.(map[string]any); c != nil {
+				ports, _, _ := unstructured.NestedSlice(c, "ports")
+				count(ports, "containerPort")
+			}
+		}
+	}
+	return other && !tcp
 }
 
 // dialPod opens a stream to a pod of the project's namespace.

@@ -121,6 +121,42 @@ func TestCauseOfNoPod(t *testing.T) {
 	}
 }
 
+// TestOnlyTCPIsForwarded: what the manifests have as another protocol is refused, and
+// told where kdev.yaml names it.
+func TestOnlyTCPIsForwarded(t *testing.T) {
+	container := func(ports ...any) fields {
+		return fields{"template": fields{"spec": fields{"containers": []any{fields{"name": "c", "ports": ports}}}}}
+	}
+	l := routed(t, 0)
+	l.objects = []*deploy.Object{
+		object("Service", "v1", "web", fields{"ports": []any{fields{"port": int64(53), "protocol": "UDP"}, fields{"port": int64(54), "protocol": "UDP"}, fields{"port": int64(54), "protocol": "TCP"}, fields{"port": int64(80)}}}),
+		object("Deployment", "apps/v1", "web", container(fields{"containerPort": int64(5353), "protocol": "UDP"}, fields{"containerPort": int64(80), "protocol": "UDP"})),
+		object("Deployment", "apps/v1", "worker", container(fields{"containerPort": int64(53)})),
+	}
+	for _, c := range []struct {
+		service string
+		port    int
+		refused bool
+	}{
+		{"web", 53, true}, {"web", 54, false}, {"web", 80, false}, {"web", 5353, true}, {"web", 9000, false}, {"worker", 53, false},
+	} {
+		if got := l.notTCP(l.byName[c.service], c.port); got != c.refused {
+			t.Errorf("port %d of %s: %v", c.port, c.service, got)
+		}
+	}
+	if _, err := l.forward(Command{Service: "web", Port: "5300:53"}, []*service{l.byName["web"]}); err == nil || !strings.Contains(err.Error(), "port 53 of web is not TCP") {
+		t.Errorf("%v", err)
+	}
+	var told []string
+	l.s.OnNotice(func(n Notice) { told = append(told, n.Service+" "+n.Code) })
+	l.forwarders = []*forwarder{{service: "web", port: config.Port{Local: 5300, Remote: 53}}, {service: "web", port: config.Port{Local: 8080, Remote: 80}}}
+	l.tellNotTCP()
+	l.tellNotTCP()
+	if !slices.Equal(told, []string{"web port-protocol"}) {
+		t.Errorf("told %v", told)
+	}
+}
+
 func TestPortsOfAService(t *testing.T) {
 	svc := &corev1.Service{Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{
 		{Name: "http", Port: 80, TargetPort: intstr.FromString("web")},
