@@ -16,6 +16,7 @@ const usage = `usage:
   agent serve                   speak with kdev on stdin and stdout
   agent carry PORT …            stand in for the application: carry its ports over stdin and stdout
   agent env                     print the environment, with zero bytes at the ends
+  agent usage                   print the nanoseconds of processors and the bytes of memory that the container takes
   agent seed FOLDER VOLUME …    copy folders of the image into volumes
   agent version
 `
@@ -38,6 +39,8 @@ func main() {
 		os.Exit(agent.Carry(args[1:], agent.Options{Version: version}))
 	case "env":
 		os.Exit(agent.Environ())
+	case "usage":
+		os.Exit(agent.Usage())
 	case "seed":
 		os.Exit(agent.Seed(args[1:]))
 	case "version":

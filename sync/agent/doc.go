@@ -16,7 +16,8 @@
 // than kdev is there. `env` prints the container's environment for that program.
 //
 // `seed` copies folders of the image into volumes, in an init container, where a
-// writable copy is wanted of what a read-only root holds.
+// writable copy is wanted of what a read-only root holds. `usage` prints what the
+// container takes, for clusters that do not tell it.
 //
 // In: frames of package protocol. Out: files, signals, acknowledgements.
 // It never writes outside the roots that a batch names (os.Root resolves every
