@@ -147,6 +147,37 @@ func (m *Model) rolloutBody(svc *session.Service) []string {
 	for i := range svc.Pods {
 		out = append(out, m.podBody(svc, &svc.Pods[i])...)
 	}
+	return append(out, m.eventRows(svc)...)
+}
+
+// eventRows are what the cluster has said, the newest first.
+func (m *Model) eventRows(svc *session.Service) []string {
+	if len(svc.Events) == 0 {
+		return nil
+	}
+	t := m.theme
+	out := []string{"", t.Faint.Paint("  EVENTS, THE NEWEST FIRST")}
+	for i := len(svc.Events) - 1; i >= 0; i-- {
+		e := &svc.Events[i]
+		word := safe(e.Reason)
+		if e.Warning {
+			word = "! " + word
+		}
+		if e.Times > 1 {
+			word += fmt.Sprintf(" ×%d", e.Times)
+		}
+		word = fit(word, 22)
+		if e.Warning {
+			word = t.Busy.Paint(word)
+		}
+		kind, name, _ := strings.Cut(e.Object, "/")
+		if kind == "Pod" {
+			name = shortPod(name, svc.Name)
+		} else {
+			name = kind
+		}
+		out = append(out, "  "+t.Faint.Paint(e.Time.Local().Format("15:04:05 "))+word+" "+fit(safe(name), 12)+" "+oneLine(e.Text))
+	}
 	return out
 }
 

@@ -104,7 +104,12 @@ func day() *session.State {
 					p.Old = true
 					return p
 				}(), pod("cart-6b8f9d7c5-p4v6s", "Running", true, stages(4, 30, 700, 260, 900)), pod("cart-6b8f9d7c5-k9x3w", "ContainerCreating", false, stages(1, 30, 1400))},
-				Workloads: []session.Rollout{{Kind: "Deployment", Name: "cart", Desired: 2, Updated: 1, Current: 1, Old: 1, Waiting: "1 of 2 new pods to be ready"}}},
+				Workloads: []session.Rollout{{Kind: "Deployment", Name: "cart", Desired: 2, Updated: 1, Current: 1, Old: 1, Waiting: "1 of 2 new pods to be ready"}},
+				Events: []session.ClusterEvent{
+					{Time: began.Add(80 * time.Second), Object: "Deployment/cart", Reason: "ScalingReplicaSet", Text: "Scaled up replica set cart-6b8f9d7c5 from 1 to 2"},
+					{Time: began.Add(81 * time.Second), Object: "Pod/cart-6b8f9d7c5-k9x3w", Reason: "Scheduled", Text: "Successfully assigned shop/cart-6b8f9d7c5-k9x3w to kdev-control-plane"},
+					{Time: began.Add(88 * time.Second), Object: "Pod/cart-6b8f9d7c5-k9x3w", Warning: true, Reason: "FailedMount", Text: "MountVolume.SetUp failed for volume \"settings\" : configmap \"cart\" not found", Times: 3},
+				}},
 			{Name: "mail", Kind: session.Built, Phase: session.Paused, Image: fmt.Sprintf(digest, "mail"), Desired: 1, Updated: 1, Current: 1, Paused: true, Held: []string{"mail/send.go", "mail/queue.go"}},
 			{Name: "postgres", Kind: session.Workload, Phase: session.Ready, Image: "postgres:15", Desired: 1, Updated: 1, Current: 1,
 				Pods: []session.Pod{func() session.Pod {

@@ -40,6 +40,8 @@ var scenes = []struct {
 	{"search-only", day, []string{"1", "/", "type:KeyError", "enter", "x"}},
 	{"build", day, []string{"down", "down", "down", "2"}},
 	{"rollout", day, []string{"3"}},
+	{"events", day, []string{"down", "down", "down", "down", "3", "end"}},
+	{"included", included, nil},
 	{"sync", day, []string{"4"}},
 	{"problem", day, []string{"down", "5"}},
 	{"problem-none", calm, []string{"5"}},

@@ -33,6 +33,9 @@ func (st *State) hide(f func(string) string) {
 	for i := range st.Services {
 		s := &st.Services[i]
 		s.Problem, s.Explanation = of(s.Problem), f(s.Explanation)
+		for j := range s.Events {
+			s.Events[j].Text = f(s.Events[j].Text)
+		}
 		for j := range s.Workloads {
 			s.Workloads[j].Problem = of(s.Workloads[j].Problem)
 		}

@@ -123,6 +123,7 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 		}
 	}
 	l.weigh(&v)
+	v.Events = l.clusterEvents(svc)
 	if v.Image == "" {
 		v.Image = v.runs()
 	}

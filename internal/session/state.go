@@ -162,6 +162,7 @@ type Service struct {
 	Scaled  *int     `json:"scaled,omitempty"` // replicas that somebody chose by hand in this session
 	Ahead   []string `json:"ahead,omitempty"`  // paths of the build context that are newer in the containers than in the image
 
+	Events  []ClusterEvent   `json:"events,omitempty"` // of its workloads and pods, the newest last
 	Problem *problem.Problem `json:"problem,omitempty"`
 	// Explanation is the rollout's status in some lines for a person, with what
 	// led to Problem; empty when everything is ready.
