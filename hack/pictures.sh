@@ -38,6 +38,21 @@ sees() {
     done
 }
 
+# Presses Escape, which with a key close behind it would be another key, and waits
+# until a regular expression matches no row any more.
+escape() {
+    local end=$((SECONDS + patience))
+    press Escape
+    while screen | grep -qE "$1"; do
+        if ((SECONDS > end)); then
+            echo "pictures: $1 stays on the screen:" >&2
+            screen >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
 # Draws the screen as it is now.
 shoot() {
     "${tmux[@]}" capture-pane -e -p | "$work/picture" -title "$2" >"$out/$1.svg"
@@ -82,8 +97,10 @@ sees '● ready 5/5'
 press 1 / hashes Enter
 sees '/hashes/ [0-9,]+'
 shoot search "a search in the lines of all pods"
-press Escape ?
+escape '/hashes/'
+press ?
 sees 'keys · any other key closes'
 shoot help "the keys"
-press Escape q
+escape 'any other key closes'
+press q
 sees 'left running'
