@@ -116,7 +116,7 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		return nil, err
 	}
 	var stages [stageCount][]*Object
-	var before, after []*Object // hooks
+	var hooks []*Object
 	want := members{map[schema.GroupKind]bool{}, map[string]bool{}}
 	for _, o := range objects {
 		gk := o.GroupVersionKind().GroupKind()
@@ -124,18 +124,21 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		if ns := o.GetNamespace(); ns != "" && ns != d.options.Namespace {
 			want.namespaces[ns] = true
 		}
-		switch {
-		case o.Hook == nil:
+		if o.Hook != nil {
+			hooks = append(hooks, o)
+		} else {
 			stages[stageOf(gk)] = append(stages[stageOf(gk)], o)
-		case o.Hook.Before:
-			before = append(before, o)
-		default:
-			after = append(after, o)
 		}
 	}
 	want, err := d.remember(ctx, want)
 	if err != nil {
 		return nil, err
+	}
+	save := func() error {
+		if d.jobs.changed() {
+			return d.writeParent(ctx, want)
+		}
+		return nil
 	}
 	result := &Applied{}
 	err = d.stage(ctx, stages[foundations], result)
@@ -146,8 +149,16 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		// One object that is refused keeps no other back, but for a hook: what comes
 		// after it counts on it.
 		first := !d.installed
+		var before, after []*Object
+		for _, o := range hooks {
+			if o.Hook.before(first) {
+				before = append(before, o)
+			} else {
+				after = append(after, o)
+			}
+		}
 		err = d.stage(ctx, stages[surroundings], result)
-		hooked := d.runHooks(ctx, before, first, result)
+		hooked := d.runHooks(ctx, before, first, save, result)
 		err = errors.Join(err, hooked)
 		for _, s := range stages[workloads:] {
 			if hooked == nil {
@@ -158,13 +169,10 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 			err = d.reroll(ctx, stages[workloads], result)
 		}
 		if err == nil {
-			err = d.runHooks(ctx, after, first, result)
+			err = d.runHooks(ctx, after, first, save, result)
 		}
 	}
-	if d.jobs.changed() {
-		err = errors.Join(err, d.writeParent(ctx, want))
-	}
-	return result, err
+	return result, errors.Join(err, save())
 }
 
 // The stages of an apply: what others live in or are instances of; what pods read
@@ -334,12 +342,17 @@ func (d *Deployer) note(t target, now *unstructured.Unstructured) {
 	if now != nil {
 		v = version{now.GetUID(), now.GetGeneration()}
 	}
+	d.noteVersion(RefOf(t.Object), v)
+}
+
+// noteVersion is note for an object of the project's namespace.
+func (d *Deployer) noteVersion(ref Ref, v version) {
 	d.applied.mu.Lock()
 	defer d.applied.mu.Unlock()
 	if d.applied.made == nil {
 		d.applied.made = map[Ref]version{}
 	}
-	d.applied.made[RefOf(t.Object)] = v
+	d.applied.made[ref] = v
 }
 
 func toUnstructured(o any) (*unstructured.Unstructured, error) {

@@ -165,7 +165,7 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 			Hint:    "give the project another `name:` in kdev.yaml, or delete that ConfigMap",
 		}
 	}
-	d.jobs.read(cm.Data)
+	d.jobs.read(orEmpty(cm.Data))
 	d.releases.read(cm.Data)
 	d.installed = cm.Annotations[installedAnnotation] != ""
 	return cm, nil
@@ -218,7 +218,15 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 	_, err = d.client.Dynamic.Resource(configMaps).Namespace(d.options.Namespace).
 		Apply(ctx, cm.Name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	if err != nil {
+		d.jobs.unsaved()
 		return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
 	}
 	return nil
+}
+
+func orEmpty(data map[string]string) map[string]string {
+	if data == nil {
+		return map[string]string{}
+	}
+	return data
 }

@@ -75,6 +75,14 @@ func hashOf(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// downloads takes what a server sends as it is: one that calls a packed file
+// "Content-Encoding: gzip" would have it unpacked, and its hash were another.
+var downloads = func() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true
+	return &http.Client{Transport: t}
+}()
+
 // fetch gets what an address answers.
 func fetch(ctx context.Context, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchPatience)
@@ -84,7 +92,7 @@ func fetch(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("User-Agent", "kdev")
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := downloads.Do(r)
 	if err != nil {
 		return nil, err
 	}

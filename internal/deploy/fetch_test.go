@@ -37,7 +37,7 @@ func newSite(t *testing.T, files map[string][]byte) *site {
 	}))
 	t.Cleanup(func() {
 		s.Close()
-		http.DefaultClient.CloseIdleConnections()
+		downloads.CloseIdleConnections()
 	})
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	return s

@@ -41,12 +41,12 @@ func TestHelm(t *testing.T) {
 		line := RefOf(o).String() + " " + o.Origin
 		if h := o.Hook; h != nil {
 			line += " hook"
-			for word, is := range map[string]bool{" before": h.Before, " after": h.After} {
+			for word, is := range map[string]bool{" before": h.PreInstall || h.PreUpgrade, " after": h.PostInstall || h.PostUpgrade} {
 				if is {
 					line += word
 				}
 			}
-			if h.Install && h.Upgrade {
+			if h.due(true) && h.due(false) {
 				line += " always"
 			}
 		}

@@ -33,9 +33,9 @@ var podKind = schema.GroupKind{Kind: "Pod"}
 // A Hook says when an object of a chart has its turn: before the workloads or
 // after them, the lighter ones first, each done before the next.
 type Hook struct {
-	Before, After    bool
-	Install, Upgrade bool // on the first apply; on later ones
-	Weight           int
+	// Before and after the workloads; of the first apply, and of later ones.
+	PreInstall, PostInstall, PreUpgrade, PostUpgrade bool
+	Weight                                           int
 
 	// What is deleted once its time is over. That a changed hook is made anew, helm's
 	// before-hook-creation, needs no word: it always is.
@@ -55,18 +55,18 @@ func hooked(objects []*Object) []*Object {
 		for event := range strings.SplitSeq(events, ",") {
 			switch strings.TrimSpace(event) {
 			case "pre-install":
-				h.Before, h.Install = true, true
+				h.PreInstall = true
 			case "pre-upgrade":
-				h.Before, h.Upgrade = true, true
+				h.PreUpgrade = true
 			case "post-install":
-				h.After, h.Install = true, true
+				h.PostInstall = true
 			case "post-upgrade":
-				h.After, h.Upgrade = true, true
+				h.PostUpgrade = true
 			case "crd-install":
 				return false // helm 2's way: a CRD as any other
 			}
 		}
-		if !h.Before && !h.After {
+		if !h.due(true) && !h.due(false) {
 			return true
 		}
 		for policy := range strings.SplitSeq(o.GetAnnotations()[deleteAnnotation], ",") {
@@ -84,12 +84,18 @@ func hooked(objects []*Object) []*Object {
 
 // due says whether a hook has its turn in this apply.
 // The first lasts until everything was ready once.
-func (h *Hook) due(first bool) bool { return first && h.Install || !first && h.Upgrade }
+func (h *Hook) due(first bool) bool {
+	return h.before(first) || first && h.PostInstall || !first && h.PostUpgrade
+}
+
+// before says whether that is before the workloads: a migration that is for post-install
+// and pre-upgrade runs after them at first, when they make its database.
+func (h *Hook) before(first bool) bool { return first && h.PreInstall || !first && h.PreUpgrade }
 
 // runHooks applies hooks one after the other; a Job or a Pod has to end well before the
 // next one. One that ran and is unchanged is done, whether it is still there or its policy
 // had it deleted.
-func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, result *Applied) error {
+func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, save func() error, result *Applied) error {
 	hooks, err := d.dueHooks(ctx, hooks, first)
 	if err != nil {
 		return err
@@ -107,6 +113,15 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, re
 			}
 			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
 		}
+	}
+	for _, o := range hooks {
+		if t, err := d.target(o); err == nil && o.Hook.WhenSucceeded {
+			d.jobs.noteHook(t)
+		}
+	}
+	// Before they are gone: a kdev that ends here must not have them run again.
+	if err := save(); err != nil {
+		return err
 	}
 	// As helm does, only now: what runs may need what was made before it.
 	return d.deleteHooks(ctx, hooks, true)
@@ -187,8 +202,7 @@ func (d *Deployer) runHook(ctx context.Context, o *Object, result *Applied) erro
 	return err
 }
 
-// deleteHooks deletes what its policy says of hooks that ended, well or not. That one ran
-// is remembered: it runs again when its render changed.
+// deleteHooks deletes what its policy says of hooks that ended, well or not.
 func (d *Deployer) deleteHooks(ctx context.Context, hooks []*Object, well bool) error {
 	for _, o := range hooks {
 		if well && !o.Hook.WhenSucceeded || !well && !o.Hook.WhenFailed {
@@ -208,7 +222,6 @@ func (d *Deployer) deleteHooks(ctx context.Context, hooks []*Object, well bool) 
 			}
 		}
 		if well {
-			d.jobs.noteHook(t)
 			d.note(t, nil)
 		}
 	}

@@ -24,7 +24,8 @@ type ledger struct {
 	dirty bool              // differs from what the parent says
 }
 
-// read takes what the parent says.
+// read takes what the parent says; nil where there is none. What is not written yet
+// holds: an API server that was away must not have a migration run twice.
 func (l *ledger) read(data map[string]string) {
 	runs := map[string]string{}
 	if text := data["jobs"]; text != "" && json.Unmarshal([]byte(text), &runs) != nil {
@@ -32,7 +33,16 @@ func (l *ledger) read(data map[string]string) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.runs, l.dirty = runs, false
+	if data == nil || !l.dirty {
+		l.runs, l.dirty = runs, false
+	}
+}
+
+// unsaved says that what data gave was not written.
+func (l *ledger) unsaved() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirty = true
 }
 
 // data is what the parent shall say.
@@ -81,7 +91,7 @@ func (l *ledger) note(t target) {
 	}
 }
 
-// noteHook records that a hook ran well and was deleted.
+// noteHook records that a hook ran well and is to be deleted.
 func (l *ledger) noteHook(t target) { l.write(t) }
 
 // forgetHook lets a hook run again in whatever render comes next: another one than the

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,19 +24,23 @@ const restarter = "kdev-restart"
 // Restart replaces the pods of a Deployment, StatefulSet or DaemonSet of the project's
 // namespace, one after the other, by the annotation that kubectl uses.
 func (d *Deployer) Restart(ctx context.Context, w Ref) error {
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, d.now().Format(time.RFC3339))
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, d.now().Format(time.RFC3339Nano)) // two in a second are two
 	apps, ns, o := d.client.Core.AppsV1(), d.options.Namespace, metav1.PatchOptions{FieldManager: restarter}
+	var now metav1.Object
 	var err error
 	switch w.Kind {
 	case "Deployment":
-		_, err = apps.Deployments(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+		now, err = apps.Deployments(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
 	case "StatefulSet":
-		_, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+		now, err = apps.StatefulSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
 	case "DaemonSet":
-		_, err = apps.DaemonSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
+		now, err = apps.DaemonSets(ns).Patch(ctx, w.Name, types.StrategicMergePatchType, patch, o)
 	}
 	if err != nil {
 		return d.apiProblem(err, w.String(), "")
+	}
+	if now != nil {
+		d.noteVersion(w, version{now.GetUID(), now.GetGeneration()}) // not ready before these pods are
 	}
 	return nil
 }
@@ -168,7 +173,7 @@ func readsOf(o *Object, changed map[Ref]map[string]bool) (started, mounted []str
 	}
 	note := func(list *[]string, ref Ref, keys ...string) {
 		have := changed[ref]
-		if len(have) == 0 || len(keys) > 0 && !slices.ContainsFunc(keys, func(k string) bool { return have[k] }) {
+		if len(have) == 0 || len(keys) > 0 && !slices.ContainsFunc(keys, func(k string) bool { return k == anyKey || have[k] }) {
 			return
 		}
 		if !slices.Contains(*list, ref.String()) {
@@ -198,36 +203,73 @@ func readsOf(o *Object, changed map[Ref]map[string]bool) (started, mounted []str
 		}
 	}
 	for _, v := range spec.Volumes {
-		list := &mounted
-		if byPart(v.Name, containers) {
-			list = &started
+		whole, parts := mountsOf(v.Name, containers)
+		read := func(ref Ref, items []corev1.KeyToPath) {
+			if keys := keysIn(items, parts); len(keys) > 0 {
+				note(&started, ref, keys...)
+			}
+			if whole {
+				note(&mounted, ref, keysOf(items)...)
+			}
 		}
 		if s := v.ConfigMap; s != nil {
-			note(list, Ref{"ConfigMap", s.Name}, keysOf(s.Items)...)
+			read(Ref{"ConfigMap", s.Name}, s.Items)
 		}
 		if s := v.Secret; s != nil {
-			note(list, Ref{"Secret", s.SecretName}, keysOf(s.Items)...)
+			read(Ref{"Secret", s.SecretName}, s.Items)
 		}
 		if v.Projected == nil {
 			continue
 		}
 		for _, source := range v.Projected.Sources {
 			if s := source.ConfigMap; s != nil {
-				note(list, Ref{"ConfigMap", s.Name}, keysOf(s.Items)...)
+				read(Ref{"ConfigMap", s.Name}, s.Items)
 			}
 			if s := source.Secret; s != nil {
-				note(list, Ref{"Secret", s.Name}, keysOf(s.Items)...)
+				read(Ref{"Secret", s.Name}, s.Items)
 			}
 		}
 	}
 	return started, mounted
 }
 
-// byPart says whether a container mounts a file or folder of a volume by subPath.
-func byPart(volume string, containers []corev1.Container) bool {
-	return slices.ContainsFunc(containers, func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
-			return m.Name == volume && (m.SubPath != "" || m.SubPathExpr != "")
-		})
-	})
+// mountsOf says how containers mount a volume: whole, and which of its files and folders
+// by subPath; "" is one whose name only the pod knows.
+func mountsOf(volume string, containers []corev1.Container) (whole bool, parts []string) {
+	for _, c := range containers {
+		for _, m := range c.VolumeMounts {
+			switch {
+			case m.Name != volume:
+			case m.SubPathExpr != "":
+				parts = append(parts, "")
+			case m.SubPath != "":
+				parts = append(parts, path.Clean(m.SubPath))
+			default:
+				whole = true
+			}
+		}
+	}
+	return whole, parts
 }
+
+// keysIn are the keys whose files lie at or below some paths of a volume. Without items a
+// key is the name of its file.
+func keysIn(items []corev1.KeyToPath, parts []string) (keys []string) {
+	for _, part := range parts {
+		if len(items) == 0 && part != "" && part != "." {
+			keys = append(keys, part)
+		}
+		for _, i := range items {
+			if part == "" || part == "." || i.Path == part || strings.HasPrefix(i.Path, part+"/") {
+				keys = append(keys, i.Key)
+			}
+		}
+		if len(items) == 0 && (part == "" || part == ".") {
+			return []string{anyKey}
+		}
+	}
+	return keys
+}
+
+// anyKey is no key's name: all of them count.
+const anyKey = "*"
