@@ -119,11 +119,14 @@ func TestChartRepository(t *testing.T) {
 	index := func(digest string) []byte {
 		return []byte("apiVersion: v1\nentries:\n  db:\n  - {version: 1.1.0, digest: " + digest + ", urls: [packages/db-1.1.0.tgz]}\n  - {version: 1.0.0, digest: " + hashOf(one) + ", urls: [packages/db-1.0.0.tgz]}\n")
 	}
-	s := newSite(t, map[string][]byte{"/charts/index.yaml": index(hashOf(two)), "/charts/packages/db-1.0.0.tgz": one, "/charts/packages/db-1.1.0.tgz": two, "/broken/index.yaml": []byte("<html>")})
+	s := newSite(t, map[string][]byte{"/charts/index.yaml": index(hashOf(two)), "/charts/packages/db-1.0.0.tgz": one, "/charts/packages/db-1.1.0.tgz": two, "/broken/index.yaml": []byte("<html>"),
+		"/plain/index.yaml": []byte("entries: {db: [{version: 1.0.0, urls: [../charts/packages/db-1.0.0.tgz]}]}")})
 	root := project(t, map[string]string{
 		"shop/Chart.yaml":         "apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: db, version: ^1.0.0, repository: " + s.URL + "/charts}\n",
 		"shop/templates/web.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n",
 		"shop/Chart.lock":         "dependencies:\n- {name: db, version: 1.0.0, repository: " + s.URL + "/charts}\n",
+		"stale/Chart.yaml":        "apiVersion: v2\nname: stale\nversion: 1.0.0\ndependencies:\n- {name: db, version: ^2.0.0, repository: " + s.URL + "/charts}\n",
+		"stale/Chart.lock":        "dependencies:\n- {name: db, version: 1.0.0, repository: " + s.URL + "/charts}\n",
 		"open/Chart.yaml":         "apiVersion: v2\nname: open\nversion: 1.0.0\ndependencies:\n- {name: db, version: ^1.0.0, repository: " + s.URL + "/charts}\n",
 	})
 	render := func(chart, version string) (*Manifests, error) {
@@ -162,6 +165,8 @@ func TestChartRepository(t *testing.T) {
 		{s.URL + "/charts/db", "1.1.0", "chart-pull", "another hash than the index says"},
 		{s.URL + "/broken/db", "1.0.0", "chart-pull", "no index of charts"},
 		{s.URL + "/nowhere/db", "1.0.0", "chart-pull", "the server answers 404"},
+		{s.URL + "/plain/db", "1.0.0", "chart-pull", "#sha256=" + hashOf(one)},
+		{"stale", "", "chart-dependency", "Chart.lock has its version 1.0.0, and Chart.yaml wants ^2.0.0"},
 		{"open", "", "chart-dependency", "Chart.lock has none"},
 	} {
 		_, err := render(tc.chart, tc.version)

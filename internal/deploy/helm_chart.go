@@ -72,7 +72,8 @@ func (m *Manifests) dependencies(ctx context.Context, root, dir string, ch *char
 			continue
 		}
 		var got *chart.Chart
-		var err error
+		version, err := lockedVersion(ch, dep)
+		hint := "`helm dependency build " + c.Chart + "` puts it there"
 		beside, isFile := strings.CutPrefix(dep.Repository, "file://")
 		switch {
 		case isFile:
@@ -80,12 +81,14 @@ func (m *Manifests) dependencies(ctx context.Context, root, dir string, ch *char
 			if got, err = m.localChart(at); err == nil {
 				err = m.dependencies(ctx, root, at, got, c, depth+1)
 			}
+		case err != nil:
+			hint = "`helm dependency update " + c.Chart + "` brings them together"
 		case strings.HasPrefix(dep.Repository, "oci://"):
-			got, err = pulledChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, lockedVersion(ch, dep), path.Join(chartPlace(c), "Chart.yaml"))
-		case isURL(dep.Repository) && isRange(lockedVersion(ch, dep)):
+			got, err = pulledChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, version, path.Join(chartPlace(c), "Chart.yaml"))
+		case isURL(dep.Repository) && isRange(version):
 			err = errors.New("its version " + dep.Version + " may be another one tomorrow, and Chart.lock has none")
 		case isURL(dep.Repository):
-			got, err = fetchedChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, lockedVersion(ch, dep), path.Join(chartPlace(c), "Chart.yaml"))
+			got, err = fetchedChart(ctx, strings.TrimSuffix(dep.Repository, "/")+"/"+dep.Name, version, path.Join(chartPlace(c), "Chart.yaml"))
 		default:
 			err = errors.New("it is not in the folder charts")
 		}
@@ -94,7 +97,7 @@ func (m *Manifests) dependencies(ctx context.Context, root, dir string, ch *char
 				return p
 			}
 			return &problem.Problem{Class: problem.Usage, Code: "chart-dependency", Where: path.Join(chartPlace(c), "Chart.yaml"), Summary: "dependency " + dep.Name + " cannot be loaded", Err: err,
-				Hint: "`helm dependency build " + c.Chart + "` puts it there"}
+				Hint: hint}
 		}
 		ch.AddDependency(got)
 	}

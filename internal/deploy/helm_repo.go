@@ -16,6 +16,7 @@ import (
 
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	kyaml "sigs.k8s.io/yaml"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -112,23 +113,31 @@ func fetchPackage(ctx context.Context, repo, name, version string) ([]byte, erro
 		if err != nil {
 			return nil, fmt.Errorf("its package: %w", err)
 		}
-		if want := strings.TrimPrefix(v.Digest, "sha256:"); want != "" && hashOf(data) != want {
+		switch want := strings.TrimPrefix(v.Digest, "sha256:"); want {
+		case hashOf(data):
+			return data, nil
+		case "":
+			return nil, fmt.Errorf("the index has no hash of it, so that it may be another one tomorrow; with its own it is %s#sha256=%s", at, hashOf(data))
+		default:
 			return nil, errors.New("the package has another hash than the index says: " + hashOf(data))
 		}
-		return data, nil
 	}
 	return nil, fmt.Errorf("it has not this version, but %s", strings.Join(all[:min(len(all), 5)], ", "))
 }
 
 // lockedVersion is the version of a dependency: the one that Chart.lock names, where it
-// was written down.
-func lockedVersion(ch *chart.Chart, dep *chart.Dependency) string {
+// was written down. Chart.yaml may have been changed since.
+func lockedVersion(ch *chart.Chart, dep *chart.Dependency) (string, error) {
 	if ch.Lock != nil {
 		for _, l := range ch.Lock.Dependencies {
-			if l.Name == dep.Name && l.Repository == dep.Repository {
-				return l.Version
+			if l.Name != dep.Name || l.Repository != dep.Repository {
+				continue
 			}
+			if dep.Version != "" && !chartutil.IsCompatibleRange(dep.Version, l.Version) {
+				return "", errors.New("Chart.lock has its version " + l.Version + ", and Chart.yaml wants " + dep.Version)
+			}
+			return l.Version, nil
 		}
 	}
-	return dep.Version
+	return dep.Version, nil
 }
