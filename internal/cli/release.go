@@ -94,17 +94,15 @@ func (r *release) warn(p *problem.Problem, text string) {
 	r.face.notice(session.Notice{Time: time.Now(), Level: session.Warn, Code: p.Code, Text: text, Problem: p})
 }
 
-// waitedFor leaves out what is not waited for, by `ready: ignore`.
-func waitedFor(p *config.Project, services []serviceView, objects []*deploy.Object) []*deploy.Object {
+// ignored says what is not waited for, by `ready: ignore`.
+func ignored(p *config.Project, services []serviceView) func(deploy.Ref) bool {
 	owner := map[deploy.Ref]string{}
 	for _, s := range services {
 		for _, ref := range s.workloads {
 			owner[ref] = s.name
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(objects), func(o *deploy.Object) bool {
-		return session.Ignored(p, deploy.RefOf(o), owner[deploy.RefOf(o)])
-	})
+	return func(ref deploy.Ref) bool { return session.Ignored(p, ref, owner[ref]) }
 }
 
 // step does one thing and remembers how it ended.
@@ -304,7 +302,7 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 			case !whole:
 				delete(ready, s.name)
 			}
-			if p != nil && failing[s.name] == nil {
+			if p != nil && failing[s.name] == nil && !session.Ignored(r.p, deploy.Ref{}, s.name) {
 				r.tell(session.Warn, "rollout-failing", s.name, p.Summary, 0)
 			}
 			failing[s.name] = p
@@ -312,12 +310,16 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	err := r.deployer.Await(limited, r.live, waitedFor(r.p, services, objects), deploy.AwaitOptions{Patience: rolloutPatience, Confirm: confirmation, Changed: look, Noted: note})
+	err := r.deployer.Await(limited, r.live, objects, deploy.AwaitOptions{Patience: rolloutPatience, Confirm: confirmation, Ignored: ignored(r.p, services), Changed: look, Noted: note})
 	for _, s := range services {
 		step := releaseStep{name: "rollout " + s.name, took: time.Since(start), problem: failing[s.name]}
-		if took, ok := ready[s.name]; ok {
+		took, ok := ready[s.name]
+		switch {
+		case ok:
 			step.took = took
-		} else if step.problem == nil && err != nil {
+		case session.Ignored(r.p, deploy.Ref{}, s.name):
+			continue // it was not waited for: there is nothing to report
+		case step.problem == nil && err != nil:
 			step.problem = asProblem(err, "deploy-failed")
 		}
 		r.steps = append(r.steps, step)

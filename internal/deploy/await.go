@@ -20,6 +20,9 @@ type AwaitOptions struct {
 	// Confirm is how long everything has to stay ready: without a readiness probe a
 	// process counts as ready before it has had time to fail.
 	Confirm time.Duration
+	// Ignored says of what nothing is to be waited for; may be nil. Changed and Noted hear
+	// of it all the same.
+	Ignored func(Ref) bool
 	// Changed hears every state that differs from the one before; may be nil.
 	Changed func([]WorkloadStatus)
 	// Noted hears how the other objects are, with every look; may be nil.
@@ -45,6 +48,10 @@ func (d *Deployer) Await(ctx context.Context, live *kube.Namespace, objects []*O
 		if text := explanations(all, d.now()); o.Changed != nil && text != told {
 			told = text
 			o.Changed(all)
+		}
+		if o.Ignored != nil {
+			all = slices.DeleteFunc(all, func(s WorkloadStatus) bool { return o.Ignored(s.Ref) })
+			others = slices.DeleteFunc(others, func(s ObjectStatus) bool { return o.Ignored(s.Ref) })
 		}
 		now := time.Now()
 		failed := len(problems(all, others)) > 0

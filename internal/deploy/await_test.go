@@ -24,12 +24,15 @@ func TestAwait(t *testing.T) {
 		then  *corev1.PodStatus // after the first was told
 		code  string            // of the problem; "" is ready
 		class problem.Class
+
+		ignored bool
 	}{
-		{"ready at once", ready, nil, "", 0},
-		{"ready later", corev1.PodStatus{Phase: corev1.PodPending}, &ready, "", 0},
-		{"a problem that mends itself", waiting("InvalidImageName", "bad"), &ready, "", 0},
-		{"a problem that stays", waiting("InvalidImageName", "bad"), nil, "image-name", problem.Rollout},
-		{"nothing happens", corev1.PodStatus{Phase: corev1.PodPending}, nil, "not-ready", problem.Timeout},
+		{"ready at once", ready, nil, "", 0, false},
+		{"ready later", corev1.PodStatus{Phase: corev1.PodPending}, &ready, "", 0, false},
+		{"a problem that mends itself", waiting("InvalidImageName", "bad"), &ready, "", 0, false},
+		{"a problem that stays", waiting("InvalidImageName", "bad"), nil, "image-name", problem.Rollout, false},
+		{"a problem that nobody waits for", waiting("InvalidImageName", "bad"), nil, "", 0, true},
+		{"nothing happens", corev1.PodStatus{Phase: corev1.PodPending}, nil, "not-ready", problem.Timeout, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "u", CreationTimestamp: metav1.Now()}, Spec: corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Name: "web", Image: "web"}}}, Status: tc.first}
@@ -45,6 +48,9 @@ func TestAwait(t *testing.T) {
 			defer d.Close()
 			// Long enough for the change where there is one, short where time has to pass.
 			o := AwaitOptions{Patience: 50 * time.Millisecond, Changed: func([]WorkloadStatus) {}}
+			if tc.ignored {
+				o.Ignored = func(ref Ref) bool { return ref == Ref{"Pod", "web"} }
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if tc.then != nil {

@@ -329,7 +329,7 @@ func (l *loop) prune() {
 	if !l.applied {
 		return
 	}
-	l.pruned = true
+	l.pruned, l.pruning = true, true
 	objects := l.deployable()
 	images := map[string]string{}
 	for _, svc := range l.services {
@@ -347,6 +347,7 @@ func (l *loop) prune() {
 }
 
 func (e pruneDone) apply(l *loop) {
+	l.pruning = false
 	if e.err != nil {
 		l.s.tell(Notice{Level: Warn, Code: "prune-failed", Text: "what left the manifests could not be removed", Problem: asProblem(e.err, "prune-failed", "")})
 		return

@@ -50,6 +50,7 @@ type loop struct {
 	present      map[deploy.Ref]bool // workloads that the informers held at the last look
 	taken        bool                // objects of ours belong to another project: its pods are not ours to touch
 	applyErr     *problem.Problem
+	pruning      bool
 	pruned       bool // nothing is left to prune since the last apply
 
 	notes       []string        // of the last apply
@@ -226,11 +227,13 @@ func (l *loop) settle() {
 	if l.objects != nil {
 		l.admit()
 	}
-	if l.applyAgain && !l.applying && !l.providing && l.objects != nil {
+	// One after the other: what an apply has just made, and its kinds in the set's parent,
+	// are news to a prune of the manifests before.
+	if l.applyAgain && !l.applying && !l.pruning && !l.providing && l.objects != nil {
 		l.apply()
 		l.look()
 	}
-	if l.ready && !l.pruned && !l.applying {
+	if l.ready && !l.pruned && !l.pruning && !l.applying && !l.applyAgain {
 		l.prune()
 	}
 }

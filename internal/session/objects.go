@@ -35,7 +35,9 @@ func (l *loop) seeObjects(services []Service) []Object {
 	if l.objects == nil || l.s.opts.Attach || !l.deployed {
 		return nil
 	}
-	statuses := l.s.parts.Deployer.Objects(l.s.parts.Live, l.objects)
+	statuses := slices.DeleteFunc(l.s.parts.Deployer.Objects(l.s.parts.Live, l.objects), func(s deploy.ObjectStatus) bool {
+		return !s.Ready && keptBack(l.services, s.Ref) // that it is not there, or is as it was, is by wish
+	})
 	views := ObjectsOf(l.s.opts.Project, statuses)
 	for i := range views {
 		if views[i].Note == "" {
@@ -46,6 +48,14 @@ func (l *loop) seeObjects(services []Service) []Object {
 		}
 	}
 	return views
+}
+
+// keptBack says whether an object is not applied because a service whose image it names is
+// stopped, or waits for a person.
+func keptBack(services []*service, ref deploy.Ref) bool {
+	return slices.ContainsFunc(services, func(svc *service) bool {
+		return (svc.off || svc.keeps() && svc.holdsManifests) && slices.Contains(svc.workloads, ref)
+	})
 }
 
 // urlOf is where a browser finds what a Service sends to, "" where that is nowhere.
