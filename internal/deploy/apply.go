@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 
@@ -62,19 +61,6 @@ func (a *Applied) merge(later *Applied) {
 	a.Unchanged = slices.DeleteFunc(later.Unchanged, func(label string) bool { return slices.Contains(done, label) })
 	a.Notes = later.Notes
 	a.Rolled = append(a.Rolled, later.Rolled...)
-}
-
-// appliedSet remembers, for Status, what Apply made: informers may for a moment
-// still hold what was there before.
-type appliedSet struct {
-	mu    sync.Mutex
-	made  map[Ref]version               // objects of the project's namespace
-	kinds map[schema.GroupKind]followed // that live keeps for Objects
-}
-
-type version struct {
-	uid        types.UID // "" for a Job that ran and is gone
-	generation int64
 }
 
 // objectKey names an object across namespaces.
@@ -331,28 +317,6 @@ func readable(o *Object) {
 	}
 	o.Object["data"] = data
 	delete(o.Object, "stringData")
-}
-
-// note remembers what was applied, nil for a Job that ran and is gone.
-func (d *Deployer) note(t target, now *unstructured.Unstructured) {
-	if t.key.namespace != d.options.Namespace {
-		return
-	}
-	v := version{}
-	if now != nil {
-		v = version{now.GetUID(), now.GetGeneration()}
-	}
-	d.noteVersion(RefOf(t.Object), v)
-}
-
-// noteVersion is note for an object of the project's namespace.
-func (d *Deployer) noteVersion(ref Ref, v version) {
-	d.applied.mu.Lock()
-	defer d.applied.mu.Unlock()
-	if d.applied.made == nil {
-		d.applied.made = map[Ref]version{}
-	}
-	d.applied.made[ref] = v
 }
 
 func toUnstructured(o any) (*unstructured.Unstructured, error) {

@@ -150,7 +150,7 @@ func (l *look) job(o *batchv1.Job) {
 
 // jobFailed says why a Job gave up, by the last of its pods.
 func (l *look) jobFailed(o *batchv1.Job, c batchv1.JobCondition) *problem.Problem {
-	p := &problem.Problem{Class: problem.Rollout, Code: "job-failed", Where: l.s.Ref.String(), Summary: "the job failed: " + oneLine(c.Message, 160),
+	p := &problem.Problem{Class: problem.Rollout, Code: "job-failed", Where: l.s.Ref.String(), Summary: "the job failed: " + mask(oneLine(c.Message, 160)),
 		Hint: "`kdev logs " + o.Name + "` shows what its pods printed; a changed manifest runs it again"}
 	switch c.Reason {
 	case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonFailedIndexes:

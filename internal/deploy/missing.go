@@ -24,7 +24,7 @@ import (
 // kdev.yaml that cannot be made: kdev.yaml says where each comes from. ConfigMaps,
 // PersistentVolumeClaims and ServiceAccounts may come from elsewhere later: they are
 // doubts. Secrets that kdev.yaml calls external are left out, and whatever an object of a
-// custom kind names: its controller may make it.
+// custom kind, the command of a Job or the cluster itself may make.
 //
 // Problems, joined: missing-secret, missing-key, secret-source. Doubts: missing-configmap,
 // missing-key, missing-claim, missing-serviceaccount.
@@ -37,7 +37,7 @@ func (d *Deployer) Missing(ctx context.Context, objects []*Object, sources []con
 }
 
 func (d *Deployer) lookForReads(ctx context.Context, objects []*Object, sources []config.Source) (doubts []*problem.Problem, _ error) {
-	l := &lookup{d: d, rendered: map[readKey]*Object{}, live: map[readKey]*unstructured.Unstructured{}}
+	l := &lookup{d: d, rendered: map[readKey]*Object{}, live: map[readKey]*unstructured.Unstructured{}, makers: makersOf(objects), claims: map[string][]string{}}
 	var failed []error
 	for _, o := range objects {
 		if o.GroupVersionKind().Group == "" {
@@ -48,9 +48,7 @@ func (d *Deployer) lookForReads(ctx context.Context, objects []*Object, sources 
 				failed = append(failed, err)
 			}
 		}
-		if isFollowed(o.GroupVersionKind().GroupKind()) {
-			l.made = append(l.made, stringsOf(o)...)
-		}
+		l.claims[d.namespaceOf(o)] = append(l.claims[d.namespaceOf(o)], claimsOf(o)...)
 	}
 	for _, s := range sources {
 		if s.Apps == nil {
@@ -58,7 +56,7 @@ func (d *Deployer) lookForReads(ctx context.Context, objects []*Object, sources 
 		}
 		for _, secret := range s.Apps.Secrets {
 			if secret.External {
-				l.made = append(l.made, secret.Name)
+				l.makers.names = append(l.makers.names, secret.Name)
 			}
 		}
 	}
@@ -104,15 +102,17 @@ type lookup struct {
 	d        *Deployer
 	rendered map[readKey]*Object
 	live     map[readKey]*unstructured.Unstructured // nil: there is none
-	made     []string                               // names of what somebody else may make
+	makers   *makers
+	claims   map[string][]string // how the claims of StatefulSets begin, by namespace
 }
 
 // missing is the problem of one reference, nil where there is none.
 func (l *lookup) missing(ctx context.Context, o *Object, ref podRead) (*problem.Problem, error) {
-	if slices.Contains(l.made, ref.name) {
+	key := readKey{ref.kind, l.d.namespaceOf(o), ref.name}
+	if l.makers.may(ref.kind, ref.name) || madeByCluster[readKey{kind: ref.kind, name: ref.name}] ||
+		ref.kind == "PersistentVolumeClaim" && isClaimOf(ref.name, l.claims[key.namespace]) {
 		return nil, nil
 	}
-	key := readKey{ref.kind, l.d.namespaceOf(o), ref.name}
 	lacking := ref.keys
 	rendered := l.rendered[key]
 	if rendered != nil && rendered.Object["type"] == string(corev1.SecretTypeServiceAccountToken) {

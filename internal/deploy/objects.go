@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,6 +59,7 @@ func (d *Deployer) Objects(live *kube.Namespace, objects []*Object) []ObjectStat
 		if s.Ready {
 			s.Waiting = ""
 		}
+		s.Waiting, s.Problem = d.hidden(s.Waiting, s.Problem)
 		all = append(all, s)
 	}
 	if !w.again.IsZero() {
@@ -76,37 +78,63 @@ func isFollowed(gk schema.GroupKind) bool {
 	return !scheme.Scheme.IsGroupRegistered(gk.Group)
 }
 
-// Follow makes live keep those objects of the set of which kinds are not in every
-// cluster, so that Objects can tell of them. Kinds that the cluster does not know are
+// Follow makes live keep those objects of which kinds are not in every cluster, so that
+// Objects can tell of them: the members of the set where there is one, else whatever
+// objects of these kinds somebody else deployed. Kinds that the cluster does not know are
 // left out; a call after they came takes them in.
 func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*Object) error {
 	d.ranBefore(ctx, live, objects)
+	selector := partOfLabel + "=" + d.id
+	if !d.isSet(ctx) {
+		selector = ""
+	}
 	asked := map[schema.GroupKind]bool{}
 	for _, o := range objects {
 		gk := o.GroupVersionKind().GroupKind()
 		if gk == claimKind {
-			d.storage.read(ctx, d.client)
+			d.storage.read(ctx, d.client, o)
 		}
 		if !isFollowed(gk) || asked[gk] || d.elsewhere(o) {
 			continue
 		}
 		asked[gk] = true
 		mapping, err := d.mapping(o)
+		if meta.IsNoMatchError(err) {
+			d.follows(gk, followed{unknown: true})
+			continue
+		}
 		if err != nil {
 			continue // applying it says what is the matter
 		}
 		namespaced := mapping.Scope.Name() == meta.RESTScopeNameNamespace
-		if err := live.Follow(ctx, mapping.Resource, namespaced, partOfLabel+"="+d.id); err != nil {
+		if err := live.Follow(ctx, mapping.Resource, namespaced, selector); err != nil {
 			return err
 		}
-		d.applied.mu.Lock()
-		if d.applied.kinds == nil {
-			d.applied.kinds = map[schema.GroupKind]followed{}
-		}
-		d.applied.kinds[gk] = followed{mapping.Resource, namespaced}
-		d.applied.mu.Unlock()
+		d.follows(gk, followed{resource: mapping.Resource, namespaced: namespaced})
 	}
 	return nil
+}
+
+func (d *Deployer) follows(gk schema.GroupKind, f followed) {
+	d.applied.mu.Lock()
+	defer d.applied.mu.Unlock()
+	if d.applied.kinds == nil {
+		d.applied.kinds = map[schema.GroupKind]followed{}
+	}
+	d.applied.kinds[gk] = f
+}
+
+// isSet says whether kdev has applied anything here. Where that cannot be found out, it
+// has not: whoever may not read a ConfigMap applies nothing either.
+func (d *Deployer) isSet(ctx context.Context) bool {
+	d.applied.mu.Lock()
+	made := len(d.applied.made) > 0
+	d.applied.mu.Unlock()
+	if made {
+		return true
+	}
+	cm, err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Get(ctx, d.parentName(), metav1.GetOptions{})
+	return err == nil && cm.Annotations[toolingAnnotation] == tooling
 }
 
 // ranBefore finds the Jobs that ran and whose time to live is over: they are not absent.
@@ -114,7 +142,7 @@ func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*
 func (d *Deployer) ranBefore(ctx context.Context, live *kube.Namespace, objects []*Object) {
 	read := false
 	for _, o := range objects {
-		_, known := d.made(RefOf(o))
+		_, known := d.made(madeKeyOf(o))
 		if known || o.GroupVersionKind().GroupKind() != jobKind || !expires(o) || d.elsewhere(o) {
 			continue
 		}
@@ -138,6 +166,7 @@ func (d *Deployer) ranBefore(ctx context.Context, live *kube.Namespace, objects 
 type followed struct {
 	resource   schema.GroupVersionResource
 	namespaced bool
+	unknown    bool // the cluster has no such kind
 }
 
 // world is what the status of one object is found from.
@@ -148,6 +177,7 @@ type world struct {
 	now     time.Time
 	again   time.Time // when a rule's patience is over
 
+	makers   *makers       // of objects, found once
 	pods     []*corev1.Pod // read once
 	podsRead bool
 }
@@ -168,8 +198,11 @@ func (w *world) later(since time.Time, patience time.Duration) bool {
 // found takes an object of the namespace from the informers, unless it is not yet the
 // one that was applied.
 func (w *world) found(o *Object, s *ObjectStatus) (metav1.Object, bool) {
+	if slices.Contains(w.live.Denied(), pluralOf(s.Kind)) {
+		return nil, false // nobody can say
+	}
 	got, ok := w.live.Get(s.Kind, w.d.options.Namespace+"/"+s.Name)
-	made, known := w.d.made(s.Ref)
+	made, known := w.d.made(madeKeyOf(o))
 	m, isObject := got.(metav1.Object)
 	if !ok || !isObject || known && m.GetUID() != made.uid {
 		s.Ready, s.Waiting = false, "its creation"

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
@@ -21,7 +22,11 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 	w.d.applied.mu.Lock()
 	kind, ok := w.d.applied.kinds[o.GroupVersionKind().GroupKind()]
 	w.d.applied.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
+		return // nothing was applied yet
+	case kind.unknown:
+		s.Ready, s.Waiting = false, "its kind, which the cluster does not know"
 		return
 	}
 	namespace := ""
@@ -30,9 +35,14 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 	}
 	u, known := w.live.Followed(kind.resource, namespace, s.Name)
 	if !known {
-		return // nobody can say, as where RBAC forbids to look
+		if slices.Contains(w.live.Denied(), kind.resource.Resource) {
+			s.Note = "this user may not read " + kind.resource.Resource + ", so that nobody can say how it is"
+			return
+		}
+		s.Ready, s.Waiting = false, "the API server to list "+kind.resource.Resource
+		return
 	}
-	made, applied := w.d.made(s.Ref)
+	made, applied := w.d.made(madeKeyOf(o))
 	switch {
 	case u == nil || applied && u.GetUID() != made.uid:
 		s.Ready, s.Waiting = false, "its creation"
@@ -46,7 +56,7 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 		return // a status of another form than everybody's
 	}
 	failed := &problem.Problem{Class: problem.Rollout, Code: "object-failed", Where: at(s.Ref.String(), o.Origin), Summary: "its controller gives it up",
-		Output: oneLine(result.Message, 300), Hint: "the message is its controller's own"}
+		Output: mask(oneLine(result.Message, 300)), Hint: "the message is its controller's own"}
 	switch result.Status {
 	case status.FailedStatus:
 		s.Ready, s.Problem = false, failed
@@ -57,7 +67,7 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 	case status.InProgressStatus:
 		s.Ready, s.Waiting = false, "its controller"
 		if result.Message != "" {
-			s.Waiting += ": " + oneLine(result.Message, 160)
+			s.Waiting += ": " + mask(oneLine(result.Message, 160))
 		}
 	case status.TerminatingStatus:
 		s.Ready, s.Waiting = false, "its removal"
@@ -67,26 +77,54 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 }
 
 // available looks at the condition by which objects without Ready say that they serve.
+// An APIService has it from the first look of the API server on.
 func (w *world) available(u *unstructured.Unstructured, s *ObjectStatus, failed *problem.Problem) {
-	conditions, err := status.GetObjectWithConditions(u.Object)
-	if err != nil {
+	isAPI := u.GroupVersionKind().Group == "apiregistration.k8s.io"
+	conditions := conditionsOf(u)
+	if conditions["Ready"] != nil {
+		return // kstatus has looked at it
+	}
+	c := conditions["Available"]
+	if c == nil {
+		if isAPI {
+			s.Ready, s.Waiting = false, "its server to answer"
+		}
 		return
 	}
-	for _, c := range conditions.Status.Conditions {
-		if c.Type == "Ready" {
-			return // kstatus has looked at it
+	if c["status"] != "False" {
+		return
+	}
+	said, _ := c["message"].(string)
+	reason, _ := c["reason"].(string)
+	said = mask(oneLine(orElse(said, reason), 160))
+	s.Ready, s.Waiting = false, "its server to answer: "+said
+	if isAPI && w.later(unavailableSince(u, c), serverGrace) {
+		failed.Code, failed.Summary = "apiservice-unavailable", "what serves this API does not answer"
+		failed.Output, failed.Hint = said, "look at the Service that it names, and at the pods behind it"
+		s.Problem = failed
+	}
+}
+
+// unavailableSince is when an object stopped serving: its pods may be replaced long after
+// it was made.
+func unavailableSince(u *unstructured.Unstructured, condition map[string]any) time.Time {
+	text, _ := condition["lastTransitionTime"].(string)
+	changed, err := time.Parse(time.RFC3339, text)
+	if made := u.GetCreationTimestamp().Time; err != nil || changed.Before(made) {
+		return made
+	}
+	return changed
+}
+
+// conditionsOf are the conditions of an object by their type.
+func conditionsOf(u *unstructured.Unstructured) map[string]map[string]any {
+	list, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	all := map[string]map[string]any{}
+	for _, item := range list {
+		if c, ok := item.(map[string]any); ok {
+			kind, _ := c["type"].(string)
+			all[kind] = c
 		}
 	}
-	for _, c := range conditions.Status.Conditions {
-		if c.Type != "Available" || c.Status != "False" {
-			continue
-		}
-		said := oneLine(orElse(c.Message, c.Reason), 160)
-		s.Ready, s.Waiting = false, "its server to answer: "+said
-		if u.GroupVersionKind().Group == "apiregistration.k8s.io" && w.later(u.GetCreationTimestamp().Time, serverGrace) {
-			failed.Code, failed.Summary = "apiservice-unavailable", "what serves this API does not answer"
-			failed.Output, failed.Hint = said, "look at the Service that it names, and at the pods behind it"
-			s.Problem = failed
-		}
-	}
+	return all
 }

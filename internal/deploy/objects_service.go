@@ -39,7 +39,7 @@ func (w *world) service(o *Object, s *ObjectStatus) {
 		return
 	}
 	for _, port := range svc.Spec.Ports {
-		if port.TargetPort.Type == intstr.String && !slices.ContainsFunc(workloads, func(wl *Object) bool { return hasPort(wl, port.TargetPort.StrVal) }) {
+		if port.TargetPort.Type == intstr.String && !slices.ContainsFunc(workloads, func(wl *Object) bool { return hasPort(wl, port.TargetPort.StrVal) }) && !w.podHasPort(selector, port.TargetPort.StrVal) {
 			w.suspect(o, s, "service-no-port", port.TargetPort.StrVal, "targetport", fmt.Sprintf("its port %d goes to the port %s, and no container of %s has one of this name", port.Port, port.TargetPort.StrVal, RefOf(workloads[0])),
 				"give a container port this name, or name the number: targetPort: 8080")
 		}
@@ -57,19 +57,30 @@ func anyValue(selector map[string]string) string {
 // mayBeMade says whether an object of a custom kind names what a selector wants: its
 // controller may make such pods.
 func (w *world) mayBeMade(selector map[string]string) bool {
-	for _, o := range w.objects {
-		if !isFollowed(o.GroupVersionKind().GroupKind()) {
-			continue
-		}
-		for _, text := range stringsOf(o) {
-			for _, value := range selector {
-				if text == value {
-					return true
-				}
-			}
+	for _, value := range selector {
+		if w.others().custom(value) {
+			return true
 		}
 	}
 	return false
+}
+
+// others are the objects that may make some which no manifest holds.
+func (w *world) others() *makers {
+	if w.makers == nil {
+		w.makers = makersOf(w.objects)
+	}
+	return w.makers
+}
+
+// podHasPort says whether a pod that is there names a port: an admission webhook may have
+// given it a container.
+func (w *world) podHasPort(selector labels.Selector, name string) bool {
+	return w.anyPod(labels.Everything()) && slices.ContainsFunc(w.pods, func(p *corev1.Pod) bool {
+		return p.Namespace == w.d.options.Namespace && selector.Matches(labels.Set(p.Labels)) && slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool {
+			return slices.ContainsFunc(c.Ports, func(port corev1.ContainerPort) bool { return port.Name == name })
+		})
+	})
 }
 
 // nearest is a hint: the labels of the pods that share most of a selector.
@@ -194,10 +205,18 @@ func (w *world) route(o *Object, s *ObjectStatus) {
 	}
 }
 
+// actionPort marks a backend that is no Service but names an annotation of the Ingress, by
+// https://kubernetes-sigs.github.io/aws-load-balancer-controller ("actions").
+var actionPort = intstr.FromString("use-annotation")
+
 // backend looks for a Service, and its port, among the objects and in the cluster.
 func (w *world) backend(o *Object, s *ObjectStatus, b backend) {
+	if b.port == actionPort {
+		return
+	}
 	ports, ok := w.servicePorts(b.service)
 	switch {
+	case !ok && w.others().owns(b.service): // an operator's
 	case !ok:
 		w.suspect(o, s, "backend-missing", b.service, b.near, "its rule for "+orElse(b.rule, "everything")+" sends to Service "+b.service+", which is not there",
 			"correct the name, or add the Service to the manifests")

@@ -84,6 +84,7 @@ func objectsOf(t *testing.T, manifests, live string, now time.Time, typed ...run
 			custom = append(custom, u)
 		}
 	}
+	d.Hide(func(text string) string { return strings.ReplaceAll(text, "key-of-db", "HIDDEN") })
 	client.Core = fake.NewSimpleClientset(typed...)
 	client.Dynamic = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, custom...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -139,6 +140,10 @@ func TestClaims(t *testing.T) {
 		Type: "Warning", Reason: "ProvisioningFailed", Message: "no space left in pool", LastTimestamp: metav1.NewTime(start)}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "shop"}, Spec: corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}}}
 	pending := "status: {phase: Pending}\n"
+	byHand := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv"}, Spec: corev1.PersistentVolumeSpec{StorageClassName: "manual"}}
+	recent := event.DeepCopy()
+	recent.FirstTimestamp = metav1.NewTime(start.Add(55 * time.Second))
+	recent.LastTimestamp = recent.FirstTimestamp
 	for _, tc := range []struct {
 		name, class, live string
 		with              []runtime.Object
@@ -152,6 +157,8 @@ func TestClaims(t *testing.T) {
 		{"cannot be made", "fast", claimText("fast", pending), []runtime.Object{fast, event}, "waits for its volume of class fast [volume-unbound] PersistentVolumeClaim/data (all.yaml:1): its volume cannot be made | no space left in pool"},
 		{"no such class", "nosuch", claimText("nosuch", pending), []runtime.Object{standard}, "waits for its volume [volume-unbound] PersistentVolumeClaim/data (all.yaml:4): the cluster has no StorageClass nosuch"},
 		{"no default class", "", claimText("", pending), []runtime.Object{fast}, "waits for its volume [volume-unbound] PersistentVolumeClaim/data (all.yaml:1): it names no StorageClass, and the cluster has no default one"},
+		{"of a volume made by hand", "manual", claimText("manual", pending), []runtime.Object{standard, byHand}, "waits for its volume"},
+		{"tried again", "fast", claimText("fast", pending), []runtime.Object{fast, recent}, "waits for its volume of class fast"},
 		{"lost", "", claimText("", "status: {phase: Lost}\n"), []runtime.Object{standard}, "waits for  [volume-lost] PersistentVolumeClaim/data (all.yaml:1): its volume  is gone, and its data with it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -191,6 +198,8 @@ func TestServicesAndRules(t *testing.T) {
 		{"somebody's pods", service("selector: {app: other}"), service("selector: {app: other}") + "---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: other}}\n", "Service/web: ready"},
 		{"a port of no name", anApp + service("selector: {app: web}, ports: [{port: 80, targetPort: htpt}]"), service("selector: {app: web}, ports: [{port: 80, targetPort: htpt}]"),
 			"Service/web: ready [service-no-port] Service/web (all.yaml:9): its port 80 goes to the port htpt, and no container of Deployment/web has one of this name"},
+		{"a port that a webhook adds", anApp + service("selector: {app: web}, ports: [{port: 80, targetPort: mesh}]"), service("selector: {app: web}, ports: [{port: 80, targetPort: mesh}]") +
+			"---\napiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: web}}\nspec: {containers: [{name: side, ports: [{name: mesh, containerPort: 1}]}]}\n", "Service/web: ready"},
 		{"no load balancer", anApp + balanced, balanced, "Service/web: ready (no load balancer has given it an address)"},
 		{"external", service("type: ExternalName, externalName: example.com"), service("type: ExternalName, externalName: example.com"), "Service/web: ready"},
 		{"not there", service("selector: {app: web}"), "", "Service/web: waits for its creation"},
@@ -199,6 +208,9 @@ func TestServicesAndRules(t *testing.T) {
 		{"a rule by name", anApp + service("selector: {app: web}, "+ports) + to("web", "{name: http}"), service("selector: {app: web}, " + ports), "Service/web: ready\nIngress/web: ready"},
 		{"a rule to nothing", strings.TrimPrefix(to("api", "{number: 80}"), "---\n"), "",
 			"Ingress/web: ready [backend-missing] Ingress/web (all.yaml:7): its rule for shop.test/api sends to Service api, which is not there"},
+		{"a rule to what an operator makes", "apiVersion: example.com/v1\nkind: Database\nmetadata: {name: main}\n" + to("main-rw", "{number: 80}"), "apiVersion: example.com/v1\nkind: Database\nmetadata: {name: main}\n",
+			"Database/main: ready\nIngress/web: ready"},
+		{"a rule to an annotation", strings.TrimPrefix(to("ssl-redirect", "{name: use-annotation}"), "---\n"), "", "Ingress/web: ready"},
 		{"a rule to what the cluster has", strings.TrimPrefix(to("web", "{number: 80}"), "---\n"), service(ports), "Ingress/web: ready"},
 		{"a rule to no port", strings.TrimPrefix(to("web", "{number: 81}"), "---\n"), service(ports),
 			"Ingress/web: ready [backend-missing] Ingress/web (all.yaml:7): its rule for shop.test/api sends to port 81 of Service web, which has none of this kind"},
@@ -226,10 +238,14 @@ func TestCustomObjects(t *testing.T) {
 		{"not ready", database + conditions("{type: Ready, status: 'False', reason: Booting, message: waits for its disk}"), "Database/main: waits for its controller: waits for its disk"},
 		{"of an older generation", database + "status: {observedGeneration: 1, conditions: [{type: Ready, status: 'True'}]}\n", "Database/main: waits for its controller: Database generation is 2, but latest observed generation is 1"},
 		{"stalled", database + conditions("{type: Stalled, status: 'True', reason: X, message: no such flavour}"), "Database/main: waits for  [object-failed] Database/main (all.yaml:1): its controller gives it up | no such flavour"},
+		{"quoting a password", database + conditions("{type: Stalled, status: 'True', reason: X, message: 'bad password=hunter2 of dev and key-of-db'}"), "Database/main: waits for  [object-failed] Database/main (all.yaml:1): its controller gives it up | bad password=*** of dev and HIDDEN"},
 		{"unavailable", database + conditions("{type: Available, status: 'False', message: no leader}"), "Database/main: waits for its server to answer: no leader"},
 		{"a name that is taken", crd + conditions("{type: NamesAccepted, status: 'False', reason: MultipleNamesNotAllowed, message: '\"db\" is already in use'}"),
 			"CustomResourceDefinition/databases.example.com: waits for  [crd-not-established] CustomResourceDefinition/databases.example.com (all.yaml:1): the cluster does not serve it | \"db\" is already in use"},
 		{"established", crd + conditions("{type: NamesAccepted, status: 'True'}, {type: Established, status: 'True'}"), "CustomResourceDefinition/databases.example.com: ready"},
+		{"an API that nobody has looked at", api, "APIService/v1.example.com: waits for its server to answer"},
+		{"an API whose pods are replaced", api + conditions("{type: Available, status: 'False', reason: MissingEndpoints, message: no endpoints, lastTransitionTime: \""+start.Add(50*time.Second).UTC().Format(time.RFC3339)+"\"}"),
+			"APIService/v1.example.com: waits for its server to answer: no endpoints"},
 		{"an API that nobody serves", api + conditions("{type: Available, status: 'False', reason: ServiceNotFound, message: service/api is not present}"),
 			"APIService/v1.example.com: waits for its server to answer: service/api is not present [apiservice-unavailable] APIService/v1.example.com (all.yaml:1): what serves this API does not answer | service/api is not present"},
 	} {

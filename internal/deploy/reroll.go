@@ -40,7 +40,7 @@ func (d *Deployer) Restart(ctx context.Context, w Ref) error {
 		return d.apiProblem(err, w.String(), "")
 	}
 	if now != nil {
-		d.noteVersion(w, version{now.GetUID(), now.GetGeneration()}) // not ready before these pods are
+		d.noteVersion(workloadKey(w), version{now.GetUID(), now.GetGeneration()}) // not ready before these pods are
 	}
 	return nil
 }

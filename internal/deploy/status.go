@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -40,6 +42,7 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 			all = append(all, WorkloadStatus{Ref: RefOf(o), Ready: true}) // Apply says that it is not watched
 		default:
 			s := d.status(live, RefOf(o))
+			s.Waiting, s.Problem = d.hidden(s.Waiting, s.Problem)
 			if s.Absent && o.Hook != nil {
 				s = WorkloadStatus{Ref: s.Ref, Ready: true} // not its turn, or it ran and was deleted: Apply waits for hooks
 			}
@@ -47,6 +50,18 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 		}
 	}
 	return all
+}
+
+// hidden takes known values out of the words of controllers and of the API server: a
+// condition may quote what was wrong with an object.
+func (d *Deployer) hidden(text string, p *problem.Problem) (string, *problem.Problem) {
+	if d.hide == nil {
+		return text, p
+	}
+	if p != nil {
+		p = p.Hide(d.hide)
+	}
+	return d.hide(text), p
 }
 
 // elsewhere says whether an object is of another namespace than the project's,
@@ -57,10 +72,18 @@ func (d *Deployer) elsewhere(o *Object) bool {
 
 func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 	s := WorkloadStatus{Ref: ref}
-	made, known := d.made(ref)
+	made, known := d.made(workloadKey(ref))
 	found, ok := live.Get(ref.Kind, d.options.Namespace+"/"+ref.Name)
 	if known && made.uid == "" {
 		s.Ready, s.Desired, s.Updated, s.ReadyReplicas = true, 1, 1, 1 // a job that ran and is gone
+		return s
+	}
+	switch {
+	case ref.Kind == "ReplicationController":
+		s.Ready = true // of a time before Deployments: nobody watches it
+		return s
+	case slices.Contains(live.Denied(), pluralOf(ref.Kind)):
+		s.Waiting = "a look at it: this user may not read " + pluralOf(ref.Kind)
 		return s
 	}
 	if !ok || known && found.(metav1.Object).GetUID() != made.uid {
@@ -113,12 +136,8 @@ func (s *WorkloadStatus) IsOld(pod *corev1.Pod) bool {
 	return false
 }
 
-func (d *Deployer) made(ref Ref) (version, bool) {
-	d.applied.mu.Lock()
-	defer d.applied.mu.Unlock()
-	v, ok := d.applied.made[ref]
-	return v, ok
-}
+// pluralOf is how RBAC calls a kind that informers keep.
+func pluralOf(kind string) string { return strings.ToLower(kind) + "s" }
 
 func (d *Deployer) now() time.Time {
 	if d.options.Now != nil {

@@ -47,7 +47,7 @@ func TestStatusOfWhatWasApplied(t *testing.T) {
 			d := New(nil, Options{Namespace: "shop"})
 			defer d.Close()
 			if tc.made != nil {
-				d.applied.made = map[Ref]version{web: *tc.made}
+				d.applied.made = map[madeKey]version{workloadKey(web): *tc.made}
 			}
 			s := d.Status(live, parse(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"))[0]
 			if s.Ready != tc.ready || s.Waiting != tc.waiting || s.Problem != nil {
