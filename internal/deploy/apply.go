@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -121,13 +122,13 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		return nil, err
 	}
 	save := func() error {
-		if d.jobs.changed() {
+		if d.jobs.changed() || d.data.changed() {
 			return d.writeParent(ctx, want)
 		}
 		return nil
 	}
 	result := &Applied{}
-	err = d.stage(ctx, stages[foundations], result)
+	err = d.stage(ctx, stages[foundations], save, result)
 	if err == nil {
 		err = d.established(ctx, stages[foundations])
 	}
@@ -143,12 +144,12 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 				after = append(after, o)
 			}
 		}
-		err = d.stage(ctx, stages[surroundings], result)
+		err = d.stage(ctx, stages[surroundings], save, result)
 		hooked := d.runHooks(ctx, before, first, save, result)
 		err = errors.Join(err, hooked)
 		for _, s := range stages[workloads:] {
 			if hooked == nil {
-				err = errors.Join(err, d.stage(ctx, s, result))
+				err = errors.Join(err, d.stage(ctx, s, save, result))
 			}
 		}
 		if err == nil {
@@ -187,8 +188,8 @@ func stageOf(gk schema.GroupKind) int {
 // isFoundation says whether other objects may live in or be instances of this kind.
 func isFoundation(gk schema.GroupKind) bool { return gk == namespaceKind || gk == crdKind }
 
-// stage applies objects side by side.
-func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied) error {
+// stage applies objects side by side. save writes the parent where it is to say more.
+func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() error, result *Applied) error {
 	if len(objects) == 0 {
 		return nil
 	}
@@ -206,6 +207,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 	if err != nil {
 		return errors.Join(append(failed, err)...)
 	}
+	if err := d.announce(ctx, targets, live, save); err != nil {
+		return errors.Join(append(failed, err)...)
+	}
 	var mu sync.Mutex
 	failed = append(failed, each(targets, func(t target) error {
 		was, made, err := d.certain(ctx, t, live[t.key])
@@ -213,11 +217,15 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 			return err
 		}
 		kept := keepLive(t.Object, was)
-		if err := t.fill(ctx, was); err != nil {
+		moving, err := t.fill(ctx, was)
+		if err != nil {
 			return err
 		}
 		out, err := d.write(ctx, t, was)
 		if err != nil {
+			if p := problem.As(err); p != nil && p.Code != "cluster-unreachable" && t.key.namespace == d.options.Namespace {
+				d.data.refused(t.Object)
+			}
 			return err
 		}
 		if made {
@@ -234,6 +242,10 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, result *Applied
 		defer mu.Unlock()
 		if len(kept) > 0 && (out.changed || out.recreated) {
 			result.Notes = append(result.Notes, RefOf(t.Object).String()+" keeps what its chart made up at first: "+strings.Join(kept, ", "))
+		}
+		if len(moving) > 0 {
+			result.Notes = append(result.Notes, fmt.Sprintf("%s keeps its %s: its command prints another value each time; kubectl delete secret %s -n %s, and an apply makes it anew",
+				RefOf(t.Object), strings.Join(moving, ", "), t.key.name, t.key.namespace))
 		}
 		result.add(RefOf(t.Object).String(), out)
 		return nil

@@ -50,7 +50,8 @@ type Options struct {
 }
 
 // A Deployer applies, prunes and removes the objects of one project in one
-// namespace. It is for one goroutine at a time, but Status may run beside.
+// namespace. It is for one goroutine at a time, but Status, Objects, Diff, Releases,
+// Deployed and Restart may run beside.
 type Deployer struct {
 	client  *kube.Client
 	options Options
@@ -75,6 +76,12 @@ func New(client *kube.Client, options Options) *Deployer {
 	}
 	d.id = applySetID(d.parentName(), options.Namespace)
 	return d
+}
+
+// beside is a Deployer of the same set that shares nothing with what d does meanwhile: it
+// knows of the set what its parent says.
+func (d *Deployer) beside() *Deployer {
+	return &Deployer{client: d.client, options: d.options, id: d.id}
 }
 
 // Hide takes known values out of what Status shows of the words of containers and of the
@@ -151,6 +158,7 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 	cm, err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Get(ctx, d.parentName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		d.jobs.read(nil)
+		d.data.read(nil)
 		d.releases.read(nil)
 		d.installed = false
 		return nil, nil
@@ -166,6 +174,7 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 		}
 	}
 	d.jobs.read(orEmpty(cm.Data))
+	d.data.read(orEmpty(cm.Data))
 	d.releases.read(cm.Data)
 	d.installed = cm.Annotations[installedAnnotation] != ""
 	return cm, nil
@@ -205,7 +214,7 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 			Labels:      map[string]string{idLabel: d.id, managedByLabel: "kdev", projectLabel: d.options.Project},
 			Annotations: m.annotations(),
 		},
-		Data: d.releases.into(d.jobs.data()),
+		Data: d.releases.into(d.data.into(d.jobs.data())),
 	}
 	cm.Annotations[rootAnnotation] = d.root()
 	if d.installed {
@@ -219,6 +228,7 @@ func (d *Deployer) writeParent(ctx context.Context, m members) error {
 		Apply(ctx, cm.Name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 	if err != nil {
 		d.jobs.unsaved()
+		d.data.unsaved()
 		return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
 	}
 	return nil

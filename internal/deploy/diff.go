@@ -71,6 +71,7 @@ func Compare(from, to []*Object) []ObjectDiff {
 // Diff says what an Apply of objects, and the Prune after it, would change in the
 // cluster. It writes nothing: the API server computes each change in a dry run.
 func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, error) {
+	d = d.beside()
 	if _, err := d.parent(ctx); err != nil {
 		return nil, err // it knows which Jobs and hooks ran
 	}
@@ -124,15 +125,18 @@ func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, e
 
 // diff compares one object with what it would become.
 func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstructured) (*ObjectDiff, error) {
+	if t.Hook != nil && !t.Hook.due(!d.installed) {
+		return nil, nil // an apply leaves it as it is
+	}
 	if live == nil {
-		if d.jobs.ran(t) || t.Hook != nil && !t.Hook.due(!d.installed) {
+		if d.jobs.ran(t) {
 			return nil, nil
 		}
 		diff := objectDiff(t.Object, Create, nil)
 		return &diff, nil
 	}
 	keepLive(t.Object, live)
-	if err := t.fill(ctx, live); err != nil {
+	if _, err := t.fill(ctx, live); err != nil {
 		return nil, err
 	}
 	if current(t.Unstructured, live) {

@@ -75,6 +75,7 @@ func (m *Manifests) helm(ctx context.Context, root string, c *Chart) error {
 	} else if c.Cluster == nil && strings.Contains(text, "lookup ") {
 		m.Notes = append(m.Notes, "chart "+c.Chart+" looks objects up in the cluster: without one it sees none")
 	}
+	noteInputs(first)
 	m.Objects = append(m.Objects, first...)
 	return nil
 }

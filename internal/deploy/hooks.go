@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,6 +83,30 @@ func hooked(objects []*Object) []*Object {
 	})
 }
 
+// noteInputs gives each hook of a chart that runs the hash of what others of its hooks give
+// it to read: a changed migration is most often in a ConfigMap, beside a Job that stays
+// the same.
+func noteInputs(objects []*Object) {
+	data := map[readKey]*Object{}
+	for _, o := range objects {
+		if o.Hook != nil && isData(o) {
+			data[readKey{o.GetKind(), o.GetNamespace(), o.GetName()}] = o
+		}
+	}
+	for _, o := range objects {
+		if o.Hook == nil || !isRunner(o) {
+			continue
+		}
+		seen := map[string]bool{}
+		for _, r := range reads(o) {
+			if from := data[readKey{r.Kind, o.GetNamespace(), r.Name}]; from != nil {
+				seen[r.String()+" "+renderHash(from)] = true
+			}
+		}
+		o.inputs = strings.Join(slices.Sorted(maps.Keys(seen)), "\n")
+	}
+}
+
 // due says whether a hook has its turn in this apply.
 // The first lasts until everything was ready once.
 func (h *Hook) due(first bool) bool {
@@ -96,26 +121,31 @@ func (h *Hook) before(first bool) bool { return first && h.PreInstall || !first 
 // next one. One that ran and is unchanged is done, whether it is still there or its policy
 // had it deleted.
 func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, save func() error, result *Applied) error {
-	hooks, err := d.dueHooks(ctx, hooks, first)
+	hooks, again, err := d.dueHooks(ctx, hooks, first)
 	if err != nil {
 		return err
 	}
 	for _, o := range hooks {
+		if again[o] {
+			if err := d.clearHook(ctx, o); err != nil {
+				return err
+			}
+		}
 		if t, err := d.target(o); err == nil && isRunner(o) {
 			d.jobs.forgetHook(t)
 		}
-		if err := d.runHook(ctx, o, result); err != nil {
+		if err := d.runHook(ctx, o, save, result); err != nil {
 			if p := problem.As(err); p == nil || p.Code != "hook-job" {
 				return err // it did not fail, we did: it may be another's, or run still
 			}
 			if t, err := d.target(o); err == nil {
-				d.jobs.forget(t)
+				d.jobs.noteFailure(t)
 			}
 			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
 		}
 	}
 	for _, o := range hooks {
-		if t, err := d.target(o); err == nil && o.Hook.WhenSucceeded {
+		if t, err := d.target(o); err == nil && (o.Hook.WhenSucceeded || o.inputs != "") {
 			d.jobs.noteHook(t)
 		}
 	}
@@ -129,9 +159,10 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, sa
 
 // dueHooks are the hooks that have their turn, in their order. What is deleted when it
 // succeeded and runs nothing itself, such as the ConfigMap that a Job reads, has its turn
-// when something runs.
-func (d *Deployer) dueHooks(ctx context.Context, hooks []*Object, first bool) ([]*Object, error) {
-	var due []*Object
+// when something runs. again are those that ran, are there still, and have something else
+// to read now.
+func (d *Deployer) dueHooks(ctx context.Context, hooks []*Object, first bool) (due []*Object, again map[*Object]bool, _ error) {
+	again = map[*Object]bool{}
 	runs := false
 	for _, o := range hooks {
 		if !o.Hook.due(first) {
@@ -139,19 +170,25 @@ func (d *Deployer) dueHooks(ctx context.Context, hooks []*Object, first bool) ([
 		}
 		t, err := d.target(o)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		ran := d.jobs.ran(t)
 		if o.Hook.WhenSucceeded && ran && isRunner(o) {
 			continue
 		}
 		due = append(due, o)
-		if !isRunner(o) || runs {
+		if !isRunner(o) {
+			continue
+		}
+		if d.jobs.stale(t) {
+			again[o], runs = true, true
+		}
+		if runs {
 			continue
 		}
 		was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, d.apiProblem(err, RefOf(o).String(), o.Origin)
+			return nil, nil, d.apiProblem(err, RefOf(o).String(), o.Origin)
 		}
 		if err != nil {
 			runs = !ran
@@ -167,7 +204,30 @@ func (d *Deployer) dueHooks(ctx context.Context, hooks []*Object, first bool) ([
 		return cmp.Or(cmp.Compare(a.Hook.Weight, b.Hook.Weight), cmp.Compare(stageOf(a.GroupVersionKind().GroupKind()), stageOf(b.GroupVersionKind().GroupKind())),
 			strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
-	return due, nil
+	return due, again, nil
+}
+
+// clearHook deletes what is left of a hook's last run.
+func (d *Deployer) clearHook(ctx context.Context, o *Object) error {
+	t, err := d.target(o)
+	if err != nil {
+		return err
+	}
+	live, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return d.apiProblem(err, RefOf(o).String(), o.Origin)
+	}
+	if live.GetLabels()[partOfLabel] != d.id {
+		return nil // another's: applying it says so
+	}
+	m := d.memberOf(live, t.key.GroupKind, t.mapping.Resource)
+	if err := d.delete(ctx, m); err != nil {
+		return err
+	}
+	return d.awaitGone(ctx, []member{m}, nil)
 }
 
 // isRunner says whether a hook ends by itself.
@@ -177,8 +237,8 @@ func isRunner(o *Object) bool {
 }
 
 // runHook applies one hook and waits for its end.
-func (d *Deployer) runHook(ctx context.Context, o *Object, result *Applied) error {
-	if err := d.stage(ctx, []*Object{o}, result); err != nil {
+func (d *Deployer) runHook(ctx context.Context, o *Object, save func() error, result *Applied) error {
+	if err := d.stage(ctx, []*Object{o}, save, result); err != nil {
 		return err
 	}
 	patience := cmp.Or(d.options.HookTimeout, hookPatience)

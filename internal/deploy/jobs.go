@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -87,12 +88,36 @@ func ledgerKey(k objectKey) string {
 // note records that a render of a Job was applied.
 func (l *ledger) note(t target) {
 	if t.key.GroupKind == jobKind && expires(t.Object) && (t.Hook == nil || !t.Hook.WhenSucceeded) {
-		l.write(t)
+		l.write(t, renderHash(t.Object))
 	}
 }
 
-// noteHook records that a hook ran well and is to be deleted.
-func (l *ledger) noteHook(t target) { l.write(t) }
+// noteHook records that a hook ran well.
+func (l *ledger) noteHook(t target) { l.write(t, renderHash(t.Object)) }
+
+// failedBefore stands before the hash of a hook that failed.
+const failedBefore = "failed "
+
+// noteFailure lets a hook that failed run again when what it reads has changed; what
+// changes itself does anyway.
+func (l *ledger) noteFailure(t target) {
+	if t.inputs == "" {
+		l.forget(t) // it was noted when it was applied
+		return
+	}
+	l.write(t, failedBefore+renderHash(t.Object))
+}
+
+// stale says whether a hook ran, well or not, when what it reads was different.
+func (l *ledger) stale(t target) bool {
+	if t.inputs == "" {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ran, ok := l.runs[ledgerKey(t.key)]
+	return ok && strings.TrimPrefix(ran, failedBefore) != renderHash(t.Object)
+}
 
 // forgetHook lets a hook run again in whatever render comes next: another one than the
 // one that ran is about to.
@@ -106,7 +131,7 @@ func (l *ledger) forgetHook(t target) {
 	}
 }
 
-// forget lets a hook that failed run again: it was noted when it was applied.
+// forget lets a hook run again.
 func (l *ledger) forget(t target) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,10 +142,10 @@ func (l *ledger) forget(t target) {
 	}
 }
 
-func (l *ledger) write(t target) {
+func (l *ledger) write(t target, hash string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, hash := ledgerKey(t.key), renderHash(t.Object)
+	key := ledgerKey(t.key)
 	if l.runs == nil {
 		l.runs = map[string]string{}
 	}
@@ -155,9 +180,9 @@ func renderHash(o *Object) string {
 			unstructured.RemoveNestedField(u.Object, path...)
 			unstructured.RemoveNestedField(u.Object, append([]string{"data"}, path[1:]...)...) // where stringData moves to
 		}
-		o = &Object{Unstructured: u}
+		o = &Object{Unstructured: u, inputs: o.inputs}
 	}
 	text, _ := json.Marshal(o.Object) // sorts keys; what cannot be marshalled the API server refuses
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(append(text, o.inputs...))
 	return hex.EncodeToString(sum[:8])
 }

@@ -48,6 +48,7 @@ func (d *Deployer) Live(ctx context.Context, objects []*Object, images []Image) 
 // Deployed are the live objects of the set, sorted: for when the manifests cannot
 // say what there is.
 func (d *Deployer) Deployed(ctx context.Context) ([]*Object, error) {
+	d = d.beside()
 	cm, err := d.parent(ctx)
 	if err != nil || cm == nil {
 		return nil, err

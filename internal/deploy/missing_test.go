@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/kdev-io/kdev/internal/config"
@@ -140,11 +141,11 @@ func TestFill(t *testing.T) {
 	values := func(o *Object, live *Object) map[string]string {
 		t.Helper()
 		readable(o)
-		if err := o.fill(t.Context(), nil); err != nil {
+		if _, err := o.fill(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if live != nil {
-			if err := o.fill(t.Context(), live.Unstructured); err != nil {
+			if _, err := o.fill(t.Context(), live.Unstructured); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -166,6 +167,82 @@ func TestFill(t *testing.T) {
 	}
 	if got := values(first[1], nil); len(got) != 1 || got["TOKEN"] != "from-the-vault" {
 		t.Errorf("vault: %q", got)
+	}
+}
+
+// What a command prints differently each time stays what it is in the cluster; what was
+// changed in its vault does not.
+func TestFillFromAMovingCommand(t *testing.T) {
+	root := t.TempDir()
+	vault := filepath.Join(root, "vault")
+	set := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(vault, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("old")
+	secret := config.Secret{Name: "vault", Command: []string{"sh", "-c", "echo x >> runs; echo TOKEN=$(($(wc -l < runs))); echo PASSWORD=$(cat vault)"}}
+	fill := func(live *Object) (data map[string]any, kept []string) {
+		t.Helper()
+		m, err := Render(t.Context(), root, []Source{{Apps: &config.Apps{Project: "shop", Secrets: []config.Secret{secret}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u *unstructured.Unstructured
+		if live != nil {
+			u = live.Unstructured
+		}
+		if kept, err = m.Objects[0].fill(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		data, _ = m.Objects[0].Object["data"].(map[string]any)
+		return data, kept
+	}
+	data, kept := fill(nil)
+	if decoded(t, data["TOKEN"]) != "1" || decoded(t, data["PASSWORD"]) != "old" || len(kept) > 0 {
+		t.Fatalf("first: %v, %q", data, kept)
+	}
+	live := &Object{Unstructured: &unstructured.Unstructured{Object: map[string]any{"data": data}}}
+	set("new")
+	data, kept = fill(live)
+	if decoded(t, data["TOKEN"]) != "1" || decoded(t, data["PASSWORD"]) != "new" || !slices.Equal(kept, []string{"TOKEN"}) {
+		t.Errorf("again: %v, %q", data, kept)
+	}
+}
+
+// What a Job, an operator or the cluster may make is not missing.
+func TestMissingMadeByOthers(t *testing.T) {
+	const manifests = `apiVersion: batch/v1
+kind: Job
+metadata: {name: certgen}
+spec: {template: {spec: {containers: [{name: a, image: a, args: [create, --secret-name=web-cert], env: [{name: A, valueFrom: {secretKeyRef: {name: read, key: a}}}]}]}}}
+---
+apiVersion: postgresql.cnpg.io/v1
+kind: Cluster
+metadata: {name: db}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: queue}
+spec: {template: {spec: {containers: [{name: a, image: a}]}}, volumeClaimTemplates: [{metadata: {name: data}}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  containers: [{name: a, image: a, envFrom: [{secretRef: {name: web-cert}}, {secretRef: {name: db-app}}, {secretRef: {name: read}}, {configMapRef: {name: kube-root-ca.crt}}]}]
+  volumes: [{name: a, persistentVolumeClaim: {claimName: data-queue-0}}, {name: b, persistentVolumeClaim: {claimName: data-queue-x}}]
+`
+	rendered, root := parseIn(t, manifests)
+	d := New(&kube.Client{Core: fake.NewClientset()}, Options{Project: "shop", Namespace: "shop", Root: root})
+	defer d.Close()
+	doubts, err := d.Missing(t.Context(), rendered, nil)
+	if err == nil || strings.Count(err.Error(), "there is no Secret") != 2 || !strings.Contains(err.Error(), "there is no Secret read") {
+		t.Errorf("missing: %v", err)
+	}
+	if len(doubts) != 1 || !strings.Contains(doubts[0].Summary, "data-queue-x") {
+		t.Errorf("doubts: %v", doubts)
 	}
 }
 

@@ -14,6 +14,7 @@ type Object struct {
 	Hook   *Hook  // nil for what is no hook of a chart
 	Part   string // of kdev.yaml's own: the service or store of which it is a part
 
+	inputs   string     // of a hook that runs: what other hooks give it to read, with hashes; "" where that is nothing
 	unstable [][]string // fields that every render makes differently: the live value stays
 	values   *values    // of a Secret that kdev makes; nil for all other objects
 }
@@ -38,7 +39,7 @@ func (o *Object) Generates() []string {
 func Copy(objects []*Object) []*Object {
 	out := make([]*Object, len(objects))
 	for i, o := range objects {
-		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, Part: o.Part, unstable: o.unstable, values: o.values}
+		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, Part: o.Part, inputs: o.inputs, unstable: o.unstable, values: o.values}
 	}
 	return out
 }

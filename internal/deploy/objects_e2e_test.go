@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -148,6 +149,26 @@ Ingress/web true [backend-missing]`
 	if err := d.Await(ctx, live, all, AwaitOptions{}); err != nil {
 		t.Error(err)
 	}
+
+	// Who has applied nothing here sees what others deployed, and what the cluster lacks.
+	other := New(client, Options{Project: "other", Namespace: d.options.Namespace, Root: "/src/other"})
+	defer other.Close()
+	looking, stopLooking := context.WithCancel(ctx)
+	seen, err := kube.Watch(looking, client, d.options.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Wait()
+	defer stopLooking()
+	wanted := append(objects(t, "apiVersion: nosuch.kdev.test/v1\nkind: Nothing\nmetadata: {name: x}\n"), all...)
+	if err := other.Follow(ctx, seen, wanted); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range other.Objects(seen, wanted) {
+		if s.Ready != (i > 0) || i == 0 && s.Waiting != "its kind, which the cluster does not know" {
+			t.Errorf("of what others deployed: %+v", s)
+		}
+	}
 }
 
 // A claim whose class is not there is a problem at once, and its pod's is explained by it.
@@ -168,112 +189,6 @@ func TestClaimWithoutClass(t *testing.T) {
 	}
 	if p := problem.As(d.Await(ctx, live, all, AwaitOptions{})); p == nil || p.Code != "volume-unbound" || !strings.Contains(p.Summary, "nosuch") {
 		t.Errorf("%v", p)
-	}
-}
-
-// chartOf renders a chart of one template.
-func chartOf(t *testing.T, template string) []*Object {
-	t.Helper()
-	root := project(t, map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\n", "chart/templates/all.yaml": template})
-	m, err := Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Namespace: "shop"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m.Objects
-}
-
-const hookedChart = `apiVersion: v1
-kind: ConfigMap
-metadata: {name: script, annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-weight: "-5", helm.sh/hook-delete-policy: "before-hook-creation,hook-succeeded"}}
-data: {run.sh: "echo no such table; exit CODE"}
----
-apiVersion: batch/v1
-kind: Job
-metadata: {name: migrate, annotations: {helm.sh/hook: "pre-install,pre-upgrade", helm.sh/hook-delete-policy: "hook-succeeded,hook-failed"}}
-spec:
-  backoffLimit: 0
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 0
-      volumes: [{name: v, configMap: {name: script}}]
-      containers: [{name: a, image: "debian:bookworm-slim", command: [sh, /v/run.sh], env: [{name: EXIT, value: "CODE"}], volumeMounts: [{name: v, mountPath: /v}]}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web}
-`
-
-// Hooks go when their policy says so, do not run again for that, and leave their last
-// words when they fail.
-func TestHookDeletePolicy(t *testing.T) {
-	d := deployer(t)
-	ns := d.options.Namespace
-	left := func() string {
-		t.Helper()
-		var names []string
-		jobs, err := client.Core.BatchV1().Jobs(ns).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, j := range jobs.Items {
-			if j.DeletionTimestamp == nil {
-				names = append(names, "Job/"+j.Name)
-			}
-		}
-		maps, err := client.Core.CoreV1().ConfigMaps(ns).List(t.Context(), metav1.ListOptions{LabelSelector: partOfLabel})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range maps.Items {
-			names = append(names, "ConfigMap/"+m.Name)
-		}
-		return strings.Join(names, " ")
-	}
-	well := chartOf(t, strings.ReplaceAll(hookedChart, "CODE", "0"))
-	if a := apply(t, d, well); !slices.Contains(a.Created, "Job/migrate") {
-		t.Errorf("%+v", a)
-	}
-	if got := left(); got != "ConfigMap/web" {
-		t.Errorf("left: %s", got)
-	}
-	later := newDeployer(ns)
-	spy.reset(nil)
-	apply(t, later, well)
-	if w := spy.writes(); len(w) > 0 {
-		t.Errorf("unchanged, and wrote %v", w)
-	}
-	if diffs, err := newDeployer(ns).Diff(t.Context(), well); err != nil || len(diffs) > 0 {
-		t.Errorf("diff: %+v, %v", diffs, err)
-	}
-	watched(t, later, func(live *watching) bool {
-		s := later.Status(live.Namespace, well)
-		return len(s) == 1 && s[0].Ready
-	})
-	ill := chartOf(t, strings.ReplaceAll(hookedChart, "CODE", "3"))
-	_, err := newDeployer(ns).Apply(t.Context(), Copy(ill))
-	if p := problem.As(err); p == nil || p.Code != "hook-job" || !strings.Contains(p.Output, "no such table") {
-		t.Errorf("%v", err)
-	}
-	if got := left(); got != "ConfigMap/script ConfigMap/web" {
-		t.Errorf("left of what failed: %s", got)
-	}
-	if a := apply(t, newDeployer(ns), well); !slices.Contains(append(a.Created, a.Recreated...), "Job/migrate") {
-		t.Errorf("a hook that changed did not run: %+v", a)
-	}
-	if got := left(); got != "ConfigMap/web" {
-		t.Errorf("left in the end: %s", got)
-	}
-}
-
-// A hook that does not end is given up, with what it is.
-func TestHookTimeout(t *testing.T) {
-	d := deployer(t)
-	d.options.HookTimeout = 2 * time.Second
-	slow := chartOf(t, strings.NewReplacer("CODE", "0", "[sh, /v/run.sh]", "[sleep, infinity]").Replace(hookedChart))
-	_, err := d.Apply(t.Context(), Copy(slow))
-	if p := problem.As(err); p == nil || p.Code != "hook-job" || p.Class != problem.Timeout || !strings.Contains(p.Summary, "2s") {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -395,7 +310,7 @@ stringData: {a: "TOKEN"}
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
-			t.Errorf("changed: %v, want %v (%q)", got, want, a.Rolled)
+			t.Errorf("changed: %v, want %v (%+v)", got, want, a)
 		}
 	}
 	before := generations()
@@ -415,5 +330,37 @@ stringData: {a: "TOKEN"}
 	}
 	if diffs, err := d.Diff(t.Context(), state("debug", "y")); err != nil || len(diffs) > 0 {
 		t.Errorf("a diff afterwards: %+v, %v", diffs, err)
+	}
+
+	// A kdev that ends when the data is written owes the pods that read it; the next one
+	// finds the data as it should be, and replaces them.
+	before = generations()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	spy.reset(func(r *http.Request) error {
+		if r.Method == http.MethodPatch && r.URL.Query().Get("fieldManager") == restarter {
+			cancel()
+			return context.Canceled
+		}
+		return nil
+	})
+	_, err := newDeployer(d.options.Namespace).Apply(ctx, state("debug", "z"))
+	spy.reset(nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the apply that was to be interrupted: %v", err)
+	}
+	changed(nil, before)
+	a = apply(t, newDeployer(d.options.Namespace), state("debug", "z"))
+	changed(a, before, "secret")
+	if len(a.Changed) > 0 || len(a.Rolled) != 1 {
+		t.Errorf("the next apply: %+v", a)
+	}
+	before = generations()
+	changed(apply(t, newDeployer(d.options.Namespace), state("debug", "z")), before)
+	if _, err := d.Prune(t.Context(), state("debug", "z")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.parent(t.Context()); err != nil || d.data.text() != "" {
+		t.Errorf("everybody has new pods, and the parent still says %q, %v", d.data.text(), err)
 	}
 }

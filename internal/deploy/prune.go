@@ -51,6 +51,7 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 		left.add(t.key, d.options.Namespace)
 	}
 	d.jobs.keep(wanted)
+	d.data.forget(slices.DeleteFunc(slices.Clone(objects), func(o *Object) bool { return !isRerolled(o) || d.elsewhere(o) }))
 	have := parseMembers(cm.Annotations)
 	all, err := d.members(ctx, have.union(left))
 	if err != nil {
@@ -87,7 +88,7 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 	}
 	first := !d.installed && slices.ContainsFunc(objects, func(o *Object) bool { return o.Hook != nil })
 	d.installed = d.installed || first
-	if first || !left.equal(have) {
+	if first || d.data.changed() || !left.equal(have) {
 		return pruned, d.writeParent(ctx, left)
 	}
 	return pruned, nil

@@ -84,6 +84,7 @@ func (d *Deployer) Record(ctx context.Context, images map[string]string) error {
 
 // Releases are, by service, the images that were ready, the newest last.
 func (d *Deployer) Releases(ctx context.Context) (map[string][]Release, error) {
+	d = d.beside()
 	if _, err := d.parent(ctx); err != nil {
 		return nil, err
 	}

@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -45,103 +44,12 @@ func (d *Deployer) Restart(ctx context.Context, w Ref) error {
 	return nil
 }
 
-// changedData remembers which keys of ConfigMaps and Secrets Applies changed, and how much
-// of that each workload's pods have been replaced for: an outage may come between the two,
-// and a workload may join a later Apply than the ConfigMap that it reads.
-type changedData struct {
-	mu      sync.Mutex
-	changes int                    // so far
-	keys    map[Ref]map[string]int // the number of the change, by object and key
-	done    map[Ref]int            // the last change that a workload's pods have, or need not have
-}
-
-// see takes what became of one object of the project's namespace.
-func (c *changedData) see(o *Object, was *unstructured.Unstructured, out outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case IsWorkload(o):
-		if out.created || out.recreated || out.changed && was != nil && out.now != nil && !reflect.DeepEqual(template(was), template(out.now)) {
-			c.have(RefOf(o)) // its new pods read what is there by now
-		}
-	case was != nil && out.now != nil && (out.changed || out.recreated) && (o.GetKind() == "ConfigMap" || o.GetKind() == "Secret") && o.GroupVersionKind().Group == "":
-		c.changes++
-		for _, field := range []string{"data", "binaryData"} {
-			before, _ := was.Object[field].(map[string]any)
-			after, _ := out.now.Object[field].(map[string]any)
-			for key, value := range before {
-				if !reflect.DeepEqual(value, after[key]) {
-					c.change(RefOf(o), key)
-				}
-			}
-			for key := range after {
-				if _, ok := before[key]; !ok {
-					c.change(RefOf(o), key)
-				}
-			}
-		}
-	}
-}
-
-func (c *changedData) change(ref Ref, key string) {
-	if c.keys == nil {
-		c.keys = map[Ref]map[string]int{}
-	}
-	if c.keys[ref] == nil {
-		c.keys[ref] = map[string]int{}
-	}
-	c.keys[ref][key] = c.changes
-}
-
-func (c *changedData) have(workload Ref) {
-	if c.done == nil {
-		c.done = map[Ref]int{}
-	}
-	c.done[workload] = c.changes
-}
-
-func template(u *unstructured.Unstructured) any {
-	t, _, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "template")
-	return t
-}
-
-// news are the keys that changed since a workload's pods were replaced last.
-func (c *changedData) news(workload Ref) map[Ref]map[string]bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	news := map[Ref]map[string]bool{}
-	for ref, keys := range c.keys {
-		for key, change := range keys {
-			if change <= c.done[workload] {
-				continue
-			}
-			if news[ref] == nil {
-				news[ref] = map[string]bool{}
-			}
-			news[ref][key] = true
-		}
-	}
-	return news
-}
-
-// settled notes that a workload's pods have all changes.
-func (c *changedData) settled(workload Ref) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.have(workload)
-}
-
 // reroll replaces the pods of workloads that have read, when they started, what has
 // changed since: variables, and files mounted by subPath, which the kubelet never renews.
 // Each is one line, and so is what the kubelet renews by itself.
 func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applied) error {
 	for _, o := range objects {
-		switch o.GetKind() {
-		case "Deployment", "StatefulSet", "DaemonSet":
-		default:
-			continue // a Job has done its work, and a bare Pod is nobody's to replace
-		}
-		if !IsWorkload(o) || d.elsewhere(o) {
+		if !isRerolled(o) || d.elsewhere(o) {
 			continue
 		}
 		news := d.data.news(RefOf(o))
@@ -163,16 +71,26 @@ func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applie
 	return nil
 }
 
-// readsOf says what of changed data the pods of a workload read once, when they start, and
-// what they have mounted, which is renewed.
-func readsOf(o *Object, changed map[Ref]map[string]bool) (started, mounted []string) {
+// isRerolled says whether a workload's pods are replaced: a Job has done its work, and a
+// bare Pod is nobody's to replace.
+func isRerolled(o *Object) bool {
+	switch o.GroupVersionKind().GroupKind() {
+	case schema.GroupKind{Group: "apps", Kind: "Deployment"}, schema.GroupKind{Group: "apps", Kind: "StatefulSet"}, schema.GroupKind{Group: "apps", Kind: "DaemonSet"}:
+		return true
+	}
+	return false
+}
+
+// readsOf says what of changed data, keys by "Kind/name", the pods of a workload read once,
+// when they start, and what they have mounted, which is renewed.
+func readsOf(o *Object, changed map[string]map[string]bool) (started, mounted []string) {
 	fields, _, _ := unstructured.NestedMap(o.Object, podSpecPath(o)...)
 	var spec corev1.PodSpec
 	if runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &spec) != nil {
 		return nil, nil
 	}
 	note := func(list *[]string, ref Ref, keys ...string) {
-		have := changed[ref]
+		have := changed[ref.String()]
 		if len(have) == 0 || len(keys) > 0 && !slices.ContainsFunc(keys, func(k string) bool { return k == anyKey || have[k] }) {
 			return
 		}

@@ -31,7 +31,7 @@ func TestReadsOf(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		started, mounted := readsOf(&Object{Unstructured: &unstructured.Unstructured{Object: fields}}, map[Ref]map[string]bool{{"ConfigMap", "conf"}: {c.changed: true}})
+		started, mounted := readsOf(&Object{Unstructured: &unstructured.Unstructured{Object: fields}}, map[string]map[string]bool{"ConfigMap/conf": {c.changed: true}})
 		if len(started) > 0 != c.started || len(mounted) > 0 != c.mounted {
 			t.Errorf("%s: started %v, mounted %v", c.name, started, mounted)
 		}

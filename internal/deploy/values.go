@@ -62,8 +62,10 @@ type values struct {
 	root string
 	from config.Secret
 
-	mu   sync.Mutex
-	read map[string][]byte // nil: not read yet
+	mu      sync.Mutex
+	read    map[string][]byte // nil: not read yet
+	printed map[string]bool   // those of read that the command printed
+	again   map[string][]byte // what it prints a second time; nil: it was not asked again
 }
 
 // announce puts a placeholder for each key of a file of variables into the Secret. A
@@ -95,34 +97,43 @@ func (v *values) envFile() (map[string]string, error) {
 }
 
 // fill puts the values of a Secret that kdev makes in the place of what stands for them.
-// Those that are made up stay what they are in the live object.
-func (o *Object) fill(ctx context.Context, live *unstructured.Unstructured) error {
+// Those that are made up stay what they are in the live object, and so does what a command
+// prints differently each time, such as a token with an end: else every render would
+// replace the pods that read it. It returns the keys of these.
+func (o *Object) fill(ctx context.Context, live *unstructured.Unstructured) (kept []string, _ error) {
 	if o.values == nil {
-		return nil
+		return nil, nil
 	}
 	all, err := o.values.get(ctx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	had := map[string]any{}
+	if live != nil {
+		had, _, _ = unstructured.NestedMap(live.Object, "data")
 	}
 	data, _ := o.Object["data"].(map[string]any)
 	if data == nil {
 		data = map[string]any{}
 	}
 	for key, value := range all {
-		data[key] = base64.StdEncoding.EncodeToString(value)
-	}
-	for _, key := range o.values.from.Generate {
-		var value string
-		if live != nil {
-			value, _, _ = unstructured.NestedString(live.Object, "data", key)
+		encoded := base64.StdEncoding.EncodeToString(value)
+		if before, ok := had[key].(string); ok && before != encoded && o.values.moves(ctx, key) {
+			encoded = before
+			kept = append(kept, key)
 		}
+		data[key] = encoded
+	}
+	slices.Sort(kept)
+	for _, key := range o.values.from.Generate {
+		value, _ := had[key].(string)
 		if value == "" {
 			value = base64.StdEncoding.EncodeToString([]byte(password()))
 		}
 		data[key] = value
 	}
 	o.Object["data"] = data
-	return nil
+	return kept, nil
 }
 
 // creator is the field manager of a Secret whose values are made up, until the apply that
@@ -204,6 +215,27 @@ func (v *values) get(ctx context.Context) (map[string][]byte, error) {
 	return read, err
 }
 
+// moves says whether a command prints another value of a key when it is run once more. It
+// is, when its value differs from the live one: that may have been changed in the vault.
+func (v *values) moves(ctx context.Context, key string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.printed[key] {
+		return false
+	}
+	if v.again == nil {
+		found, err := v.run(ctx)
+		if err != nil {
+			return false // it may be asked once a minute only: what it has said counts
+		}
+		v.again = map[string][]byte{}
+		for name, value := range found {
+			v.again[name] = []byte(value)
+		}
+	}
+	return !bytes.Equal(v.read[key], v.again[key])
+}
+
 func (v *values) load(ctx context.Context) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	take := func(from string, found map[string]string) error {
@@ -245,6 +277,10 @@ func (v *values) load(ctx context.Context) (map[string][]byte, error) {
 		}
 		if err := take("what the command prints", found); err != nil {
 			return nil, err
+		}
+		v.printed = map[string]bool{}
+		for key := range found {
+			v.printed[key] = true
 		}
 	}
 	return all, nil
