@@ -81,31 +81,45 @@ func (f *tempFile) Write(p []byte) (written int, err error) {
 
 // reserve gives the file its blocks now. A file without them is written to the disk
 // by the rename over another one, on an ext4 (auto_da_alloc, ext4(5)), and everybody
-// waits for the disk then. Where this is not possible nothing is lost: that there is
-// no room is found by the writing.
-func (f *tempFile) reserve(size int64) {
+// waits for the disk then. Where a file system cannot do this nothing is lost. That there
+// is no room is an error now, before the rest of the disk is taken for what will not fit.
+func (f *tempFile) reserve(size int64) error {
 	const keepSize = 1 // FALLOC_FL_KEEP_SIZE of fallocate(2)
-	if size > 0 {
-		_ = syscall.Fallocate(f.fd, keepSize, 0, size)
+	if size <= 0 {
+		return nil
+	}
+	if err := syscall.Fallocate(f.fd, keepSize, 0, size); err == syscall.ENOSPC || err == syscall.EDQUOT {
+		return pathError("write", f.name, err)
+	}
+	return nil
+}
+
+// uninterrupted makes a call until no signal has cut it off.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
 	}
 }
 
 func (f *tempFile) chown(uid, gid int) error {
-	return pathError("chown", f.name, syscall.Fchown(f.fd, uid, gid))
+	return pathError("chown", f.name, uninterrupted(func() error { return syscall.Fchown(f.fd, uid, gid) }))
 }
 
 func (f *tempFile) chmod(perm uint32) error {
-	return pathError("chmod", f.name, syscall.Fchmod(f.fd, perm))
+	return pathError("chmod", f.name, uninterrupted(func() error { return syscall.Fchmod(f.fd, perm) }))
 }
 
 // times sets both times of the file, in nanoseconds since the epoch.
 func (f *tempFile) times(ns int64) error {
 	ts := [2]syscall.Timespec{syscall.NsecToTimespec(ns), syscall.NsecToTimespec(ns)}
-	_, _, errno := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(f.fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-	if errno != 0 {
-		return pathError("chtimes", f.name, errno)
-	}
-	return nil
+	return pathError("chtimes", f.name, uninterrupted(func() error {
+		if _, _, errno := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(f.fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0); errno != 0 {
+			return errno
+		}
+		return nil
+	}))
 }
 
 func (f *tempFile) close() error {

@@ -40,6 +40,7 @@ type dirHandle struct {
 	info fs.FileInfo
 	self *os.File // the directory itself
 	fd   int      // of self
+	nfs  bool
 
 	users int // of dirs.dir that did not release it
 	left  bool
@@ -94,8 +95,12 @@ func (ds *dirs) newHandle(key dirKey, make bool) (*dirHandle, error) {
 		d.close()
 		return nil, err
 	}
+	var fs syscall.Statfs_t
+	d.nfs = syscall.Fstatfs(d.fd, &fs) == nil && fs.Type == nfsMagic
 	return d, nil
 }
+
+const nfsMagic = 0x6969 // of statfs(2)
 
 func (d *dirHandle) close() {
 	d.root.Close()

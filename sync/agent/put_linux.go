@@ -99,7 +99,7 @@ func (b *batch) open(in *incoming) error {
 	}
 	in.temp = b.temp(in.number)
 	if in.file, err = d.create(in.temp); err == nil && in.old != nil {
-		in.file.reserve(in.put.Size)
+		err = in.file.reserve(in.put.Size)
 	}
 	return err
 }

@@ -21,9 +21,10 @@ const heldMost = 16 << 10
 const oPath = 0x200000 // O_PATH of open(2): needs no permission to read
 
 // hold keeps what a directory has under a name, if there is something. What cannot
-// be held is freed at once, which costs time and nothing else.
+// be held is freed at once, which costs time and nothing else. On NFS nothing is: there
+// an open file is renamed aside before another takes its name, which is missing meanwhile.
 func (r *replaced) hold(d *dirHandle, name string) {
-	if !r.room() {
+	if d.nfs || !r.room() {
 		return
 	}
 	// One component and no link followed: it stays in the directory.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -116,7 +117,7 @@ func (c *conversation) put(op engine.Op, target protocol.Target) (local, err err
 		if local != nil {
 			return local, nil
 		}
-		m.Inline = content
+		m.Inline, m.Size = content, int64(len(content))
 		if small := c.deflate(content); small != nil {
 			m.Encoding, m.Inline = protocol.Deflated, small
 		}
@@ -133,10 +134,11 @@ func (c *conversation) put(op engine.Op, target protocol.Target) (local, err err
 	return c.stream(f, m)
 }
 
-// content is that of a small file, as it was when it was hashed.
+// content is that of a small file, as it was when it was hashed. Its size may have been
+// seen a moment earlier: of an editor that truncates and writes, that is 0.
 func (m *Mirror) content(file engine.File) ([]byte, error) {
 	if m.opts.Recent != nil {
-		if content, ok := m.opts.Recent(file.Digest); ok && int64(len(content)) == file.Size {
+		if content, ok := m.opts.Recent(file.Digest); ok && len(content) <= inlineLimit {
 			return content, nil
 		}
 	}
@@ -145,15 +147,14 @@ func (m *Mirror) content(file engine.File) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	content := make([]byte, file.Size+1)
-	n, err := io.ReadFull(f, content)
-	switch {
-	case err != nil && err != io.ErrUnexpectedEOF && err != io.EOF:
+	content := bytes.NewBuffer(make([]byte, 0, file.Size+bytes.MinRead))
+	switch _, err := content.ReadFrom(io.LimitReader(f, inlineLimit+1)); {
+	case err != nil:
 		return nil, err
-	case int64(n) != file.Size || sha256.Sum256(content[:n]) != file.Digest:
+	case content.Len() > inlineLimit || sha256.Sum256(content.Bytes()) != file.Digest:
 		return nil, errChanged
 	}
-	return content[:n], nil
+	return content.Bytes(), nil
 }
 
 // acknowledged waits for the answer to a batch.
