@@ -364,6 +364,7 @@ type feeder struct {
 	frozen    map[string]*engine.File // what was saved since, as it was before
 
 	modes   map[string]fs.FileMode // container path → what --chmod says; run's alone
+	unread  map[string]string      // path in the context → why it could not be read, as it was told; run's alone
 	outputs []build.Output         // what a build made and the containers should hold; run's alone
 
 	wake    chan struct{}
@@ -439,11 +440,15 @@ func (f *feeder) fail(ctx context.Context, err error) {
 
 // whole reads all that the Dockerfile maps.
 func (f *feeder) whole(ctx context.Context, generation uint64) error {
-	files, modes, err := wantedFiles(ctx, f.s.parts.Index, f.plan)
+	files, modes, unread, err := wantedFiles(ctx, f.s.parts.Index, f.plan)
 	if err != nil {
 		return err
 	}
 	f.modes = modes
+	for local := range unread {
+		f.again(f.inContext(local))
+	}
+	f.tellUnread(ctx, unread)
 	if f.preserves && ctx.Err() == nil {
 		err = f.preserve(files)
 	}
@@ -467,11 +472,18 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 		}
 		synced, locals = append(synced, rel), append(locals, f.local(rel))
 	}
-	files, err := describe(ctx, f.s.parts.Index, locals)
+	files, unread, err := describe(ctx, f.s.parts.Index, locals)
 	if err != nil {
 		return err
 	}
+	var sent []string
 	for i, rel := range synced {
+		if unread[locals[i]] != nil {
+			f.again(rel)
+			continue
+		}
+		delete(f.unread, rel)
+		sent = append(sent, rel)
 		file := files[locals[i]]
 		removed = removed && file == nil
 		for _, dest := range pending[rel] {
@@ -479,9 +491,10 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 		}
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
-	if len(synced) > 0 {
-		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, synced, removed}})
+	if len(sent) > 0 {
+		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, sent, removed}})
 	}
+	f.tellUnread(ctx, unread)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -25,7 +24,10 @@ func Wanted(ctx context.Context, p *config.Project, cs config.Service, index *tr
 	if err != nil {
 		return nil, asProblem(err, "dockerfile", cs.Name)
 	}
-	files, _, err := wantedFiles(ctx, index, &mapping{plan: plan, sync: cs.Sync, dir: spec.Context})
+	files, _, unread, err := wantedFiles(ctx, index, &mapping{plan: plan, sync: cs.Sync, dir: spec.Context})
+	if err == nil && len(unread) > 0 {
+		err = unreadProblem(unread, cs.Name)
+	}
 	return files, err
 }
 
@@ -43,23 +45,28 @@ func Running(p *config.Project, cs config.Service, pods []*corev1.Pod) []mirror.
 	return list
 }
 
-// wantedFiles reads all that a mapping maps, and which modes it gives to what.
-func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (map[string]engine.File, map[string]fs.FileMode, error) {
+// wantedFiles reads all that a mapping maps, and which modes it gives to what. What
+// cannot be read is Uncertain: the containers keep what they have of it.
+func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (files map[string]engine.File, modes map[string]fs.FileMode, unread map[string]error, err error) {
 	placed, err := plan.placements(ctx, index)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	locals := make([]string, 0, len(placed))
 	for _, p := range placed {
 		locals = append(locals, p.Local)
 	}
-	found, err := describe(ctx, index, locals)
+	found, unread, err := describe(ctx, index, locals)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	files, modes := make(map[string]engine.File, len(placed)), map[string]fs.FileMode{}
+	files, modes = make(map[string]engine.File, len(placed)), map[string]fs.FileMode{}
 	for dest, p := range placed {
 		described := found[p.Local]
+		if unread[p.Local] != nil {
+			files[dest] = engine.Uncertain()
+			continue
+		}
 		if described == nil {
 			continue
 		}
@@ -70,12 +77,13 @@ func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (map[str
 		}
 		files[dest] = file
 	}
-	return files, modes, nil
+	return files, modes, unread, nil
 }
 
 // describe looks at local paths as they are now, several at a time; nil stands for
-// what is gone.
-func describe(ctx context.Context, index *tree.Index, locals []string) (map[string]*engine.File, error) {
+// what is gone. unread says why some of them, which are there, cannot be read: that
+// must not hold up the others.
+func describe(ctx context.Context, index *tree.Index, locals []string) (found map[string]*engine.File, unread map[string]error, err error) {
 	const alone = 64 // paths that are not worth another goroutine
 	// Sorted, so that neighbours share the directory that is open.
 	locals = slices.Compact(slices.Sorted(slices.Values(locals)))
@@ -87,21 +95,26 @@ func describe(ctx context.Context, index *tree.Index, locals []string) (map[stri
 			glance := index.Glance()
 			defer glance.Close()
 			for i := from; i < min(from+share, len(locals)); i++ {
-				if files[i], failed[i] = fileOf(ctx, index, glance, locals[i]); failed[i] != nil {
+				if ctx.Err() != nil {
 					return
 				}
+				files[i], failed[i] = fileOf(ctx, index, glance, locals[i])
 			}
 		})
 	}
 	looking.Wait()
-	if err := errors.Join(failed...); err != nil {
-		return nil, err
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
-	found := make(map[string]*engine.File, len(locals))
+	found, unread = make(map[string]*engine.File, len(locals)), map[string]error{}
 	for i, local := range locals {
+		if failed[i] != nil {
+			unread[local] = failed[i]
+			continue
+		}
 		found[local] = files[i]
 	}
-	return found, nil
+	return found, unread, nil
 }
 
 // fileOf describes one local path as it is now; nil when it is gone.

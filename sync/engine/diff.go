@@ -89,6 +89,7 @@ func (d *differ) path(p string) {
 	want, wanted := d.desired.Get(p)
 	have, had := d.known.Get(p)
 	switch {
+	case wanted && want.Stays():
 	case wanted && want.dir():
 		d.clearAbove(p)
 		d.directory(p, want, have, had)

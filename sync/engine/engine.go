@@ -18,7 +18,8 @@ type File struct {
 	Local  string // where the content comes from, of a desired file
 }
 
-// Uncertain is a known tree's File for a path that holds nobody knows what.
+// Uncertain is the File of a path that holds nobody knows what in a known tree. In a
+// desired one nobody knows what it should hold, and what is there stays.
 func Uncertain() File { return File{Mode: fs.ModeIrregular} }
 
 func (f File) dir() bool  { return f.Mode.IsDir() }
@@ -34,6 +35,9 @@ func (f File) certain() bool {
 	}
 	return false
 }
+
+// Stays says of a desired file that it leaves alone whatever is there.
+func (f File) Stays() bool { return !f.Mode.IsRegular() && !f.dir() && !f.link() }
 
 // SameContent leaves modes and times aside.
 func (f File) SameContent(g File) bool {

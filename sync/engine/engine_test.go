@@ -262,6 +262,8 @@ func TestOrder(t *testing.T) {
 		{"mode alone", map[string]File{"/app/c": file(1)}, map[string]File{"/app/c": {Mode: 0o755, Digest: [32]byte{1}}}, "[chmod /app/c]"},
 		{"an unknown mode is none", map[string]File{"/app/c": {Digest: [32]byte{1}}}, map[string]File{"/app/c": file(1)}, "[]"},
 		{"an unknown content is another", map[string]File{"/app/c": {Mode: 0o644}}, map[string]File{"/app/c": file(1)}, "[put /app/c]"},
+		{"what nobody could read stays", map[string]File{"/app/a": file(1), "/app/b": file(1)}, map[string]File{"/app/a": Uncertain(), "/app/b": file(2), "/app/c": Uncertain()}, "[put /app/b]"},
+		{"and keeps its directory", map[string]File{"/app/d/a": file(1), "/app/d/b": file(1)}, map[string]File{"/app/d/a": Uncertain()}, "[remove /app/d/b]"},
 		{"a directory that its files imply", map[string]File{"/app/d/x": file(1)}, map[string]File{"/app/d": dir, "/app/d/x": file(1)}, "[]"},
 	}
 	for _, tt := range tests {

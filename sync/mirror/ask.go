@@ -143,7 +143,7 @@ func (w *worker) takeRepair() bool {
 }
 
 func differs(want, have engine.File, is protocol.Type) string {
-	if want.Mode.IsDir() && have.Mode.IsDir() || want.SameContent(have) {
+	if want.Stays() || want.Mode.IsDir() && have.Mode.IsDir() || want.SameContent(have) {
 		return ""
 	}
 	switch is {
