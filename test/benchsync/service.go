@@ -56,7 +56,7 @@ spec:
         - name: %[1]s
           image: bench/%[1]s
           # Without a request the kernel gives it next to nothing where others compute.
-          resources: {requests: {cpu: 500m}%[4]s}
+          resources: {requests: {cpu: 300m}%[4]s}
 `, s.name, s.replicas, s.host, limits)
 		files := map[string]string{"k8s/" + s.name + ".yaml": manifest}
 		if !s.golang {
