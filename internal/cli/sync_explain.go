@@ -154,7 +154,10 @@ func thenWords(t session.Then) string {
 	if len(t.Run) > 0 {
 		do = append(do, "run "+shellWords(t.Run))
 	}
-	if t.Restart {
+	switch {
+	case t.Whole:
+		do = append(do, "restart the container")
+	case t.Restart:
 		do = append(do, "restart the process")
 	}
 	if t.Signal != "" {

@@ -118,7 +118,7 @@ type syncRuleFile struct {
 type onSyncFile struct {
 	Paths   []string    `yaml:"paths" default:"every file" doc:"patterns of files, relative to the build context; one without a slash matches in every folder"`
 	Run     commandFile `yaml:"run" doc:"command that runs in the container; a string is given to sh -c"`
-	Restart bool        `yaml:"restart" doc:"restart the process in place"`
+	Restart restartFile `yaml:"restart" doc:"restart the process in place, or the whole container"`
 	Signal  string      `yaml:"signal" check:"signal" doc:"signal that is sent to the process instead of a restart, for example HUP"`
 }
 
@@ -169,6 +169,7 @@ type (
 	text          string   // any scalar, kept as it was written: 1.30 stays 1.30
 	portFile      string   // 80, 8080:80, 127.0.0.1:8080:80
 	commandFile   []string // string (for sh -c) or list
+	restartFile   string   // true, false or container; empty is false
 	manifestsFile []sourceFile
 	syncFile      struct {
 		Off   bool

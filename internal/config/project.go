@@ -150,6 +150,8 @@ type OnSync struct {
 	Restart bool
 	Signal  string // without SIG
 	Where   string
+
+	Container bool // Restart means the whole container, not its process in place
 }
 
 // A Port is forwarded from Host:Local on this machine to Remote in the pods.

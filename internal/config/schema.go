@@ -40,6 +40,8 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 		}}
 	case reflect.TypeFor[commandFile]():
 		return schema{"anyOf": []any{stringSchema(""), schema{"type": "array", "items": stringSchema(""), "minItems": 1}}}
+	case reflect.TypeFor[restartFile]():
+		return schema{"anyOf": []any{schema{"type": "boolean"}, schema{"const": restartContainer}, schema{"type": "string", "pattern": variablePattern}}}
 	case reflect.TypeFor[manifestsFile]():
 		one := objectSchema(reflect.TypeFor[sourceFile]())
 		one["type"] = "object"
@@ -136,7 +138,7 @@ func objectSchema(t reflect.Type) schema {
 			schema{"required": []string{"signal"}},
 			schema{"required": []string{"restart"}, "properties": schema{"restart": schema{"not": schema{"const": false}}}},
 		}
-		s["not"] = schema{"required": []string{"signal", "restart"}, "properties": schema{"restart": schema{"const": true}}}
+		s["not"] = schema{"required": []string{"signal", "restart"}, "properties": schema{"restart": schema{"enum": []any{true, restartContainer}}}}
 	}
 	return s
 }
@@ -232,6 +234,8 @@ func valueName(f field) string {
 		return "string"
 	case reflect.TypeFor[commandFile]():
 		return "string or list"
+	case reflect.TypeFor[restartFile]():
+		return "`true`, `false` or `container`"
 	case reflect.TypeFor[manifestsFile]():
 		return "source or list of sources"
 	case reflect.TypeFor[syncFile]():

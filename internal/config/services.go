@@ -129,7 +129,7 @@ func (r *resolver) onSync(at string, rules []onSyncFile) []OnSync {
 	var out []OnSync
 	for i, f := range rules {
 		where := r.where("%s.onSync[%d]", at, i)
-		o := OnSync{Paths: f.Paths, Run: f.Run, Restart: f.Restart, Signal: strings.TrimPrefix(f.Signal, "SIG"), Where: where.String()}
+		o := OnSync{Paths: f.Paths, Run: f.Run, Restart: f.Restart.asked(), Container: f.Restart == restartContainer, Signal: strings.TrimPrefix(f.Signal, "SIG"), Where: where.String()}
 		switch {
 		case o.Restart && o.Signal != "":
 			r.add(usage("config-value", where, "keep one of the two", "a rule of onSync has both restart and signal"))

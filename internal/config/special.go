@@ -21,6 +21,8 @@ func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag),
 		return t.decode, true
 	case *commandFile:
 		return t.decode, true
+	case *restartFile:
+		return t.decode, true
 	case *manifestsFile:
 		return t.decode, true
 	case *syncFile:
@@ -133,6 +135,24 @@ func (c *commandFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.St
 		*c = commandFile{"sh", "-c", s}
 	}
 }
+
+const restartContainer = "container"
+
+func (r *restartFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	tag, s, ok := d.scalar(n, path, "true, false or container")
+	switch {
+	case !ok:
+	case tag == "!!bool":
+		*r = restartFile(strings.ToLower(s))
+	case s == restartContainer:
+		*r = restartContainer
+	default:
+		d.wrongType(n, path, "true, false or container")
+	}
+}
+
+// asked says whether there is to be a restart.
+func (r restartFile) asked() bool { return r == "true" || r == restartContainer }
 
 func (m *manifestsFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
 	if n.Kind == yaml.SequenceNode {

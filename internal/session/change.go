@@ -148,7 +148,7 @@ func (svc *service) serve(ready bool, now time.Time) {
 	switch c.Action {
 	case ActSync:
 		for _, st := range svc.sync {
-			if c.restarts && st.startedWith < c.Generation {
+			if c.restarts && !st.alone && st.startedWith < c.Generation {
 				return
 			}
 		}

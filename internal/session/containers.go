@@ -243,7 +243,7 @@ func (e syncHappened) apply(l *loop) {
 	}
 	switch e.event.Kind {
 	case mirror.Connected:
-		st.Connected = true
+		st.Connected, st.alone = true, e.event.Alone
 	case mirror.Lost:
 		st.Connected, st.reached = false, false
 	case mirror.Synced:
@@ -388,7 +388,7 @@ func hooks(rules []config.OnSync, context string) []mirror.Hook {
 	var hooks []mirror.Hook
 	for _, r := range rules {
 		hooks = append(hooks, mirror.Hook{
-			Paths: r.Paths, Run: r.Run, Restart: r.Restart, Signal: r.Signal,
+			Paths: r.Paths, Run: r.Run, Restart: r.Restart, Container: r.Container, Signal: r.Signal,
 			Match: func(_, local string) bool {
 				rel, ok := strings.CutPrefix(local, context+"/")
 				if context == "." {

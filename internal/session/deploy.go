@@ -36,7 +36,7 @@ func restartsInPlace(s config.Service) bool {
 	if b := s.Build; b != nil && (b.Go != nil || b.Command != nil && b.Command.Output != "" && len(s.OnSync) == 0) {
 		return true // what is compiled is started again
 	}
-	return s.StandIn != nil || slices.ContainsFunc(s.OnSync, func(r config.OnSync) bool { return r.Restart })
+	return s.StandIn != nil || slices.ContainsFunc(s.OnSync, func(r config.OnSync) bool { return r.Restart && !r.Container })
 }
 
 // volumes are the folders over which the rules want a writable copy mounted.

@@ -26,6 +26,7 @@ type Meaning struct {
 type Then struct {
 	Run     []string
 	Restart bool
+	Whole   bool // the restart is one of the container
 	Signal  string
 	Where   string // of the rule
 }
@@ -75,7 +76,7 @@ func Explain(p *config.Project, changed string) ([]Meaning, error) {
 		for _, r := range cs.OnSync {
 			named := len(r.Paths) > 0
 			if r.Matches(rel) && (m.Verdict.Action == dockerfile.Sync || m.Verdict.Action == dockerfile.Nothing && named) {
-				m.Then = append(m.Then, Then{r.Run, r.Restart, r.Signal, r.Where})
+				m.Then = append(m.Then, Then{r.Run, r.Restart, r.Container, r.Signal, r.Where})
 			}
 		}
 		all = append(all, m)

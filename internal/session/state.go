@@ -291,6 +291,7 @@ type Sync struct {
 	reached bool // it has acknowledged a generation, or none is to come
 	// startedWith is the newest generation after which its process was started.
 	startedWith uint64
+	alone       bool // no agent runs its process
 }
 
 // BuildPhase says how a build is.

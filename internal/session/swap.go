@@ -220,7 +220,7 @@ func outputHooks(svc *service) []mirror.Hook {
 	}
 	var hooks []mirror.Hook
 	for _, r := range svc.OnSync {
-		hooks = append(hooks, mirror.Hook{Run: r.Run, Restart: r.Restart, Signal: r.Signal, Match: func(_, local string) bool {
+		hooks = append(hooks, mirror.Hook{Run: r.Run, Restart: r.Restart, Container: r.Container, Signal: r.Signal, Match: func(_, local string) bool {
 			return matchesOutput(r, svc.spec.Context, local)
 		}})
 	}

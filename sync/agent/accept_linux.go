@@ -84,6 +84,9 @@ func (r *runner) current() *session {
 	return r.session
 }
 
+// restarts implements program.
+func (r *runner) restarts() bool { return true }
+
 // syncs implements program.
 func (r *runner) syncs() bool { return r.current() != nil }
 
@@ -115,15 +118,6 @@ func (r *runner) farewell() {
 		}
 	}
 }
-
-// alone is the program of a serve without a run.
-type alone struct{}
-
-func (alone) process() (protocol.Process, bool) { return protocol.Process{}, false }
-func (alone) act(uint64, *protocol.End)         {}
-func (alone) runs() bool                        { return false }
-func (alone) syncs() bool                       { return false }
-func (alone) repair() bool                      { return false }
 
 // Serve joins kdev's exec to run, and returns the exit code.
 func Serve(opts Options) int {

@@ -6,8 +6,9 @@
 // under a boot nonce, for as long as the container's root lives. `serve`, which
 // kdev starts by exec, hands its stdin and stdout to run over an abstract unix
 // socket and waits: one process applies batches, and no copy of the bytes is made.
-// Without a run (the manifest sets a command of its own) serve applies them
-// itself, and nothing can be restarted.
+// Without a run serve applies them itself, and nothing can be restarted in place: a
+// container of others', or one whose entrypoint must be the first process, for which
+// run makes room when it is to start.
 //
 // `carry PORT…`, started by exec too, lets a program on the developer's machine
 // stand in for the application: run ends it, carry listens on its ports and carries

@@ -41,6 +41,7 @@ type runner struct {
 	mayHold   bool // the running application was started by a sync that allows it
 	bySync    uint64
 	ending    bool // somebody asked the container to end
+	leaving   bool // a sync did, so that the kubelet starts it again
 	restart   *protocol.End
 	restartBy uint64
 	sweeping  bool
@@ -230,6 +231,11 @@ func (r *runner) start(gen uint64, hold bool) {
 		r.ended(code, false)
 		return
 	}
+	if err := makeRoom(path, r.argv); err != nil {
+		say(r.stderr, err.Error())
+		r.ended(exitNotExecutable, false)
+		return
+	}
 	tty := isTerminal(0)
 	p, err := startProcess(path, r.argv, &os.ProcAttr{
 		Env:   os.Environ(),
@@ -286,6 +292,10 @@ func exitCode(s syscall.WaitStatus) int {
 func (r *runner) ended(code int, killed bool) {
 	r.kill = nil
 	r.lastExit = code
+	if r.leaving {
+		r.left()
+		return
+	}
 	if r.restart != nil && !r.ending {
 		r.clean()
 		return
@@ -311,13 +321,18 @@ func (r *runner) doRestart(gen uint64, end *protocol.End) {
 		if r.child == 0 {
 			return // between two runs already
 		}
-		r.signalChild(syscall.SIGTERM)
-		r.signalChild(syscall.SIGCONT) // a stopped process does not see the former
-		if r.kill == nil {
-			r.kill = time.After(r.limits.Grace)
-		}
+		r.terminate()
 	case protocol.PhaseHeld, protocol.PhaseGate:
 		r.clean()
+	}
+}
+
+// terminate ends the application, at last with force.
+func (r *runner) terminate() {
+	r.signalChild(syscall.SIGTERM)
+	r.signalChild(syscall.SIGCONT) // a stopped process does not see the former
+	if r.kill == nil {
+		r.kill = time.After(r.limits.Grace)
 	}
 }
 
@@ -349,6 +364,8 @@ func (r *runner) afterSweep() {
 	end := r.restart
 	r.restart = nil
 	switch {
+	case r.leaving:
+		r.left()
 	case end == nil:
 	case r.lease != nil:
 		r.stoodAside()
@@ -384,6 +401,7 @@ func (j *job) merge(old job) {
 	j.opens = j.opens || old.opens
 	end := *j.end
 	end.Restart = end.Restart || old.end.Restart
+	end.Container = end.Container || old.end.Container
 	end.Hold = end.Hold || old.end.Hold
 	if end.Signal == 0 {
 		end.Signal = old.end.Signal
@@ -471,10 +489,12 @@ func (r *runner) commandEnded(code int) {
 func (r *runner) conclude(j *job) {
 	if r.phase == protocol.PhaseGate {
 		r.unsynced = false
-		r.start(0, false) // it starts with the batch's content: nothing to restart
+		r.start(j.gen, false) // it starts with the batch's content: nothing to restart
 		return
 	}
 	switch {
+	case j.end.Restart && j.end.Container:
+		r.endContainer()
 	case j.end.Restart:
 		r.doRestart(j.gen, j.end)
 	case j.end.Signal != 0:

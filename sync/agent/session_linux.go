@@ -16,8 +16,10 @@ type program interface {
 	process() (p protocol.Process, unsynced bool)
 	// act takes on what follows the writes of a batch.
 	act(gen uint64, end *protocol.End)
-	// runs says whether there is an application to restart.
+	// runs says whether there is an application that can be restarted in place, and
+	// restarts whether there is one at all that act can have started again.
 	runs() bool
+	restarts() bool
 	// syncs says whether a connection that syncs is there, and repair asks it to
 	// look at its files again.
 	syncs() bool
@@ -129,7 +131,7 @@ func (s *session) serve(h *protocol.Hello) error {
 func (s *session) welcome(h *protocol.Hello) error {
 	w := &protocol.Welcome{
 		Protocol: protocol.Version, Agent: s.version, Boot: s.store.boot, Version: s.store.now(),
-		Run: s.prog.runs(), UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mounts: mounts(),
+		Run: s.prog.runs(), Restarts: s.prog.restarts(), UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mounts: mounts(),
 	}
 	w.Process, w.Unsynced = s.prog.process()
 	w.Synced, w.Last = s.prog.syncs(), s.store.lastBatch()

@@ -130,7 +130,8 @@ func makeImages(ctx context.Context, dir string) error {
 }
 
 // writeOpen makes /open as the directory entries of a dev image make it: anybody
-// may write to it. COPY cannot do that on a scratch image.
+// may write to it. COPY cannot do that on a scratch image. Beside it is /init, as
+// images have it whose first process is s6-overlay.
 func writeOpen(file string) error {
 	f, err := os.Create(file)
 	if err != nil {
@@ -140,6 +141,7 @@ func writeOpen(file string) error {
 	const text = "image\n"
 	for _, h := range []*tar.Header{
 		{Typeflag: tar.TypeDir, Name: "open/", Mode: 0o777},
+		{Typeflag: tar.TypeSymlink, Name: "init", Linkname: "testapp"},
 		{Typeflag: tar.TypeReg, Name: "open/data.txt", Mode: 0o644, Size: int64(len(text))},
 	} {
 		if err := w.WriteHeader(h); err != nil {

@@ -61,6 +61,38 @@ func TestProbesAndHooksThatSignal(t *testing.T) {
 	logs.await(t, "leaving", `reloaded "edited"`, "told to end")
 }
 
+// An entrypoint that must be the first process is that: files are synced before it
+// starts and while it runs, and a restart is one of the container.
+func TestFirstProcess(t *testing.T) {
+	b := newBench(t, nil)
+	made := b.pod("first", "busybox", func(p *corev1.Pod) {
+		p.Spec.Containers[0].Command = []string{"/.kdev/agent", "run", "--", "/init"}
+	})
+	rule := mirror.Hook{Paths: []string{"data.txt"}, Restart: true}
+	before := b.write("data.txt", "before the start", 0o644)
+	b.start(map[string]engine.File{"/app/data.txt": *before}, rule)
+	b.poll("the first process", time.Minute, func() bool { return b.startedWith(made.Name) == "before the start" })
+	other := map[string]*engine.File{"/app/other.txt": b.write("other.txt", "no rule names it", 0o644)}
+	b.update(other, rule)
+	b.synced()
+	if got := b.get(made.Name, "/app/other.txt"); got != "no rule names it" {
+		t.Errorf("beside the first process: %q", got)
+	}
+	b.update(map[string]*engine.File{"/app/data.txt": b.write("data.txt", "edited", 0o644)}, rule)
+	b.poll("the container to be restarted", time.Minute, func() bool { return b.startedWith(made.Name) == "edited" })
+	other["/app/other.txt"] = b.write("other.txt", "still none", 0o644)
+	b.update(other, rule)
+	b.synced()
+	if got := b.get(made.Name, "/app/other.txt"); got != "still none" {
+		t.Errorf("after the restart: %q", got)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.pods[made.Name].Status.ContainerStatuses[0].RestartCount; n != 1 {
+		t.Errorf("the container was restarted %d times, want once", n)
+	}
+}
+
 // An application with a terminal has it in the foreground, keys become signals, and
 // a restart in place changes neither.
 func TestTerminal(t *testing.T) {

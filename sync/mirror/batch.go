@@ -42,8 +42,8 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 	w.version = ack.Version
 	if ack.Acted {
 		w.owed = actions{}
-		if !c.welcome.Run && !p.act.empty() {
-			w.event(Event{Kind: Hooked, Generation: p.generation, Problem: noRunProblem(w.describe(), &p.act)})
+		if left := p.act.impossible(c.welcome.Restarts); !c.welcome.Run && !left.empty() {
+			w.event(Event{Kind: Hooked, Generation: p.generation, Problem: noRunProblem(w.describe(), &left)})
 		}
 	} else {
 		w.owed = p.act

@@ -69,7 +69,7 @@ func (w *worker) converse(ctx context.Context, conn io.ReadWriteCloser) error {
 	}
 	w.setConnected(true)
 	w.told, w.failing = "", time.Time{}
-	w.event(Event{Kind: Connected, Unsynced: c.welcome.Unsynced})
+	w.event(Event{Kind: Connected, Unsynced: c.welcome.Unsynced, Alone: !c.welcome.Run})
 	w.phase(c.welcome.Process)
 	defer func() {
 		w.setConnected(false)
@@ -181,13 +181,17 @@ func set(t *engine.Tree, e protocol.Entry, perm bool) {
 }
 
 // lookAtUnknown asks for desired paths of which nobody can know what they hold:
-// under mounts, and where the image is not known.
+// under mounts, where the image is not known, and where no run remembers what was
+// synced since the image was made.
 func (c *conversation) lookAtUnknown(ctx context.Context) error {
 	w := c.w
 	image := w.describe().Image
 	var paths []string
 	w.m.mu.Lock()
 	if w.s.desired != nil {
+		if !c.welcome.Run && !c.welcome.Same {
+			paths = differing(w.s.desired, w.known)
+		}
 		for p := range w.s.desired.All() {
 			if have, ok := w.known.Get(p); ok && (have.Digest != [32]byte{} || have.Mode&fs.ModeType != 0 && have.Mode&fs.ModeIrregular == 0) {
 				continue
@@ -204,11 +208,26 @@ func (c *conversation) lookAtUnknown(ctx context.Context) error {
 		return nil
 	}
 	slices.Sort(paths)
-	entries, err := c.ask(ctx, paths)
+	entries, err := c.ask(ctx, slices.Compact(paths))
 	for _, e := range entries {
 		set(w.known, e, false)
 	}
 	return err
+}
+
+// differing lists the paths at which two trees differ.
+func differing(desired, known *engine.Tree) (paths []string) {
+	for p, want := range desired.All() {
+		if have, ok := known.Get(p); !ok || !want.SameContent(have) {
+			paths = append(paths, p)
+		}
+	}
+	for p := range known.All() {
+		if _, ok := desired.Get(p); !ok {
+			paths = append(paths, p)
+		}
+	}
+	return paths
 }
 
 // ask asks what paths hold.

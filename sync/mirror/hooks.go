@@ -49,16 +49,23 @@ func triggeredBy(hooks []Hook, locals []string) (all actions) {
 
 // actions are what follows a batch.
 type actions struct {
-	commands [][]string
-	restart  bool
-	signal   uint64
-	hold     bool
+	commands  [][]string
+	restart   bool
+	container bool // the restart is one of the container
+	signal    uint64
+	hold      bool
 }
 
 func (a *actions) empty() bool { return len(a.commands) == 0 && !a.restart && a.signal == 0 }
 
+// impossible is what nobody can do where no agent runs the application; a restart
+// may be possible all the same.
+func (a *actions) impossible(restarts bool) actions {
+	return actions{commands: a.commands, restart: a.restart && !restarts, signal: a.signal}
+}
+
 func (a *actions) add(h *Hook) {
-	one := actions{restart: h.Restart, signal: SignalNumber(h.Signal)}
+	one := actions{restart: h.Restart, container: h.Restart && h.Container, signal: SignalNumber(h.Signal)}
 	if len(h.Run) > 0 {
 		one.commands = [][]string{h.Run}
 	}
@@ -72,14 +79,14 @@ func (a *actions) join(b actions) {
 			a.commands = append(slices.Clone(a.commands), run)
 		}
 	}
-	a.restart = a.restart || b.restart
+	a.restart, a.container = a.restart || b.restart, a.container || b.container
 	if b.signal != 0 {
 		a.signal = b.signal
 	}
 }
 
 func (a *actions) end() *protocol.End {
-	return &protocol.End{Commands: a.commands, Restart: a.restart, Hold: a.hold, Signal: a.signal}
+	return &protocol.End{Commands: a.commands, Restart: a.restart, Container: a.container, Hold: a.hold, Signal: a.signal}
 }
 
 // SignalNumber is Linux's number of a signal, 0 for none. The containers run
@@ -141,11 +148,11 @@ func (w *worker) owe(command []string) {
 // forgetProcess drops what was to be done to a process that is no more. again says
 // that there was one: what waited while nobody was connected was meant for it too.
 func (w *worker) forgetProcess(again bool) {
-	w.owed.restart, w.owed.signal = false, 0
+	w.owed.restart, w.owed.container, w.owed.signal = false, false, 0
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()
 	if again {
-		w.triggered.restart, w.triggered.signal = false, 0
+		w.triggered.restart, w.triggered.container, w.triggered.signal = false, false, 0
 	}
 }
 

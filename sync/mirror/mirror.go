@@ -42,6 +42,8 @@ type Hook struct {
 	Run     []string
 	Restart bool
 	Signal  string // with or without SIG
+
+	Container bool // Restart is one of the container
 }
 
 // A Kind tells events apart.
@@ -70,6 +72,7 @@ type Event struct {
 	Bytes                   int64         // of Synced: on the wire
 	Took                    time.Duration // of Synced: from the first byte to the acknowledgement; of Hooked: the command
 	Unsynced                bool          // of Connected: the application started without kdev
+	Alone                   bool          // of Connected: no agent runs the application, so that no Started will follow
 	Command                 []string      // of Hooked
 	Owner                   int           // of Synced: files that now belong to the container's user and did not before
 	InPlace                 []string      // of Synced: files that could not be replaced atomically

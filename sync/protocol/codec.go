@@ -116,6 +116,7 @@ func (m *Welcome) encode(e *encoder) {
 	e.uint(m.Version)
 	e.bool(m.Same)
 	e.bool(m.Run)
+	e.bool(m.Restarts)
 	e.bool(m.Unsynced)
 	e.uint(uint64(m.UID))
 	e.uint(uint64(m.GID))
@@ -142,6 +143,7 @@ func (m *Welcome) decode(d *decoder) {
 	m.Version = d.uint()
 	m.Same = d.bool()
 	m.Run = d.bool()
+	m.Restarts = d.bool()
 	m.Unsynced = d.bool()
 	m.UID = uint32(d.uint())
 	m.GID = uint32(d.uint())
@@ -286,6 +288,7 @@ func (m *End) encode(e *encoder) {
 		encodeStrings(e, c)
 	}
 	e.bool(m.Restart)
+	e.bool(m.Container)
 	e.bool(m.Hold)
 	e.uint(m.Signal)
 }
@@ -298,6 +301,7 @@ func (m *End) decode(d *decoder) {
 		}
 	}
 	m.Restart = d.bool()
+	m.Container = d.bool()
 	m.Hold = d.bool()
 	m.Signal = d.uint()
 }

@@ -2,7 +2,7 @@ package protocol
 
 // Version is spoken by both sides or not at all: kdev puts its own agent into
 // every image that it builds, so an old agent is told apart and named.
-const Version = 2
+const Version = 3
 
 // A Kind tells messages apart.
 type Kind byte
@@ -116,7 +116,8 @@ type Welcome struct {
 	Boot     [16]byte // new for each life of the container's root
 	Version  uint64   // of the state
 	Same     bool     // no State follows
-	Run      bool     // an agent that runs the application, and can restart it
+	Run      bool     // an agent that runs the application, and can restart it in place
+	Restarts bool     // a restart is possible: in place, or by the container's end
 	Unsynced bool     // the application was started before anybody came
 	UID, GID uint32
 	Mounts   []Mount // mount points but the root, sorted by path
@@ -258,10 +259,11 @@ type Chmod struct {
 // End ends a batch: what was prepared is put in place, then the commands run,
 // then the application is restarted or signalled once.
 type End struct {
-	Commands [][]string
-	Restart  bool
-	Hold     bool // a failure right after this restart keeps the container
-	Signal   uint64
+	Commands  [][]string
+	Restart   bool
+	Container bool // Restart is the container's end, after which the kubelet starts it again
+	Hold      bool // a failure right after this restart keeps the container
+	Signal    uint64
 }
 
 // A Code says why an operation was not done.

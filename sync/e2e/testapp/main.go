@@ -23,6 +23,10 @@ func main() {
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}
+	if filepath.Base(os.Args[0]) == "init" && os.Getpid() != 1 {
+		fmt.Println("can only run as the first process") // as s6-overlay says it
+		os.Exit(100)
+	}
 	data, _ := os.ReadFile(dir + "/data.txt")
 	fmt.Printf("started with %q\n", strings.TrimSpace(string(data)))
 	if strings.HasPrefix(string(data), "fail") {
