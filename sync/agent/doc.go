@@ -34,7 +34,8 @@
 // batch. A pod that starts while no session is up (after Ctrl-C, or rescheduled) is
 // late by that second, once per container start; it runs the image's content and
 // is marked unsynced, so that a session which comes later restarts what a sync rule
-// says. Restarts in place never wait.
+// says. Restarts in place never wait. A program that must be the first process waits
+// firstWindow, five seconds: one that starts too early takes a restart of its container.
 //
 // Invariant: a path is acknowledged only after the file system holds it.
 package agent

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io"
 	"os"
 	"os/signal"
 	"path"
@@ -31,6 +32,17 @@ func isInit(program string) bool {
 		return true
 	}
 	return false
+}
+
+// makesRoom says whether the application will take our place. Its start waits longer for
+// kdev than another's: what comes too late costs a restart of the container, before which
+// the kubelet waits ten seconds and more.
+func (r *runner) makesRoom() bool {
+	if os.Getpid() != 1 {
+		return false
+	}
+	program, _ := lookPath(r.argv, io.Discard)
+	return program != "" && mustBeFirst(program)
 }
 
 // makeRoom becomes the application, if that is one that must be the first process

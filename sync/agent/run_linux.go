@@ -82,6 +82,7 @@ type Options struct {
 // Limits are the bounds of design.md and of doc.go; zero means the default.
 type Limits struct {
 	Call  time.Duration // a start waits so long for a connection
+	First time.Duration // and so long that of a program that must be the first process
 	Gate  time.Duration // and so long in all for the first batch
 	Hold  time.Duration // a failure this soon after a restart is held
 	Grace time.Duration // between SIGTERM and SIGKILL of a restart
@@ -92,10 +93,11 @@ type Limits struct {
 
 // Defaults of Limits.
 const (
-	callWindow = time.Second
-	gateLimit  = 2 * time.Second
-	holdLimit  = 30 * time.Second
-	stopGrace  = 5 * time.Second
+	callWindow  = time.Second
+	firstWindow = 5 * time.Second
+	gateLimit   = 2 * time.Second
+	holdLimit   = 30 * time.Second
+	stopGrace   = 5 * time.Second
 )
 
 func (l Limits) orDefault() Limits {
@@ -105,6 +107,7 @@ func (l Limits) orDefault() Limits {
 		}
 	}
 	pick(&l.Call, callWindow)
+	pick(&l.First, firstWindow)
 	pick(&l.Gate, gateLimit)
 	pick(&l.Hold, holdLimit)
 	pick(&l.Grace, stopGrace)
@@ -145,8 +148,12 @@ const prSetChildSubreaper = 36 // linux/prctl.h
 func (r *runner) loop(signals <-chan os.Signal) int {
 	defer close(r.done)
 	r.phase = protocol.PhaseGate
-	r.gate = time.After(r.limits.Call)
-	r.gateEnd = r.clock().Add(r.limits.Gate)
+	call, gate := r.limits.Call, r.limits.Gate
+	if r.makesRoom() {
+		call, gate = r.limits.First, max(gate, r.limits.First)
+	}
+	r.gate = time.After(call)
+	r.gateEnd = r.clock().Add(gate)
 	for {
 		code, ended := -1, false
 		select {

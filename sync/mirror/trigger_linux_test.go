@@ -3,7 +3,9 @@ package mirror
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/kdev-io/kdev/sync/agent"
 	"github.com/kdev-io/kdev/sync/agent/agenttest"
 	"github.com/kdev-io/kdev/sync/engine"
 )
@@ -55,7 +57,12 @@ func TestTriggers(t *testing.T) {
 func TestTriggersOfFreshRoot(t *testing.T) {
 	b := newBench(t)
 	root := t.TempDir()
-	start := func() *agenttest.Container { return agenttest.Start(t, "sh", "-c", "echo started; exec sleep 1000") }
+	// The start waits for the first batch however busy the machine is: what comes before
+	// it is what this is about.
+	patient := agent.Limits{Call: time.Minute, Gate: time.Minute}
+	start := func() *agenttest.Container {
+		return agenttest.StartLimited(t, patient, "sh", "-c", "echo started; exec sleep 1000")
+	}
 	pod := start()
 	b.cluster.Set("a", pod)
 	hooks := []Hook{
@@ -93,6 +100,9 @@ func TestTriggersOfFreshRoot(t *testing.T) {
 	// A restarted container and a replaced pod: as they come, before they start.
 	for _, uid := range []string{"1", "2"} {
 		pod.Kill()
+		if uid != c.PodUID {
+			b.m.SetContainers("web", nil) // the pod goes before another one has its name
+		}
 		pod = start()
 		b.cluster.Set("a", pod)
 		c.PodUID, c.ID = uid, c.ID+"again"
@@ -102,6 +112,41 @@ func TestTriggersOfFreshRoot(t *testing.T) {
 		}
 		if out := pod.Output.String(); out != "migrating\nstarted\n" {
 			t.Errorf("output %q", out)
+		}
+	}
+}
+
+// Where no agent runs the application each connection has an agent of its own, which
+// remembers nothing: that the root is the one of before is known by the container's name.
+func TestFreshRootWithoutRun(t *testing.T) {
+	b := newBench(t)
+	pod := agenttest.Alone(t)
+	b.cluster.Set("a", pod)
+	hooks := []Hook{{Paths: []string{"schema.sql"}, Run: []string{"migrate"}, Match: func(_, local string) bool { return local == "db/schema.sql" }}}
+	c := Container{Service: "web", Namespace: "ns", Pod: "a", PodUID: "1", Name: "web", ID: "1", HasAgent: true, Image: map[string]engine.File{}, Behind: []string{"db/schema.sql"}}
+	for i, id := range []string{"1", "1", "2"} {
+		b.forget()
+		c.ID = id
+		b.m.SetContainers("web", []Container{c})
+		if i == 0 {
+			b.m.SetDesired("web", b.next(), nil, hooks)
+		} else {
+			pod.Cut()
+		}
+		b.await("connected", func(e Event) bool { return e.Kind == Connected })
+		g := b.next()
+		b.m.Update("web", g, nil, hooks)
+		b.synced(g)
+		told := 0
+		b.mu.Lock()
+		for _, e := range b.events {
+			if e.Kind == Hooked && e.Problem != nil && e.Problem.Code == "sync-no-run" {
+				told++
+			}
+		}
+		b.mu.Unlock()
+		if want := map[int]int{0: 1, 1: 0, 2: 1}[i]; told != want {
+			t.Errorf("connection %d, container %s: told %d times that a command cannot run, want %d", i, id, told, want)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/protocol"
+	"github.com/kdev-io/kdev/sync/transport"
 )
 
 // A worker keeps one container equal to its service's desired tree.
@@ -39,6 +40,7 @@ type worker struct {
 	// The rest belongs to the worker's goroutine.
 	boot    [16]byte
 	version uint64
+	alone   string // the container without a run that was spoken with; empty after one with a run
 	known   *engine.Tree
 	refused map[string]refusal // paths that cannot be written as they are
 	owed    actions            // of batches that were not completed
@@ -78,6 +80,12 @@ func (w *worker) dialNow() {
 const (
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second
+
+	// A container that has just ended is commonly started again at once, and its agent
+	// waits a second for us, while the API tells of it later than that. One that the
+	// kubelet makes wait longer is asked as seldom as any other.
+	downRetry  = 200 * time.Millisecond
+	downWithin = 30 * time.Second
 )
 
 // run dials, serves, and dials again.
@@ -108,8 +116,11 @@ func (w *worker) run(ctx context.Context) {
 			retry = firstRetry
 		}
 		timer.Stop()
-		if w.describe().ID == "" {
+		switch {
+		case w.describe().ID == "":
 			retry = firstRetry // it is about to start: be there
+		case transport.Down(err) && w.m.opts.Now().Sub(w.failing) < downWithin:
+			retry = min(retry, downRetry)
 		}
 	}
 }

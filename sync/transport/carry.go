@@ -178,3 +178,22 @@ func Missing(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "no such file or directory") || strings.Contains(text, "executable file not found") || strings.Contains(text, "not found in $PATH")
 }
+
+// Down says whether an exec failed because the container does not run just now. That
+// too the kubelet and the runtimes say in words.
+func Down(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	for _, says := range []string{
+		"container not found (",                                                             // the kubelet, of a pod that has it
+		"is in CONTAINER_EXITED state", "no running task found", "cannot exec in a stopped", // containerd and runc
+		"container is not created or running", // CRI-O
+	} {
+		if strings.Contains(text, says) {
+			return true
+		}
+	}
+	return false
+}

@@ -274,6 +274,26 @@ func (b *box) run(command []string, stdin io.Reader, stdout, stderr io.Writer) s
 	return ""
 }
 
+func TestDown(t *testing.T) {
+	for text, down := range map[string]bool{
+		`unable to upgrade connection: container not found ("web")`:                                                                              true,
+		`Internal error occurred: error executing command in container: failed to exec in container: container is in CONTAINER_EXITED state`:     true,
+		`Internal error occurred: error executing command in container: failed to exec in container: failed to load task: no running task found`: true,
+		`Internal error occurred: error executing command in container: container is not created or running`:                                     true,
+		`exec failed: cannot exec in a stopped container`:                                                                                        true,
+		`pods "web-1" not found`: false,
+		`exec: "/.kdev/agent": stat /.kdev/agent: no such file or directory`: false,
+		`dial tcp 127.0.0.1:6443: connect: connection refused`:               false,
+	} {
+		if Down(errors.New(text)) != down {
+			t.Errorf("%q: %v", text, !down)
+		}
+	}
+	if Down(nil) {
+		t.Error("no error")
+	}
+}
+
 func TestCarry(t *testing.T) {
 	program := func(context.Context, string, string) ([]byte, error) { return []byte("an agent"), nil }
 	tests := []struct {

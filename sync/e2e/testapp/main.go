@@ -63,6 +63,8 @@ func main() {
 	http.HandleFunc("/-/free", func(_ http.ResponseWriter, r *http.Request) { os.Remove(filler(r.URL.Query().Get("dir"))) })
 	http.HandleFunc("/-/terminal", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, terminal()) })
 	http.HandleFunc("/-/exit", func(http.ResponseWriter, *http.Request) { os.Exit(9) })
+	began := time.Now().UnixNano()
+	http.HandleFunc("/-/since", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, began) })
 	http.HandleFunc("/-/started", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.TrimSpace(string(data))) })
 	http.Handle("/", http.FileServer(http.Dir("/")))
 	server := &http.Server{Addr: address, ReadHeaderTimeout: time.Second}
