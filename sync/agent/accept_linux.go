@@ -123,7 +123,7 @@ func (r *runner) farewell() {
 func Serve(opts Options) int {
 	fd, err := connect(opts.socket(), 2*time.Second)
 	if err == errNoRun {
-		s := newSession(newStore(), alone{}, opts.Version, pollable(0), pollable(1))
+		s := newSession(newStore(false), alone{}, opts.Version, pollable(0), pollable(1))
 		h, err := s.hello()
 		if err == nil {
 			err = s.serve(h)

@@ -64,19 +64,19 @@ type staged struct {
 	expected protocol.File // what it becomes
 }
 
-const tempPrefix = ".kdev-"
-
 func newBatch(s *store, m *protocol.Begin) (*batch, error) {
 	b := &batch{store: s, gen: m.Generation, uid: os.Geteuid(), gid: os.Getegid(), dirs: dirs{open: map[dirKey]*dirHandle{}}}
+	place := hex.EncodeToString(m.Place[:])
+	b.dirs.arrived = func(abs string, d *dirHandle) { s.tidy(abs, place, d) }
 	for _, r := range m.Roots {
 		if !protocol.ValidRoot(r) {
 			return nil, errors.New("a root that is no path")
 		}
 		b.dirs.roots = append(b.dirs.roots, rootDir{path: r})
 	}
-	var id [6]byte
+	var id [batchLength / 2]byte
 	rand.Read(id[:])
-	b.tmp = tempPrefix + hex.EncodeToString(id[:]) + "-"
+	b.tmp = tempPrefix + place + "-" + hex.EncodeToString(id[:]) + "-"
 	return b, nil
 }
 

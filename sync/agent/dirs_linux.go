@@ -18,6 +18,8 @@ type dirs struct {
 	roots []rootDir
 	open  map[dirKey]*dirHandle
 	order []dirKey // of open, oldest first
+
+	arrived func(abs string, d *dirHandle) // told of each directory that is opened
 }
 
 type rootDir struct {
@@ -97,6 +99,7 @@ func (ds *dirs) newHandle(key dirKey, make bool) (*dirHandle, error) {
 	}
 	var fs syscall.Statfs_t
 	d.nfs = syscall.Fstatfs(d.fd, &fs) == nil && fs.Type == nfsMagic
+	ds.arrived(protocol.Join(ds.roots[key.root].path, key.dir), d)
 	return d, nil
 }
 

@@ -17,7 +17,7 @@ func TestFullNamesWhatIsLeftOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := newBatch(&store{}, &protocol.Begin{Generation: 1, Roots: []string{dir}})
+	b, err := newBatch(newStore(true), &protocol.Begin{Generation: 1, Roots: []string{dir}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,7 @@ const sweepLimit = time.Second
 func Run(argv []string, opts Options) int {
 	debug.SetGCPercent(25) // the heap is a few hundred KB; keep it there
 	r := &runner{
-		store: newStore(), version: opts.Version, argv: argv, limits: opts.Limits.orDefault(), stderr: os.Stderr, clock: time.Now,
+		store: newStore(true), version: opts.Version, argv: argv, limits: opts.Limits.orDefault(), stderr: os.Stderr, clock: time.Now,
 		asks: make(chan func()), done: make(chan struct{}),
 	}
 	// Orphans of the application come to us even where another process is the

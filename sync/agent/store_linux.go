@@ -18,12 +18,16 @@ import (
 
 // A store is what was acknowledged since the container's root came into being.
 type store struct {
-	boot [16]byte
+	boot   [16]byte
+	clock  func() time.Time
+	isNew  bool   // the container's root came into being with it
+	device uint64 // of that root
 
 	mu      sync.Mutex
 	version uint64
 	files   map[string]acked // by absolute path; Absent for what was removed
 	last    protocol.Last
+	tidied  map[string]bool // directories that leftovers were removed from
 }
 
 // file.Perm is what kdev said, not what is there: a file keeps the permission
@@ -41,9 +45,15 @@ type stamp struct {
 	mtime, ctime syscall.Timespec
 }
 
-func newStore() *store {
-	s := &store{files: map[string]acked{}}
+// newStore returns an empty one; run says that this agent runs the application.
+func newStore(run bool) *store {
+	s := &store{files: map[string]acked{}, clock: time.Now, isNew: run}
 	rand.Read(s.boot[:]) // never fails: crypto/rand
+	var root syscall.Stat_t
+	if err := syscall.Stat("/", &root); err != nil {
+		s.isNew = false
+	}
+	s.device = root.Dev
 	return s
 }
 

@@ -65,7 +65,7 @@ func (c *conversation) sendBatch(p plan) (unread map[string]error, err error) {
 			roots = append(roots, r)
 		}
 	}
-	if err := c.out.Send(&protocol.Begin{Generation: p.generation, Roots: roots}); err != nil {
+	if err := c.out.Send(&protocol.Begin{Generation: p.generation, Place: placeOf(c.w.describe()), Roots: roots}); err != nil {
 		return nil, err
 	}
 	unread = map[string]error{}
@@ -99,6 +99,14 @@ func (c *conversation) sendBatch(p plan) (unread map[string]error, err error) {
 		return nil, err
 	}
 	return unread, c.out.Flush()
+}
+
+// placeOf names a container for as long as its pod's name is in use: through restarts,
+// and where the pod is a StatefulSet's through its replacement.
+func placeOf(c Container) (place [8]byte) {
+	sum := sha256.Sum256([]byte(c.Namespace + "\x00" + c.Pod + "\x00" + c.Name))
+	copy(place[:], sum[:])
+	return place
 }
 
 // errChanged says that a local file is not what it was when it was hashed. The

@@ -211,11 +211,17 @@ func (m *State) decode(d *decoder) { m.Last = d.bool(); m.Entries = decodeEntrie
 
 func (m *Begin) encode(e *encoder) {
 	e.uint(m.Generation)
+	e.bytes(m.Place[:])
 	encodeStrings(e, m.Roots)
 }
 
 func (m *Begin) decode(d *decoder) {
 	m.Generation = d.uint()
+	if b := d.bytes(); len(b) == len(m.Place) {
+		copy(m.Place[:], b)
+	} else {
+		d.fail()
+	}
 	m.Roots = decodeStrings(d)
 }
 

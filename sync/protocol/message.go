@@ -2,7 +2,7 @@ package protocol
 
 // Version is spoken by both sides or not at all: kdev puts its own agent into
 // every image that it builds, so an old agent is told apart and named.
-const Version = 3
+const Version = 4
 
 // A Kind tells messages apart.
 type Kind byte
@@ -99,7 +99,8 @@ func (f *File) decode(d *decoder) {
 // Hello begins a connection. Client stays the same for one kdev process, so that
 // its own new connection replaces a dead one; Boot and Version are what it
 // remembers of this container, and spare it the State when both still hold. One
-// that only observes may ask and fetch beside the connection that syncs.
+// that only observes may ask and fetch beside the connection that syncs. Its form is the
+// same in every version of the protocol: an agent can say then that it speaks another one.
 type Hello struct {
 	Protocol uint64
 	Client   [16]byte
@@ -173,9 +174,12 @@ type Entry struct {
 }
 
 // Begin starts a batch. Roots are the directories that the batch may change;
-// operations name one by its index and a path below it.
+// operations name one by its index and a path below it. Place stays the same for one
+// container through its restarts: by it an agent knows what the one before it left
+// unfinished on a volume that other containers write to as well.
 type Begin struct {
 	Generation uint64
+	Place      [8]byte
 	Roots      []string
 }
 

@@ -16,7 +16,7 @@ var messages = []Message{
 	&Welcome{Protocol: 1, Agent: "v1", Boot: [16]byte{9}, Version: 7, Same: true, Run: true, Unsynced: true, UID: 1000, GID: 0,
 		Mounts: []Mount{{"/data", true, "tmpfs", "0:1 /"}}, Process: Process{PhaseHeld, 3, 137}, Synced: true, Last: Last{12, 34, 56, "no space"}},
 	&State{Entries: []Entry{{"/a", File{Type: Regular, Perm: 0o4755, Size: 5, Digest: [32]byte{1}}}, {"/b", File{}}, {"/c", File{Type: Symlink, Link: "../x"}}, {"/d", File{Type: Directory, Perm: 0o755}}}, Last: true},
-	&Begin{Generation: 3, Roots: []string{"/", "/app"}},
+	&Begin{Generation: 3, Place: [8]byte{4}, Roots: []string{"/", "/app"}},
 	&Put{Target: Target{1, "x/y", File{Type: Unknown}}, Perm: 0o644, SetPerm: true, MTime: -5, Size: 3, Digest: [32]byte{4}, Inline: []byte("abc")},
 	&Put{Target: Target{1, "x/y", File{Type: Regular, Digest: [32]byte{7}}}, Encoding: Patched, Stream: true},
 	&Data{[]byte("content")},
