@@ -159,7 +159,7 @@ func differs(want, have engine.File, is protocol.Type) string {
 	case protocol.Directory:
 		return "a directory"
 	case protocol.Symlink:
-		return "a link to " + have.Link
+		return "a link to " + plain(have.Link)
 	}
 	return "something else"
 }
@@ -213,10 +213,18 @@ func askAll(ctx context.Context, t talk, paths []string) ([]protocol.Entry, erro
 		if !ok {
 			return all, protocol.ErrFrame
 		}
-		all = append(all, a.Entries...)
+		for _, e := range a.Entries {
+			if len(all) == len(paths) || e.Path != paths[len(all)] {
+				return all, protocol.ErrFrame // nobody asked for that
+			}
+			all = append(all, e)
+		}
 		if a.Last {
 			answered++
 		}
+	}
+	if len(all) != len(paths) {
+		return all, protocol.ErrFrame
 	}
 	return all, nil
 }
@@ -239,7 +247,7 @@ func fetch(ctx context.Context, t talk, where, path string, to io.Writer) (mode 
 		return 0, nil, protocol.ErrFrame
 	}
 	if head.File.Type != protocol.Regular {
-		return 0, &problem.Problem{Code: "sync-pull", Summary: "cannot read " + path, Where: where, Err: errors.New(head.Text)}, nil
+		return 0, &problem.Problem{Code: "sync-pull", Summary: "cannot read " + path, Where: where, Err: errors.New(plain(head.Text))}, nil
 	}
 	for {
 		m, err := t.receive(ctx)

@@ -33,7 +33,7 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 		return err
 	}
 	c.unacked = c.out.Sent() - before
-	ack, err := c.acknowledged(ctx, p.generation, beat)
+	ack, err := c.acknowledged(ctx, p, beat)
 	c.unacked = 0
 	if err != nil {
 		return err
@@ -166,8 +166,9 @@ func (m *Mirror) content(file engine.File) ([]byte, error) {
 }
 
 // acknowledged waits for the answer to a batch.
-func (c *conversation) acknowledged(ctx context.Context, generation uint64, beat <-chan time.Time) (*protocol.Ack, error) {
+func (c *conversation) acknowledged(ctx context.Context, p plan, beat <-chan time.Time) (*protocol.Ack, error) {
 	var whole *protocol.Ack
+	parts := 0
 	for {
 		select {
 		case m, ok := <-c.in:
@@ -179,13 +180,17 @@ func (c *conversation) acknowledged(ctx context.Context, generation uint64, beat
 				continue
 			}
 			c.waiting = false
-			if ack.Generation != generation {
+			if ack.Generation != p.generation {
 				return nil, protocol.ErrFrame
 			}
 			if whole == nil {
 				whole = ack
 			} else {
 				whole.Results = append(whole.Results, ack.Results...)
+			}
+			// A path that failed may be named as left out as well.
+			if parts++; len(whole.Results) > 2*len(p.ops) || parts > len(p.ops)+1 {
+				return nil, protocol.ErrFrame
 			}
 			if !ack.More {
 				return whole, nil
@@ -288,9 +293,9 @@ func andOthers(n int) string {
 
 // describeMount names a mount for people.
 func describeMount(m *protocol.Mount) string {
-	kind := m.FSType
+	kind := plain(m.FSType)
 	if m.ReadOnly {
 		kind = "read-only " + kind
 	}
-	return path.Clean(m.Path) + " (" + kind + ")"
+	return plain(path.Clean(m.Path)) + " (" + kind + ")"
 }

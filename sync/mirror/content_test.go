@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kdev-io/kdev/internal/tree"
@@ -34,5 +35,21 @@ func TestContent(t *testing.T) {
 	file.Digest, file.Size = sha256.Sum256([]byte("as it was")), 9
 	if _, err := m.content(file); !errors.Is(err, errChanged) {
 		t.Errorf("another content: %v", err)
+	}
+}
+
+// What came from a container does nothing to a terminal.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"open: permission denied":    "open: permission denied",
+		"\x1b]0;title\a\x1b[2Jé\r\n": "\uFFFD]0;title\uFFFD\uFFFD[2Jé\uFFFD\uFFFD",
+		"a\u202Eb\xffc":              "a\uFFFDb\uFFFDc",
+	} {
+		if got := plain(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := plain(strings.Repeat("é", 1000)); len(got) > 1000 || !strings.HasSuffix(got, "é…") {
+		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }

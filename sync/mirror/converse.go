@@ -27,6 +27,14 @@ const (
 	maxMismatch = 5
 )
 
+// What an agent can make us hold and do. Whoever is root in a container can put another
+// program in its place.
+const (
+	stateLimit  = 128 << 20 // bytes of what it says that it holds: half a million paths
+	learnLimit  = 2 * time.Minute
+	noticeLimit = 100 // a second
+)
+
 // A conversation is one connection to an agent.
 type conversation struct {
 	w    *worker
@@ -43,6 +51,8 @@ type conversation struct {
 	sign    time.Time // the last sign of life
 	waiting bool      // for something from the agent
 	unacked int64     // bytes of the batch that is under way
+	notices int       // that came in the second since noticed
+	noticed time.Time
 
 	retry *time.Timer // runs while something waits to be tried again
 }
@@ -188,12 +198,23 @@ func (c *conversation) other(m protocol.Message, ok bool) error {
 		}
 		return nil
 	case *protocol.Notice:
-		c.w.noticed(m)
-		return nil
+		return c.notice(m)
 	case *protocol.Refuse:
 		return &refusedError{m.Code, m.Text}
 	}
 	return protocol.ErrFrame
+}
+
+// notice takes one in, or ends a connection over which they come without end.
+func (c *conversation) notice(n *protocol.Notice) error {
+	if now := time.Now(); now.Sub(c.noticed) > time.Second {
+		c.noticed, c.notices = now, 0
+	}
+	if c.notices++; c.notices > noticeLimit {
+		return protocol.ErrFrame
+	}
+	c.w.noticed(n)
+	return nil
 }
 
 // far says that the network is slower than compression. The first answer alone does
@@ -209,7 +230,9 @@ func (c *conversation) receive(ctx context.Context) (protocol.Message, error) {
 		case m, ok := <-c.in:
 			switch n := m.(type) {
 			case *protocol.Notice:
-				c.w.noticed(n)
+				if err := c.notice(n); err != nil {
+					return nil, err
+				}
 				continue
 			case *protocol.Pong:
 				continue

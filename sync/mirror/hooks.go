@@ -110,7 +110,10 @@ func (w *worker) noticed(n *protocol.Notice) {
 	case protocol.NoticeHeld:
 		e.Kind, e.Problem = Held, heldProblem(w.describe(), n)
 	case protocol.NoticeCommand:
-		e.Kind, e.Command = Hooked, n.Command
+		e.Kind = Hooked
+		for _, arg := range n.Command {
+			e.Command = append(e.Command, plain(arg))
+		}
 		e.Took = duration(n.Took)
 		if n.Code != 0 {
 			e.Problem = commandProblem(w.describe(), n)
@@ -126,7 +129,7 @@ func (w *worker) noticed(n *protocol.Notice) {
 		if n.Text == "" {
 			return
 		}
-		e.Kind, e.Problem = Hooked, &problem.Problem{Code: "sync-signal", Summary: "the application could not be signalled: " + n.Text, Where: where(w.describe())}
+		e.Kind, e.Problem = Hooked, &problem.Problem{Code: "sync-signal", Summary: "the application could not be signalled: " + plain(n.Text), Where: where(w.describe())}
 	default:
 		return // the container ends: its logs and its state say why
 	}

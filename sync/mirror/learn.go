@@ -73,6 +73,7 @@ func (c *conversation) learn(ctx context.Context) error {
 			known.Set(p, f)
 		}
 	}
+	size, began := 0, time.Now()
 	for {
 		m, err := c.receive(ctx)
 		if err != nil {
@@ -83,7 +84,11 @@ func (c *conversation) learn(ctx context.Context) error {
 			return protocol.ErrFrame
 		}
 		for _, e := range st.Entries {
+			size += len(e.Path) + len(e.File.Link) + 100
 			set(known, e, true)
+		}
+		if size > stateLimit || time.Since(began) > learnLimit {
+			return protocol.ErrFrame
 		}
 		if st.Last {
 			break

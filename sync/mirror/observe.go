@@ -70,7 +70,7 @@ func (o *Observer) hello(ctx context.Context) error {
 	case *protocol.Welcome:
 		o.seen = Observation{
 			Syncing: m.Synced, Phase: phaseWord(m.Process), Unsynced: m.Unsynced,
-			Generation: m.Last.Generation, Lag: duration(m.Last.Took), Bytes: m.Last.Bytes, Failed: m.Last.Failed,
+			Generation: m.Last.Generation, Lag: duration(m.Last.Took), Bytes: m.Last.Bytes, Failed: plain(m.Last.Failed),
 		}
 		return nil
 	}

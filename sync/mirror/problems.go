@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/sync/engine"
@@ -17,7 +18,23 @@ import (
 // refusedError is what an agent says before it ends a connection.
 type refusedError struct{ code, text string }
 
-func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Error() string { return plain(e.text) }
+
+// plain is what came from a container in a form that is fit for a line on a terminal:
+// whoever is root there can make the agent say anything.
+func plain(text string) string {
+	const most = 400
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+}
 
 func noAgent(c Container) *problem.Problem {
 	return &problem.Problem{
@@ -39,14 +56,19 @@ func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
 	}
 	var r *refusedError
 	if errors.As(err, &r) {
-		p := &problem.Problem{Code: "sync-" + r.code, Summary: r.text, Where: where(c)}
+		p := &problem.Problem{Code: "sync-" + r.code, Summary: plain(r.text), Where: where(c)}
 		switch r.code {
+		default:
+			p.Code = "sync-protocol" // no agent of ours says anything else
 		case "busy":
 			p.Hint = "end the other kdev session on this project, or give this one a namespace of its own with -n"
 		case "version":
 			p.Hint = "restart `kdev up`: it builds the image with the agent that it needs"
 		}
 		return p, true
+	}
+	if errors.Is(err, protocol.ErrFrame) {
+		return &problem.Problem{Code: "sync-protocol", Summary: "what came out of the container is not what an agent says; the connection is made anew", Where: where(c)}, true
 	}
 	text := err.Error()
 	if transport.Missing(err) {
@@ -68,7 +90,7 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 		p.Summary = "cannot write " + op.Path
 	}
 	if r.Text != "" {
-		p.Err = errors.New(r.Text)
+		p.Err = errors.New(plain(r.Text))
 	}
 	mount := c.mountOf(op.Path)
 	switch r.Code {
@@ -135,7 +157,7 @@ func noRunProblem(c Container, act *actions) *problem.Problem {
 func commandProblem(c Container, n *protocol.Notice) *problem.Problem {
 	return &problem.Problem{
 		Code: "sync-command", Where: where(c),
-		Summary: fmt.Sprintf("`%s` failed in the container (exit code %d)", strings.Join(n.Command, " "), n.Code),
+		Summary: fmt.Sprintf("`%s` failed in the container (exit code %d)", plain(strings.Join(n.Command, " ")), n.Code),
 		Hint:    "its output is in the container's log; it runs again with the next change",
 	}
 }

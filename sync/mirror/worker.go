@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -107,6 +108,9 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 		w.dialFailed(c, err)
+		if errors.Is(err, protocol.ErrFrame) {
+			retry = lastRetry // it will not do better soon
+		}
 		timer := time.NewTimer(retry)
 		select {
 		case <-ctx.Done():

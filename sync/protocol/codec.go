@@ -198,7 +198,8 @@ func decodeEntries(d *decoder) []Entry {
 		var en Entry
 		en.Path = d.string()
 		en.File.decode(d)
-		if d.bad {
+		if d.bad || !ValidPath(en.Path) { // the agent's word, which may be anybody's
+			d.fail()
 			return nil
 		}
 		all = append(all, en)
