@@ -28,6 +28,7 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 		return nil
 	}
 	began, before := w.m.opts.Now(), c.out.Sent()
+	w.unanswered, w.unansweredOf = p.act, p.generation
 	unread, err := c.sendBatch(p)
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 		return err
 	}
 	took := w.m.opts.Now().Sub(began)
-	w.version = ack.Version
+	w.version, w.unanswered = ack.Version, actions{}
 	if ack.Acted {
 		w.owed = actions{}
 		if left := p.act.impossible(c.welcome.Restarts); !c.welcome.Run && !left.empty() {

@@ -168,6 +168,20 @@ func (w *worker) begun(again bool) {
 	w.owed.join(actions{commands: behind.commands})
 }
 
+// resolve decides what to do about a batch whose answer was lost. Files of it may be there,
+// and so not sent again, while what was to follow them was not done because others failed.
+func (w *worker) resolve(last *protocol.Last, fresh bool) {
+	switch {
+	case w.unanswered.empty():
+	case fresh: // its process and what commands did are gone
+	case last.Generation == w.unansweredOf && last.Failed == "":
+		w.owed = actions{} // the agent has done it all
+	default:
+		w.owed.join(w.unanswered)
+	}
+	w.unanswered = actions{}
+}
+
 func (w *worker) hooksNow() []Hook {
 	w.m.mu.Lock()
 	defer w.m.mu.Unlock()

@@ -41,9 +41,11 @@ func (c *conversation) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.freshRoot() {
+	fresh := c.freshRoot()
+	if fresh {
 		w.begun(w.boot != [16]byte{})
 	}
+	w.resolve(&c.welcome.Last, fresh)
 	w.boot, w.version, w.alone = c.welcome.Boot, c.welcome.Version, ""
 	if !c.welcome.Run {
 		w.alone = w.describe().ID

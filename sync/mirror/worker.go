@@ -45,9 +45,13 @@ type worker struct {
 	known   *engine.Tree
 	refused map[string]refusal // paths that cannot be written as they are
 	owed    actions            // of batches that were not completed
-	told    string             // the last dial problem
-	failing time.Time          // since when dialling fails; zero when it does not
-	tries   map[string]int     // of paths that changed in the container or while they were read
+	// unanswered is what was to follow the batch whose answer is out, or was lost with
+	// its connection.
+	unanswered   actions
+	unansweredOf uint64
+	told         string         // the last dial problem
+	failing      time.Time      // since when dialling fails; zero when it does not
+	tries        map[string]int // of paths that changed in the container or while they were read
 }
 
 // A refusal stands until what is desired changes or the connection is new.
