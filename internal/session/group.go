@@ -133,8 +133,11 @@ func (g *Group) OnNotice(f func(Notice)) {
 	var one sync.Mutex
 	for _, s := range g.Sessions() {
 		s.OnNotice(func(n Notice) {
-			if s != g.main {
+			switch {
+			case s != g.main:
 				n.Service = s.nameIn(n.Service)
+			case n.Code == "ready" && len(g.others) > 0:
+				n.Text = "everything of " + s.name + " is ready" // the others tell for themselves
 			}
 			one.Lock()
 			defer one.Unlock()

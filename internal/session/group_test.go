@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -116,5 +118,30 @@ func TestGroupState(t *testing.T) {
 	}
 	if other.Services[0].Name != "db" || other.Services[0].Waiting.On[0] != "cache" || other.Problems[0].Where != "kdev.yaml:1" {
 		t.Error("the snapshot that was handed out is another one now")
+	}
+}
+
+// TestGroupTells: who reads the notices of several projects knows of which one each is.
+func TestGroupTells(t *testing.T) {
+	sessionOf := func(name string) *Session {
+		return New(Options{Project: &config.Project{Name: name}}, Parts{Cluster: &cluster.Cluster{}})
+	}
+	for _, c := range []struct {
+		others []*Session
+		want   []string
+	}{
+		{nil, []string{": everything is ready", "web: built"}},
+		{[]*Session{sessionOf("billing")}, []string{": everything of shop is ready", "web: built", "billing: everything is ready", "billing/web: built"}},
+	} {
+		g := NewGroup(sessionOf("shop"), c.others...)
+		var told []string
+		g.OnNotice(func(n Notice) { told = append(told, n.Service+": "+n.Text) })
+		for _, s := range g.Sessions() {
+			s.tell(Notice{Code: "ready", Text: "everything is ready"})
+			s.tell(Notice{Code: "build-done", Service: "web", Text: "built"})
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("told %q, want %q", told, c.want)
+		}
 	}
 }
