@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/muesli/cancelreader"
 
@@ -62,12 +63,34 @@ func (s *shellCommand) Run() error {
 		return fmt.Errorf("reading the terminal: %w", err)
 	}
 	defer keys.Close()
+	reading := &awaitedReader{from: keys}
 	command := []string{shell[0], shell[1], "export TERM='" + strings.ReplaceAll(s.env.Getenv("TERM"), "'", "") + "'; " + shell[2]}
-	err = kc.ExecTerminal(ctx, s.state.NamespaceOf(s.service), pod, container, command, keys, s.env.Out, raw.Size)
-	keys.Cancel()
+	err = kc.ExecTerminal(ctx, s.state.NamespaceOf(s.service), pod, container, command, reading, s.env.Out, raw.Size)
+	if keys.Cancel() {
+		reading.over()
+	}
 	var exit *kube.ExitError
 	if errors.As(err, &exit) {
 		return nil
 	}
 	return err
+}
+
+// An awaitedReader knows whether a read is under way.
+type awaitedReader struct {
+	from    io.Reader
+	reading sync.Mutex
+}
+
+func (r *awaitedReader) Read(b []byte) (int, error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	return r.from.Read(b)
+}
+
+// over returns when none is: one that is to end, and has not yet, takes a key that is
+// already the dashboard's.
+func (r *awaitedReader) over() {
+	r.reading.Lock()
+	defer r.reading.Unlock()
 }
