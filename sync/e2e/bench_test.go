@@ -42,6 +42,7 @@ type bench struct {
 	pods   map[string]*corev1.Pod
 	behind []string // local files without a place in the container that changed since the image was made
 	gen    uint64
+	check  func(mirror.Event) // of each event, while its container goes no further; set before the first one
 }
 
 func newBench(t testing.TB, d transport.Dialer) *bench { return newBenchIn(t, d, namespace) }
@@ -72,6 +73,9 @@ func newBenchIn(t testing.TB, d transport.Dialer, namespace string) *bench {
 }
 
 func (b *bench) event(e mirror.Event) {
+	if b.check != nil {
+		b.check(e)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.events = append(b.events, e)

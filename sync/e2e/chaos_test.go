@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,13 +26,15 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/kdev-io/kdev/sync/engine"
+	"github.com/kdev-io/kdev/sync/mirror"
 	"github.com/kdev-io/kdev/sync/transport/transporttest"
 )
 
-// Random file operations while everything around them fails, one fault after the
-// other. After each, every container ends up with the local tree, byte by byte, as
-// its own application sees it. KDEV_CHAOS_SEED and KDEV_CHAOS_FOR choose another
-// run; `make soak` runs for an hour.
+// Random file operations while everything around them fails: each fault by itself, then
+// two at once. After each round every container, sidecars included, ends up with the local
+// tree, byte by byte, as its own application sees it, and that was started with what the
+// rule for its restart names. KDEV_CHAOS_SEED and KDEV_CHAOS_FOR choose another run;
+// `make soak` runs for an hour.
 func TestChaos(t *testing.T) {
 	long, err := time.ParseDuration(cmp.Or(os.Getenv("KDEV_CHAOS_FOR"), "2m"))
 	if err != nil {
@@ -47,40 +50,27 @@ func TestChaos(t *testing.T) {
 	defer cancel()
 	b.ctx = ctx
 	c := &chaos{bench: b, proxy: p, Rand: rand.New(rand.NewPCG(seed, seed)), files: map[string]engine.File{}}
+	b.check = c.visible
 	c.start()
-	faults := []fault{
-		{"nothing", func() {}, nil},
-		{"a pod is deleted", c.deletePod, nil},
-		{"scaled to five", func() { c.scale(5) }, nil},
-		{"scaled to two", func() { c.scale(2) }, nil},
-		{"streams are cut", p.Cut, nil},
-		{"the network swallows", p.Sink, p.Rise},
-		{"the disk is full", c.fill, c.free},
-		{"out of memory", c.eat, nil},
-		{"the API server restarts", c.restartServer, nil},
-	}
+	faults := c.faults()
+	const pairs = 3 // at least
 	began := time.Now()
 	var slowest time.Duration
 	rounds, late := 0, 0
 	// Each fault at least once, whatever the time.
-	for ; rounds < len(faults) || time.Since(began) < long; rounds++ {
-		f := faults[rounds%len(faults)]
+	for ; rounds < len(faults)+pairs || time.Since(began) < long; rounds++ {
+		now := []fault{faults[min(rounds, len(faults)-1)]}
 		if rounds >= len(faults) {
-			f = faults[c.IntN(len(faults)-1)] // the kubelet backs off from a server that restarts all the time
+			now = c.pair(faults)
 		}
-		took := c.round(f)
+		name, took := c.round(now...)
 		if slowest = max(slowest, took); took > time.Second {
 			late++
 		}
-		t.Logf("%s: %s: all %d pods equal after %s", time.Since(began).Round(time.Second), f.name, len(c.running()), took.Round(time.Millisecond))
+		t.Logf("%s: %s: all %d pods equal after %s", time.Since(began).Round(time.Second), name, len(c.running()), took.Round(time.Millisecond))
 	}
-	t.Logf("seed %d: %d rounds, no divergence; the slowest convergence took %s, %d took more than a second", seed, rounds, slowest.Round(time.Millisecond), late)
-}
-
-// A fault begins, and where it does not end by itself is ended.
-type fault struct {
-	name       string
-	begin, end func()
+	t.Logf("seed %d: %d rounds, no divergence; the slowest convergence took %s, %d took more than a second; %d failures, each seen until it was over",
+		seed, rounds, slowest.Round(time.Millisecond), late, c.failures.Load())
 }
 
 type chaos struct {
@@ -89,10 +79,18 @@ type chaos struct {
 	proxy *transporttest.Proxy
 	set   string // the ReplicaSet
 	files map[string]engine.File
+
+	failures atomic.Int64 // batches and connections that were told as failed
 }
 
-// start makes a ReplicaSet on the images' own root, and a pod whose folder is a
-// small volume.
+// restarting is the rule of all containers.
+var restarting = mirror.Hook{Paths: []string{"data.txt"}, Restart: true}
+
+// sidePort is where the sidecars' application listens.
+const sidePort = 8081
+
+// start makes a ReplicaSet on the images' own root, each pod with a sidecar of another
+// image that is synced as well, and a pod whose folder is a small volume.
 func (c *chaos) start() {
 	c.t.Helper()
 	limits := corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
@@ -106,7 +104,10 @@ func (c *chaos) start() {
 				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"bench": c.label(), "set": c.label()}},
 				Spec: corev1.PodSpec{
 					TerminationGracePeriodSeconds: ptr.To(int64(0)),
-					Containers:                    []corev1.Container{{Name: "c", Image: image("busybox"), ImagePullPolicy: corev1.PullNever, Resources: corev1.ResourceRequirements{Limits: limits}}},
+					Containers: []corev1.Container{
+						{Name: "c", Image: image("busybox"), ImagePullPolicy: corev1.PullNever, Resources: corev1.ResourceRequirements{Limits: limits}},
+						{Name: "side", Image: image("scratch"), ImagePullPolicy: corev1.PullNever, Command: []string{"/.kdev/agent", "run", "--", "/testapp", fmt.Sprint(":", sidePort)}},
+					},
 				},
 			},
 		},
@@ -126,27 +127,33 @@ func (c *chaos) start() {
 		p.Spec.Volumes = []corev1.Volume{{Name: "small", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: ptr.To(resource.MustParse("24Mi"))}}}}
 		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "small", MountPath: "/app"}}
 	})
-	c.bench.start(nil)
+	c.bench.start(nil, restarting)
 	c.files = c.scan() // the image's own data.txt, which is desired already
 	c.settled("the start")
 }
 
-// round saves while a fault is on, ends it, and returns how long it then takes
-// until all running containers are equal.
-func (c *chaos) round(f fault) time.Duration {
+// round saves before, between and after faults that are on at the same time, ends them in
+// any order, and returns how long it then takes until all running containers are equal.
+func (c *chaos) round(faults ...fault) (name string, took time.Duration) {
 	c.t.Helper()
 	c.forget()
 	c.save(1 + c.IntN(4))
-	f.begin()
-	c.save(2 + c.IntN(8))
-	if f.name == "the disk is full" {
-		c.fillUp()
+	for i, f := range faults {
+		if i > 0 {
+			name += ", "
+		}
+		name += f.name
+		f.begin()
+		c.save(2 + c.IntN(8))
 	}
-	if f.end != nil {
-		f.end()
+	c.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+	for _, f := range faults {
+		if f.end != nil {
+			f.end()
+		}
+		c.save(c.IntN(3))
 	}
-	c.save(c.IntN(3))
-	return c.settled(f.name)
+	return name, c.settled(name)
 }
 
 // save does n operations on the local tree, told in one to n batches.
@@ -173,7 +180,9 @@ func (c *chaos) name() string {
 // then is left.
 func (c *chaos) operation() {
 	p := c.name()
-	switch c.IntN(10) {
+	switch c.IntN(11) {
+	case 10:
+		os.WriteFile(filepath.Join(c.local, "data.txt"), []byte(fmt.Sprint(c.Uint64())), 0o644)
 	case 0:
 		os.RemoveAll(p)
 	case 1:
@@ -263,7 +272,7 @@ func (c *chaos) tell() {
 		}
 	}
 	if len(changed) > 0 {
-		c.update(changed)
+		c.update(changed, restarting)
 	}
 	c.files = now
 }
@@ -284,16 +293,24 @@ func (c *chaos) want() string {
 		lines = append(lines, name)
 	}
 	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	data, err := os.ReadFile(filepath.Join(c.local, "data.txt"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.Join(lines, "\n") + "\nstarted with " + strings.TrimSpace(string(data))
 }
 
-// running are the pods whose container runs.
+// running are the pods whose containers all run.
 func (c *chaos) running() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []string
 	for name, pod := range c.pods {
-		if pod.DeletionTimestamp == nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil {
+		runs := len(pod.Status.ContainerStatuses) == len(pod.Spec.Containers)
+		for _, st := range pod.Status.ContainerStatuses {
+			runs = runs && st.State.Running != nil
+		}
+		if pod.DeletionTimestamp == nil && runs {
 			all = append(all, name)
 		}
 	}
@@ -328,9 +345,11 @@ func (c *chaos) settled(after string) time.Duration {
 	}()
 	took := c.poll("equal trees after "+after, 2*time.Minute, func() bool {
 		for _, pod := range c.running() {
-			got, err := c.tree(pod)
-			if last[pod] = got; err != nil || got != want {
-				return false
+			for _, port := range ports(pod) {
+				got, err := c.tree(pod, port)
+				if last[fmt.Sprint(pod, ":", port)] = got; err != nil || got != want {
+					return false
+				}
 			}
 		}
 		return c.whole()
@@ -346,9 +365,22 @@ func (c *chaos) settled(after string) time.Duration {
 	return took
 }
 
-func (c *chaos) tree(pod string) (string, error) {
-	text, err := c.fetch(pod, 8080, "/-/tree?dir=/app")
+// ports are where the applications of a pod listen.
+func ports(pod string) []int {
+	if strings.HasPrefix(pod, "volume") {
+		return []int{8080}
+	}
+	return []int{8080, sidePort}
+}
+
+// tree is what an application sees, in the words of want.
+func (c *chaos) tree(pod string, port int) (string, error) {
+	text, err := c.fetch(pod, port, "/-/tree?dir=/app")
+	if err != nil {
+		return "", err
+	}
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	slices.Sort(lines)
-	return strings.Join(lines, "\n"), err
+	started, err := c.fetch(pod, port, "/-/started")
+	return strings.Join(lines, "\n") + "\nstarted with " + started, err
 }

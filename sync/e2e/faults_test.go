@@ -11,12 +11,63 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
 	"github.com/kdev-io/kdev/sync/mirror"
 )
+
+// A fault begins, and where it does not end by itself is ended.
+type fault struct {
+	name       string
+	begin, end func()
+	network    bool // it takes the containers away from kdev, or needs them to be there until it has ended
+	rare       bool // not more than once: the kubelet backs off from what restarts all the time
+}
+
+func (c *chaos) faults() []fault {
+	return []fault{
+		{name: "nothing", begin: func() {}},
+		{name: "a pod is deleted", begin: c.deletePod},
+		{name: "scaled to five", begin: func() { c.scale(5) }},
+		{name: "scaled to two", begin: func() { c.scale(2) }},
+		{name: "streams are cut", begin: c.proxy.Cut},
+		{name: "the network swallows", begin: c.proxy.Sink, end: c.proxy.Rise, network: true},
+		{name: "the disk is full", begin: c.fill, end: c.free, network: true},
+		{name: "out of memory", begin: c.eat},
+		{name: "the API server restarts", begin: c.restartServer, rare: true},
+	}
+}
+
+// pair chooses two faults that can be on at the same time.
+func (c *chaos) pair(faults []fault) []fault {
+	for {
+		a, b := faults[c.IntN(len(faults))], faults[c.IntN(len(faults))]
+		if a.name != b.name && !(a.network && b.network) && !a.rare && !b.rare {
+			return []fault{a, b}
+		}
+	}
+}
+
+// visible checks that what has failed shows in the container's status until it is over.
+// The container's worker waits for it, so that both speak of the same moment.
+func (c *chaos) visible(e mirror.Event) {
+	if e.Kind != mirror.Failed && e.Kind != mirror.Synced {
+		return
+	}
+	for _, s := range c.m.Status() {
+		if s.Pod != e.Pod || s.Container != e.Container {
+			continue
+		}
+		if failed := e.Kind == mirror.Failed; failed != (s.Problem != nil) {
+			c.t.Errorf("%s/%s: after %s its problem is %v", s.Pod, s.Container, e.Kind, s.Problem)
+		} else if failed {
+			c.failures.Add(1)
+		}
+	}
+}
 
 // any is one of the running pods of the ReplicaSet, or the one with the volume.
 func (c *chaos) any(volume bool) string {
@@ -29,10 +80,17 @@ func (c *chaos) any(volume bool) string {
 }
 
 func (c *chaos) deletePod() {
-	err := client.Core.CoreV1().Pods(namespace).Delete(c.ctx, c.any(false), metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0))})
-	if err != nil {
-		c.t.Error(err)
-	}
+	c.poll("a pod to delete", 6*time.Minute, func() bool {
+		pod := c.any(false)
+		if pod == "" {
+			return false
+		}
+		err := client.Core.CoreV1().Pods(namespace).Delete(c.ctx, pod, metav1.DeleteOptions{GracePeriodSeconds: ptr.To(int64(0))})
+		if err != nil && !apierrors.IsNotFound(err) {
+			c.t.Error(err)
+		}
+		return err == nil
+	})
 }
 
 func (c *chaos) scale(n int32) {
@@ -45,27 +103,54 @@ func (c *chaos) scale(n int32) {
 
 // eat has a container killed for its memory. The API tells of that a moment later:
 // until then the container seems to run, and the kubelet's back-off would count as
-// ours.
+// ours. A process that is just being restarted does not eat: it is asked again.
 func (c *chaos) eat() {
-	pod := c.any(false)
-	before := c.life(pod)
-	c.poke(pod, "/-/eat")
-	c.poll("the end of "+pod, time.Minute, func() bool { return c.life(pod) != before })
+	var pod, before string
+	var asked time.Time
+	c.poll("the end of a container without memory", 6*time.Minute, func() bool {
+		switch {
+		case before != "" && c.life(pod) != before:
+			return true
+		case before == "":
+			pod = c.any(false)
+			before = c.life(pod)
+		case time.Since(asked) > 10*time.Second:
+			asked = time.Now()
+			_, _ = c.fetch(pod, 8080, "/-/eat") // there is no answer
+		}
+		return false
+	})
 }
 
 // life names a pod's container for as long as it runs, as far as the API has told.
 func (c *chaos) life(pod string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.pods[pod]
-	if p == nil || len(p.Status.ContainerStatuses) == 0 || p.Status.ContainerStatuses[0].State.Running == nil {
-		return ""
+	if p := c.pods[pod]; p != nil && p.DeletionTimestamp == nil {
+		for _, st := range p.Status.ContainerStatuses {
+			if st.Name == "c" && st.State.Running != nil {
+				return st.ContainerID
+			}
+		}
 	}
-	return p.Status.ContainerStatuses[0].ContainerID
+	return ""
 }
 
-func (c *chaos) fill() { c.poke(c.any(true), "/-/fill?dir=/app") }
-func (c *chaos) free() { c.poke(c.any(true), "/-/free?dir=/app") }
+func (c *chaos) fill() { c.demand("/-/fill?dir=/app") }
+
+// free ends a full disk, when that has refused something.
+func (c *chaos) free() {
+	c.fillUp()
+	c.demand("/-/free?dir=/app")
+}
+
+// demand has the pod with the volume do something, which may restart just then.
+func (c *chaos) demand(path string) {
+	c.poll(path, time.Minute, func() bool {
+		answer, err := c.fetch(c.any(true), 8080, path)
+		return err == nil && answer == ""
+	})
+}
 
 // fillUp saves until the full disk has refused something, and that was shown.
 func (c *chaos) fillUp() {
