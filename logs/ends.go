@@ -1,6 +1,12 @@
 package logs
 
-import "sync"
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+const forEver = time.Duration(math.MaxInt64)
 
 // ends keeps back what is told of sources that have ended until the writer has written
 // their last lines: on a terminal the one stands behind the other.
@@ -13,6 +19,7 @@ type ends struct {
 
 type endNotice struct {
 	line uint64 // number of the first line that may be written behind it
+	at   time.Time
 	tell func()
 }
 
@@ -24,7 +31,7 @@ func (e *ends) later(line uint64, tell func()) bool {
 	if !e.writing || e.written >= line {
 		return false
 	}
-	e.queue = append(e.queue, endNotice{line, tell})
+	e.queue = append(e.queue, endNotice{line, time.Now(), tell})
 	return true
 }
 
@@ -35,12 +42,15 @@ func (e *ends) waiting() bool {
 	return len(e.queue) > 0
 }
 
-// wrote tells what waited for the lines before line.
-func (e *ends) wrote(line uint64) {
+// wrote tells what waited for the lines before line, which are written but for those that
+// came less than held ago.
+func (e *ends) wrote(line uint64, held time.Duration) {
 	e.mu.Lock()
-	e.written = line
+	if held == 0 {
+		e.written = line
+	}
 	n := 0
-	for n < len(e.queue) && e.queue[n].line <= line {
+	for n < len(e.queue) && e.queue[n].line <= line && (held == 0 || time.Since(e.queue[n].at) >= held) {
 		n++
 	}
 	due := e.queue[:n:n]
@@ -59,7 +69,7 @@ func (e *ends) begin() {
 }
 
 func (e *ends) end() {
-	e.wrote(1<<64 - 1)
+	e.wrote(math.MaxUint64, 0)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.writing = false

@@ -77,6 +77,8 @@ type Hub struct {
 	readers  map[*source.Reader]bool
 	unseen   int  // selections that have not looked at their pods yet
 	follows  bool // a selection never ends by itself
+	piped    bool // a pipe may have lines at any time
+	closed   bool // nothing is started any more
 	failed   []error
 	met      bool
 }
@@ -114,11 +116,15 @@ func New(opts Options) (*Hub, error) {
 // Store is what views read.
 func (h *Hub) Store() *store.Store { return h.store }
 
-// Follow adds a selection of containers, before Run or while it runs.
+// Follow adds a selection of containers, before Run or while it runs; once Run ends it
+// does nothing.
 func (h *Hub) Follow(sel Selection) {
 	t := newTracker(h, sel)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
 	h.follows = h.follows || !sel.Once
 	h.unseen++
 	if h.running == nil {
@@ -157,6 +163,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		return fmt.Errorf("run logs: already running")
 	}
 	h.running = reading
+	if h.opts.Out != nil {
+		h.ends.begin()
+	}
 	for _, t := range h.pending {
 		h.start(t)
 	}
@@ -170,6 +179,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		if !finite {
 			<-reading.Done()
 		}
+		h.mu.Lock()
+		h.closed = true
+		h.mu.Unlock()
 		h.trackers.Wait()
 		close(readersEnded)
 	})
@@ -178,11 +190,10 @@ func (h *Hub) Run(ctx context.Context) error {
 	if h.opts.Out != nil {
 		var w *writer
 		if w, err = newWriter(h); err == nil {
-			h.ends.begin()
 			err = w.write(readersEnded, stop)
-			h.ends.end()
 			met = w.met
 		}
+		h.ends.end()
 	} else {
 		<-readersEnded
 	}

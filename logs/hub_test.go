@@ -223,7 +223,10 @@ func TestEnds(t *testing.T) {
 			t.Errorf("%d is not written yet", n)
 		}
 	}
-	e.wrote(5)
+	if e.wrote(5, time.Hour); told != nil {
+		t.Errorf("%v are told before lines that are held", told)
+	}
+	e.wrote(5, 0)
 	if !e.waiting() || !slices.Equal(told, []int{3, 5}) {
 		t.Errorf("%v", told)
 	}

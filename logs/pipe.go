@@ -15,6 +15,7 @@ func (h *Hub) Pipe(r io.Reader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pending = append(h.pending, pipe{h, r, src})
+	h.piped = true
 }
 
 // A pipe is the work of one such stream.

@@ -132,7 +132,7 @@ func (t *tracker) reconcile(ctx context.Context, first bool) {
 		if t.sel.While != nil && !t.sel.While(pod) {
 			continue
 		}
-		eachContainer(pod, func(cs *corev1.ContainerStatus, kind ContainerType) {
+		EachContainer(pod, func(cs *corev1.ContainerStatus, kind ContainerType) {
 			key := tailKey{pod.UID, cs.Name}
 			known := t.tails[key]
 			if known == nil {
@@ -247,7 +247,7 @@ func (t *tracker) crashed(pod *corev1.Pod, container string) bool {
 		return false
 	}
 	crashed := false
-	eachContainer(pod, func(cs *corev1.ContainerStatus, _ ContainerType) {
+	EachContainer(pod, func(cs *corev1.ContainerStatus, _ ContainerType) {
 		last := cs.LastTerminationState.Terminated
 		if cs.Name == container && cs.State.Running != nil && last != nil {
 			crashed = last.ExitCode != 0 && !last.FinishedAt.Time.Before(from.Since)
@@ -256,8 +256,8 @@ func (t *tracker) crashed(pod *corev1.Pod, container string) bool {
 	return crashed
 }
 
-// eachContainer visits the containers of a pod that have a status.
-func eachContainer(pod *corev1.Pod, fn func(*corev1.ContainerStatus, ContainerType)) {
+// EachContainer visits the containers of a pod that have a status.
+func EachContainer(pod *corev1.Pod, fn func(*corev1.ContainerStatus, ContainerType)) {
 	for i := range pod.Status.InitContainerStatuses {
 		fn(&pod.Status.InitContainerStatuses[i], InitContainer)
 	}

@@ -43,7 +43,7 @@ func newWriter(h *Hub) (*writer, error) {
 	// until their record is whole.
 	emit := filter.Emit(w.show)
 	if h.opts.Merge {
-		w.merge = &merger{emit: w.show, now: time.Now, start: time.Now().UnixNano(), once: !h.follows,
+		w.merge = &merger{emit: w.show, now: time.Now, start: time.Now().UnixNano(), once: !h.follows && !h.piped,
 			behind: func() bool { return h.Behind(false) }}
 		emit = w.merge.push
 	}
@@ -88,7 +88,7 @@ func (w *writer) write(ended <-chan struct{}, stop func()) error {
 		if len(segs) > 0 {
 			if w.hub.ends.waiting() {
 				w.flush()
-				w.hub.ends.wrote(cur.Position())
+				w.hub.ends.wrote(cur.Position(), w.heldFor())
 			}
 			continue
 		}
@@ -102,7 +102,7 @@ func (w *writer) write(ended <-chan struct{}, stop func()) error {
 			return w.finish()
 		}
 		if len(w.buf) == 0 {
-			w.hub.ends.wrote(cur.Position())
+			w.hub.ends.wrote(cur.Position(), w.heldFor())
 		}
 		wait := w.hub.store.Changed(cur.Position())
 		timer := time.NewTimer(w.pause())
@@ -138,11 +138,36 @@ func (w *writer) finish() error {
 	}
 	switch {
 	case w.err != nil:
-		return fmt.Errorf("%w: %w", ErrOutput, w.err)
+		return &writeError{ErrOutput, w.err}
 	case w.unsaved != nil:
-		return fmt.Errorf("%w: %w", ErrSave, w.unsaved)
+		return &writeError{ErrSave, w.unsaved}
 	}
 	return nil
+}
+
+// A writeError is a failure of one of the outputs: one error with one cause.
+type writeError struct{ output, err error }
+
+func (e *writeError) Error() string        { return e.output.Error() + ": " + e.err.Error() }
+func (e *writeError) Is(target error) bool { return target == e.output }
+func (e *writeError) Unwrap() error        { return e.err }
+
+// heldFor is how long ago a line may have come that join and merge still hold.
+func (w *writer) heldFor() time.Duration {
+	d := time.Duration(0)
+	if w.join != nil && len(w.join.waiting) > 0 {
+		d += joinWithin
+	}
+	if w.merge != nil && len(w.merge.heap) > 0 {
+		if w.merge.once || w.merge.behind != nil {
+			return forEver
+		}
+		d += mergeWindow
+	}
+	if d > 0 {
+		d += w.hub.opts.FlushEvery
+	}
+	return d
 }
 
 // segment takes lines from the store.
@@ -219,6 +244,9 @@ func (w *writer) pause() time.Duration {
 		if j := w.join.due(); j > 0 {
 			d = min(d, j)
 		}
+	}
+	if w.hub.ends.waiting() {
+		d = min(d, joinWithin)
 	}
 	return d
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -140,11 +141,15 @@ func (o *logsOptions) run(cmd *cobra.Command) error {
 	if ctx.Err() == nil || cmd.Context().Err() != nil {
 		return err
 	}
-	if o.until != "" && !plan.reached {
+	over := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) // cut by --for
+	if o.until != "" && !plan.reached && (err == nil || over) {
 		return &problem.Problem{Class: problem.Timeout, Code: "logs-until", Summary: fmt.Sprintf("--until %s was not reached within %s", o.until, o.lasting),
 			Hint: "a longer --for waits longer"}
 	}
-	return nil // --for is over
+	if over {
+		return nil
+	}
+	return err
 }
 
 // badLogs is a flag or a combination of flags that cannot be.

@@ -96,6 +96,7 @@ func (p *logsPlan) settle(ctx context.Context, hub *logs.Hub) {
 	defer look.Stop()
 	began := time.Now()
 	moved, next := began, hub.Store().Stats().Next
+	var level time.Time // when all streams were open and waited for more for the first time
 	for {
 		select {
 		case <-look.C:
@@ -116,7 +117,9 @@ func (p *logsPlan) settle(ctx context.Context, hub *logs.Hub) {
 			if still >= stuck || since >= endless {
 				return
 			}
-		case still >= quiet || since >= busy:
+		case level.IsZero():
+			level = time.Now()
+		case min(still, time.Since(level)) >= quiet || time.Since(level) >= busy:
 			return
 		}
 	}
@@ -284,11 +287,12 @@ func (p *logsPlan) readPast(hub *logs.Hub) error {
 	if err != nil {
 		return err
 	}
-	if kept, err := past.Any(dir); err != nil || !kept {
-		if err == nil {
-			p.notices.say("no lines of project " + project.Name + " are kept yet: `kdev up` and `kdev logs` keep them")
-		}
+	kept, err := past.Any(dir)
+	if err != nil {
 		return err
+	}
+	if !kept {
+		p.notices.say("no lines of project " + project.Name + " are kept yet: `kdev up` and `kdev logs` keep them")
 	}
 	oldest := int64(0)
 	switch {

@@ -5,23 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/format"
-	"github.com/kdev-io/kdev/logs/pods"
 	"github.com/kdev-io/kdev/logs/source"
 )
 
@@ -101,46 +94,30 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	beside, stopBeside := context.WithCancel(ctx)
-	var waits []func()
+	var work sync.WaitGroup
+	open := p.open(beside, hub, clusters)
 	defer func() {
 		stopBeside()
-		for _, wait := range waits {
-			wait()
-		}
+		work.Wait()
+		open.close()
 	}()
-	var of []*chosen
-	var missing error // why a cluster is not read; the others are
-	for i, c := range clusters {
-		sel, one, wait, err := p.selection(beside, c)
-		if wait != nil {
-			waits = append(waits, wait)
-		}
-		if err != nil {
-			more := len(of) > 0 || i+1 < len(clusters)
-			if !more || ctx.Err() != nil {
-				return errors.Join(missing, err)
-			}
-			missing = errors.Join(missing, err)
-			p.notices.warn(fmt.Sprintf("context %s is not read: %v", c.name, err))
-			continue
-		}
-		of = append(of, one)
-		hub.Follow(sel)
-		if p.o.events {
-			waits = append(waits, p.events(beside, hub, one))
+	if p.once() || len(clusters) == 1 {
+		// Who reads once shows all in its order; else no cluster waits for another.
+		if open.wait(); len(open.of) == 0 {
+			return open.missing
 		}
 	}
-	var work sync.WaitGroup
-	waits = append(waits, work.Wait)
 	var left error
-	if untilStates[p.o.until] != nil {
-		work.Go(func() {
-			p.until(beside, hub, of, func(err error) {
+	work.Go(func() {
+		if open.wait(); len(open.of) == 0 {
+			stop()
+		} else if untilStates[p.o.until] != nil {
+			p.until(beside, hub, open.of, func(err error) {
 				p.reached, left = true, err
 				stop()
 			})
-		})
-	}
+		}
+	})
 	if p.project != nil {
 		work.Go(func() {
 			if err := keepLines(beside, p.o.env, p.project, hub.Store(), &p.hidden); err != nil {
@@ -154,8 +131,9 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	if p.reached && !errors.Is(err, logs.ErrSave) {
 		return left
 	}
-	if err = p.ended(ctx, hub, err); err == nil && !p.reached {
-		return missing
+	err = p.ended(ctx, hub, err)
+	if open.missing != nil && !p.reached && (err == nil || errors.Is(err, context.DeadlineExceeded)) {
+		return open.missing
 	}
 	return err
 }
@@ -165,9 +143,6 @@ func (p *logsPlan) saved(err, closing error) error {
 	switch {
 	case errors.Is(err, logs.ErrSave):
 		closing = errors.Unwrap(err)
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			closing = joined.Unwrap()[1]
-		}
 	case err != nil || closing == nil:
 		return err
 	}
@@ -196,93 +171,6 @@ func (o *logsOptions) path(name string) string {
 		return name
 	}
 	return filepath.Join(o.env.Dir, name)
-}
-
-// selection finds the pods of one cluster. wait, where there is one, returns when
-// watching them has ended.
-func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Selection, _ *chosen, wait func(), _ error) {
-	where := p.where
-	where.Namespaces = c.namespaces
-	choice := p.choice
-	choice.OwnedWith = c.owned
-	selector, err := pods.NewSelector(ctx, choice, pods.NewOwners(c.client.Dynamic, c.client.Mapper), c.namespaces)
-	if err != nil {
-		return logs.Selection{}, nil, nil, err
-	}
-	sel := logs.Selection{
-		Cluster:  c.name,
-		Opener:   source.API(c.client.Core),
-		Early:    early(c.client),
-		Select:   selector.Select,
-		Existing: func(cs *corev1.ContainerStatus) bool { return pods.MatchState(p.states, cs) },
-		From:     p.from,
-		Once:     p.once(),
-	}
-	if p.condition != nil {
-		sel.While = p.condition.Match
-	}
-	if sel.Once {
-		fixed, err := pods.List(ctx, c.client.Core, where)
-		if err != nil {
-			return sel, nil, nil, p.unreachable(c, err)
-		}
-		sel.Pods = fixed
-	} else {
-		live, err := pods.Watch(ctx, c.client.Core, where, p.notices.lost)
-		if err != nil {
-			return sel, nil, nil, p.unreachable(c, err)
-		}
-		sel.Pods, wait = live, live.Wait
-	}
-	p.nothing(c, selector, sel.Pods.Pods())
-	return sel, &chosen{c, selector, sel.Pods}, wait, nil
-}
-
-// early reads new containers of a cluster on this machine before their log can be had; nil
-// for others: what it costs their nodes is not ours to spend.
-func early(client *kube.Client) *source.Early {
-	u, err := url.Parse(client.Server)
-	if err != nil {
-		return nil
-	}
-	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
-		return nil
-	}
-	return source.NewEarly(client.Core)
-}
-
-// unreachable names the cluster where the failure is of the connection.
-func (p *logsPlan) unreachable(c *logsCluster, err error) error {
-	var status apierrors.APIStatus
-	if problem.As(err) != nil || errors.As(err, &status) && !apierrors.IsUnauthorized(err) || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return c.client.Unreachable(err)
-}
-
-// nothing says why nothing is shown, when no pod is wanted yet.
-func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev1.Pod) {
-	for _, pod := range now {
-		if selector.Pod(pod) {
-			return
-		}
-	}
-	where := "any namespace"
-	if len(c.namespaces) > 0 && c.namespaces[0] != "" {
-		where = "namespace " + fmt.Sprint(c.namespaces)
-		if len(c.namespaces) == 1 {
-			where = "namespace " + c.namespaces[0]
-		}
-	}
-	what := "there is no pod"
-	if len(now) > 0 {
-		what = fmt.Sprintf("none of %d pods is meant", len(now))
-	}
-	of := ""
-	if c.context != "" { // as with --server or --as
-		of = " of context " + c.context
-	}
-	p.notices.say(fmt.Sprintf("%s in %s%s", what, where, of))
 }
 
 // notices writes what is not a log line to stderr.

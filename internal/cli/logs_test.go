@@ -663,44 +663,6 @@ func TestLogsOfSeveralContexts(t *testing.T) {
 	r.interrupt()
 }
 
-// A cluster that does not answer takes nothing from the others.
-func TestLogsOfSeveralContextsOfWhichOneIsDead(t *testing.T) {
-	a, dead := newFakeCluster(t), newFakeCluster(t)
-	a.pod(testkube.Pod("default", "web-1", "web"))
-	a.say("web-1", "web", "from a")
-	dir := t.TempDir()
-	ka, err := a.Kubeconfig(dir, "a", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := dead.Kubeconfig(dir, "b", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Close()
-	t.Setenv("KUBECONFIG", ka+string(filepath.ListSeparator)+kb)
-	for _, order := range [][]string{{"--context=a", "--context=b"}, {"--context=b", "--context=a"}} {
-		r := startLogsWith(t, dir, append([]string{"."}, order...)...)
-		r.out.await(t, "a web-1 web from a\n")
-		r.err.await(t, "context b is not read: ")
-		if o := r.interrupt(); o.code != 130 {
-			t.Errorf("%v: %d\n%s", order, o.code, o.stderr)
-		}
-	}
-	for _, args := range [][]string{nil, {"--no-follow"}} {
-		if o := startLogsWith(t, dir, append([]string{".", "--context=b"}, args...)...).wait(); o.code != 1 || !strings.Contains(o.stderr, "does not answer") {
-			t.Errorf("%v: %d\n%s", args, o.code, o.stderr)
-		}
-	}
-	a.Log("default", "web-1", "web").End()
-	for _, order := range [][]string{{"--context=a", "--context=b"}, {"--context=b", "--context=a"}} {
-		o := startLogsWith(t, dir, append([]string{".", "--no-follow"}, order...)...).wait()
-		if o.code != 1 || o.stdout != "a web-1 web from a\n" || !strings.Contains(o.stderr, "context b") {
-			t.Errorf("%v: %d\n%s\n%s", order, o.code, o.stdout, o.stderr)
-		}
-	}
-}
-
 func TestLogsOfAServiceThatMayNotBeRead(t *testing.T) {
 	c := newFakeCluster(t)
 	c.pod(testkube.Pod("default", "web-1", "web"))

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -174,6 +175,12 @@ func (c *Client) Unreachable(err error) *problem.Problem {
 		return &problem.Problem{Code: "cluster-unauthorized", Where: "context " + c.Context,
 			Summary: "the cluster does not accept this kubeconfig's credentials", Err: err,
 			Hint: "log in again, or choose another context with --context"}
+	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return &problem.Problem{Code: "cluster-certificate", Where: "context " + c.Context,
+			Summary: "the certificate of the API server at " + c.Server + " is not accepted", Err: err,
+			Hint: "the kubeconfig may be of an earlier cluster of that name; `kind export kubeconfig --name NAME` writes it again"}
 	}
 	return &problem.Problem{Code: "cluster-unreachable", Where: "context " + c.Context,
 		Summary: "the API server at " + c.Server + " does not answer", Err: err,

@@ -31,7 +31,7 @@ func Detect(line []byte) Level {
 		if l, ok := priority(line); ok {
 			return l
 		}
-	case c == 'f' && bytes.HasPrefix(line, dotnetFail):
+	case c == 'f' && dotnetFail(line):
 		return Error
 	case c >= '0' && c <= '9':
 		if l, ok := redis(line); ok {
@@ -76,9 +76,12 @@ func digits(b []byte) bool {
 	return true
 }
 
-// dotnetFail is how .NET's console logger writes an error. Its other words are levels
-// wherever they stand.
-var dotnetFail = []byte("fail: ")
+// dotnetFail is "fail: " as .NET's console logger writes an error, with colours or without.
+// Its other words are levels wherever they stand.
+func dotnetFail(line []byte) bool {
+	rest, ok := bytes.CutPrefix(line, []byte("fail"))
+	return ok && bytes.HasPrefix(trimStart(rest), []byte(": "))
+}
 
 // priority is "<3>text" of sd-daemon(3), and "<165>1 2026-11-21T03:49:17Z …" or
 // "<165>Nov 21 03:49:17 …" of syslog (RFC 5424, RFC 3164), whose numbers hold a facility too.

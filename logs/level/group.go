@@ -7,9 +7,11 @@ import "bytes"
 // Go and Rust write when they panic. It needs no look-ahead: a line either
 // continues what came before or begins something new.
 type Grouper struct {
-	state state
-	level Level // of the record
-	any   bool  // a line came before
+	state    state
+	level    Level // of the record
+	any      bool  // a line came before
+	indented bool  // the last one was
+	message  int   // lines of a panic's message so far
 }
 
 type state uint8
@@ -24,6 +26,9 @@ const (
 	rustEnd         // behind that: notes and a backtrace may follow
 )
 
+// messageMost bounds the lines of a panic's message.
+const messageMost = 20
+
 // Next takes the next line of the source. It says whether the line continues the
 // record of the line before, and what the record's level is as far as it is known.
 func (g *Grouper) Next(line []byte) (continues bool, level Level) {
@@ -32,8 +37,9 @@ func (g *Grouper) Next(line []byte) (continues bool, level Level) {
 		own = Detect(line)
 		g.level = own
 		g.state = plainLine
-	} else if g.level == Unknown {
-		g.level = crash(line)
+	} else if l := crash(line); g.level == Unknown || l > g.level {
+		// A traceback under a mild line is a crash all the same.
+		g.level = l
 	}
 	g.any = true
 	g.enter(line, continues)
@@ -70,9 +76,13 @@ func (g *Grouper) continues(line []byte) bool {
 	case inBraces:
 		return len(line) > 0 && (line[0] == '}' || line[0] == ']')
 	case inRust:
-		return true
+		// A message may have several lines; what ends it comes once in a process only.
+		return g.message == 0 || bytes.HasPrefix(line, rustNote) || bytes.HasPrefix(line, rustTrace) || g.message < messageMost && Detect(line) == Unknown
 	case rustEnd:
 		return bytes.HasPrefix(line, rustNote) || bytes.HasPrefix(line, rustTrace)
+	}
+	if len(line) == 0 && g.indented && g.level >= Error {
+		return true // between a message and its exception, as .NET writes them
 	}
 	if bytes.HasPrefix(line, causedBy) || bytes.HasPrefix(line, suppressed) {
 		return true
@@ -92,9 +102,13 @@ func (g *Grouper) enter(line []byte, continues bool) {
 		g.state = plainLine
 	case bytes.HasPrefix(line, goPanic), bytes.HasPrefix(line, goFatal):
 		g.state = inGo
-	case g.state == inRust:
-		g.state = rustEnd
+	case g.state == inRust && continues:
+		g.message++
+		if bytes.HasPrefix(line, rustNote) || bytes.HasPrefix(line, rustTrace) {
+			g.state = rustEnd
+		}
 	case rustPanic(line):
+		g.message = 0
 		g.state = rustEnd // with the message in its quotes, as before Rust 1.73
 		if line[len(line)-1] == ':' {
 			g.state = inRust
@@ -104,6 +118,7 @@ func (g *Grouper) enter(line []byte, continues bool) {
 	case g.state == inBraces && !indented && continues:
 		g.state = plainLine
 	}
+	g.indented = indented
 }
 
 // goText says whether a line belongs to what the Go runtime prints on a panic.

@@ -29,7 +29,7 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 		case '}', ']':
 			depth--
 			s.i++
-			ecs = false
+			ecs = ecs && depth >= 2
 			if depth == 0 {
 				return Unknown, true
 			}
@@ -50,6 +50,11 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 				continue
 			case depth == 1 && string(text) == "PRIORITY":
 				if found := s.severity(); found != Unknown {
+					return found, true
+				}
+				continue
+			case depth == 1 && steps[string(text)] != nil:
+				if found := atOrAbove(steps[string(text)], s.number()); found != Unknown {
 					return found, true
 				}
 				continue
@@ -139,13 +144,39 @@ func (s *scanner) value(short bool) Level {
 		}
 		return Unknown
 	}
-	n, start := 0, s.i
-	for s.i < len(s.b) && s.i-start < 4 && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
-		n = n*10 + int(s.b[s.i]-'0')
-		s.i++
-	}
-	if s.i == start || short {
+	n := s.number()
+	if short {
 		return Unknown
 	}
 	return number(n)
+}
+
+// number reads digits; 0 where there are none.
+func (s *scanner) number() int {
+	n, start := 0, s.i
+	for s.i < len(s.b) && s.i-start < 6 && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
+		n = n*10 + int(s.b[s.i]-'0')
+		s.i++
+	}
+	return n
+}
+
+// steps are the numbers at which the levels begin, from trace to fatal, under keys that
+// hold numbers only: OpenTelemetry's, Python's, logback's.
+var steps = map[string][]int{
+	"severityNumber":  {1, 5, 9, 13, 17, 21},
+	"SeverityNumber":  {1, 5, 9, 13, 17, 21},
+	"severity_number": {1, 5, 9, 13, 17, 21},
+	"levelno":         {5, 10, 20, 30, 40, 50},
+	"level_value":     {5000, 10000, 20000, 30000, 40000, 50000},
+}
+
+func atOrAbove(steps []int, n int) Level {
+	l := Unknown
+	for _, from := range steps {
+		if n >= from {
+			l++
+		}
+	}
+	return l
 }

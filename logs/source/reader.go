@@ -499,12 +499,13 @@ func (r *Reader) waitFor(ctx context.Context, changed <-chan struct{}) {
 
 // Behind says that the container may have written what was not passed on yet: its
 // stream is not open, or brings lines. The stream of one that runs is never at an end;
-// that it waits for more is all that can be known. One that has ended for good, of
-// which final tells, is behind until [Reader.Run] returns.
+// that it waits for more is all that can be known. One that does not run is behind until
+// its log was read to the end; one that has ended for good, of which final tells, until
+// [Reader.Run] returns.
 func (r *Reader) Behind() (behind, final bool) {
 	state, _ := r.state.get()
 	if state.ID == "" || r.resting.Load() {
 		return false, state.Final
 	}
-	return state.Final || r.in.activity.Load()&1 == 0, state.Final
+	return state.Final || !state.Running || r.in.activity.Load()&1 == 0, state.Final
 }
