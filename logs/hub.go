@@ -78,6 +78,7 @@ type Hub struct {
 	unseen   int  // selections that have not looked at their pods yet
 	follows  bool // a selection never ends by itself
 	piped    bool // a pipe may have lines at any time
+	once     bool // all that will come was there when Run began
 	closed   bool // nothing is started any more
 	failed   []error
 	met      bool
@@ -170,6 +171,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		h.start(t)
 	}
 	finite := len(h.pending) > 0 && !h.follows
+	h.once = finite && !h.piped
 	h.pending = nil
 	h.mu.Unlock()
 
@@ -240,6 +242,15 @@ func (h *Hub) reads(r *source.Reader, begins bool) {
 	} else {
 		delete(h.readers, r)
 	}
+}
+
+// Expect tells of a selection that is on its way to Follow: until done is called, lines of
+// before may still come.
+func (h *Hub) Expect() (done func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unseen++
+	return h.saw
 }
 
 // saw tells that a selection has looked at its pods.

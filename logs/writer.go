@@ -43,7 +43,7 @@ func newWriter(h *Hub) (*writer, error) {
 	// until their record is whole.
 	emit := filter.Emit(w.show)
 	if h.opts.Merge {
-		w.merge = &merger{emit: w.show, now: time.Now, start: time.Now().UnixNano(), once: !h.follows && !h.piped,
+		w.merge = &merger{emit: w.show, now: time.Now, start: time.Now().UnixNano(), once: h.once,
 			behind: func() bool { return h.Behind(false) }}
 		emit = w.merge.push
 	}

@@ -141,7 +141,8 @@ func (o *logsOptions) run(cmd *cobra.Command) error {
 	if ctx.Err() == nil || cmd.Context().Err() != nil {
 		return err
 	}
-	over := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) // cut by --for
+	// Cut by --for; that a cluster did not answer until then is a problem all the same.
+	over := problem.As(err) == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
 	if o.until != "" && !plan.reached && (err == nil || over) {
 		return &problem.Problem{Class: problem.Timeout, Code: "logs-until", Summary: fmt.Sprintf("--until %s was not reached within %s", o.until, o.lasting),
 			Hint: "a longer --for waits longer"}

@@ -215,40 +215,17 @@ func (p *logsPlan) events(ctx context.Context, hub *logs.Hub, c *chosen) (wait f
 
 // hideManifests masks the values of Secrets that the manifests of the project around
 // hold, where there is one.
-func (p *logsPlan) hideManifests(ctx context.Context) bool {
+func (p *logsPlan) hideManifests(ctx context.Context) {
 	flags := projectFlags{}
 	project, err := flags.load(p.o.env)
 	if err != nil {
-		return false // none, or one that cannot be read: who needs it says so
+		return // none, or one that cannot be read: who needs it says so
 	}
+	p.around = true
 	p.hidden.ofManifests(ctx, project)
 	if !p.o.noMask {
 		p.hub.Mask = &p.hidden.mask
 	}
-	return true
-}
-
-// hideSecrets masks those values, and those of the Secrets beside the pods, until ctx
-// is done; wait waits for that. With --no-mask they are known all the same: what is
-// kept on disk is masked.
-func (p *logsPlan) hideSecrets(ctx context.Context, clusters []*logsCluster) (wait func()) {
-	var waits []func()
-	wait = func() {
-		for _, w := range waits {
-			w()
-		}
-	}
-	if !p.hideManifests(ctx) || p.o.noMask && p.project == nil {
-		return wait
-	}
-	for _, c := range clusters {
-		w, err := p.hidden.ofCluster(ctx, c.client, c.namespaces)
-		if err != nil && ctx.Err() == nil {
-			p.notices.say(err.Error())
-		}
-		waits = append(waits, w)
-	}
-	return wait
 }
 
 // pastDir is where the lines of a project are kept.

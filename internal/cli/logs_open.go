@@ -15,6 +15,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/term"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/pods"
 	"github.com/kdev-io/kdev/logs/source"
@@ -42,8 +43,11 @@ type place struct {
 func (p *logsPlan) open(ctx context.Context, hub *logs.Hub, clusters []*logsCluster) *opening {
 	o := &opening{plan: p, hub: hub, places: make([]place, len(clusters))}
 	for i, c := range clusters {
+		there := hub.Expect()
 		o.work.Go(func() {
+			defer there()
 			at := &o.places[i]
+			unmasked := p.hideSecrets(ctx, at, c)
 			var wait func()
 			if at.sel, at.one, wait, at.err = p.selection(ctx, c); wait != nil {
 				at.waits = append(at.waits, wait)
@@ -51,8 +55,11 @@ func (p *logsPlan) open(ctx context.Context, hub *logs.Hub, clusters []*logsClus
 			switch {
 			case at.err == nil && !p.once():
 				hub.Follow(at.sel)
-			case at.err != nil && len(clusters) > 1 && ctx.Err() == nil:
+			case at.err != nil && len(clusters) > 1 && !errors.Is(ctx.Err(), context.Canceled):
 				p.notices.warn("not read: " + at.err.Error())
+			}
+			if at.err == nil && unmasked != nil && ctx.Err() == nil {
+				p.notices.say(unmasked.Error())
 			}
 			if at.err == nil && p.o.events {
 				at.waits = append(at.waits, p.events(ctx, hub, at.one))
@@ -60,6 +67,18 @@ func (p *logsPlan) open(ctx context.Context, hub *logs.Hub, clusters []*logsClus
 		})
 	}
 	return o
+}
+
+// hideSecrets masks the values of the Secrets beside the pods of a cluster, until ctx is
+// done, where a project is around. With --no-mask they are known all the same: what is kept
+// on disk is masked. Its error says why they are not.
+func (p *logsPlan) hideSecrets(ctx context.Context, at *place, c *logsCluster) error {
+	if !p.around || p.o.noMask && p.project == nil {
+		return nil
+	}
+	wait, err := p.hidden.ofCluster(ctx, c.client, c.namespaces)
+	at.waits = append(at.waits, wait)
+	return err
 }
 
 // wait returns when each cluster is open or is known not to answer.
@@ -197,7 +216,7 @@ func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev
 			containers = containers || selector.Select(pod, cs.Name, kind)
 		})
 		if why := withoutLog(pod); why != "" {
-			p.notices.say(fmt.Sprintf("%s has no log yet: %s", pod.Name, why))
+			p.notices.say(fmt.Sprintf("%s has no log yet: %s", pod.Name, term.AppendSafe(nil, []byte(why), false)))
 			containers = true
 		}
 	}

@@ -33,6 +33,7 @@ type logsPlan struct {
 	hub       logs.Options
 	notices   *notices
 	hidden    secrets
+	around    bool            // there is a project around here, whose values are masked
 	project   *config.Project // of the cluster that is read; nil outside of one
 	reached   bool            // what --until waits for
 }

@@ -59,9 +59,7 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	reading, stop := context.WithCancel(ctx)
-	wait := p.hideSecrets(reading, clusters)
-	defer func() { stop(); wait() }()
+	p.hideManifests(ctx)
 	hub, err := logs.New(p.hub)
 	if err != nil {
 		return badLogs(err)
@@ -129,10 +127,13 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	stopBeside()
 	work.Wait()
 	if p.reached && !errors.Is(err, logs.ErrSave) {
+		if left == nil && p.o.until != "failed" {
+			return open.missing // ready or done as far as was read
+		}
 		return left
 	}
 	err = p.ended(ctx, hub, err)
-	if open.missing != nil && !p.reached && (err == nil || errors.Is(err, context.DeadlineExceeded)) {
+	if open.missing != nil && !p.reached && (err == nil || len(open.of) == 0 || errors.Is(err, context.DeadlineExceeded)) {
 		return open.missing
 	}
 	return err

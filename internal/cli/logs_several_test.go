@@ -57,6 +57,16 @@ func TestLogsOfSeveralContextsOfWhichOneIsDead(t *testing.T) {
 	if o := startLogsWith(t, dir, ".", "--context=a", "--context=b", "--for=5s").wait(); o.code != 1 || !strings.Contains(o.stderr, "1 of 2 clusters could not be read") {
 		t.Errorf("--for: %d\n%s", o.code, o.stderr)
 	}
+	// Pods that are ready where they could be asked are not all that were asked for.
+	if o := startLogsWith(t, dir, ".", "--context=a", "--context=b", "--until=ready").wait(); o.code != 1 || !strings.Contains(o.stdout, "from a") {
+		t.Errorf("--until: %d\n%s", o.code, o.stderr)
+	}
+	// Inside a project the values of Secrets are asked for first.
+	inside := secretProject(t)
+	r := startLogsWith(t, inside, ".", "--context=b", "--context=a")
+	r.out.await(t, "a web-1 web from a\n")
+	r.err.await(t, "not read: context b: ")
+	r.interrupt()
 	a.Log("default", "web-1", "web").End()
 	for _, order := range bothOrders {
 		o := startLogsWith(t, dir, append([]string{".", "--no-follow"}, order...)...).wait()
@@ -95,6 +105,21 @@ func TestLogsOfSeveralContextsOfWhichOneIsMute(t *testing.T) {
 		}
 		r.interrupt()
 	}
+}
+
+// Lines of several clusters are merged while they come.
+func TestLogsMergeOfSeveralContexts(t *testing.T) {
+	a, b := newFakeCluster(t), newFakeCluster(t)
+	for name, c := range map[string]*fakeCluster{"a": a, "b": b} {
+		c.pod(testkube.Pod("default", "web-1", "web"))
+		c.say("web-1", "web", "from "+name)
+	}
+	r := startLogsWith(t, twoContexts(t, a.Server, b.Server), ".", "--context=a", "--context=b", "--merge")
+	r.out.await(t, "a web-1 web from a\n")
+	r.out.await(t, "b web-1 web from b\n")
+	a.say("web-1", "web", "again")
+	r.out.await(t, "a web-1 web again\n")
+	r.interrupt()
 }
 
 func TestLogsPastOfNothing(t *testing.T) {
@@ -144,8 +169,16 @@ func TestLogsEndBehindHeldLines(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 		text, _ := both.get()
-		if strings.LastIndex(text, "two") > strings.Index(text, "- web-") {
-			t.Errorf("%v:\n%s", args, text)
+		last := map[string]int{}
+		for at, line := range strings.Split(text, "\n") {
+			for _, pod := range []string{"web-1", "web-2"} {
+				if strings.Contains(line, pod) && strings.Contains(line, "two") {
+					last[pod] = at
+				}
+				if line == "- "+pod+" › web" && last[pod] == 0 {
+					t.Errorf("%v: %s ended before its lines:\n%s", args, pod, text)
+				}
+			}
 		}
 	}
 }
@@ -154,7 +187,7 @@ func TestLogsSaveFailsUnderFor(t *testing.T) {
 	c := newFakeCluster(t)
 	c.pod(testkube.Pod("default", "web-1", "web"))
 	c.say("web-1", "web", "one")
-	if o := startLogs(t, c.Server, ".", "--save", "/dev/full", "--for", "1s").wait(); o.code != 1 || !strings.Contains(o.stderr, "lines are missing in the file") {
+	if o := startLogs(t, c.Server, ".", "--save", "/dev/full", "--for", "5s").wait(); o.code != 1 || !strings.Contains(o.stderr, "lines are missing in the file") {
 		t.Errorf("%d\n%s", o.code, o.stderr)
 	}
 }

@@ -53,7 +53,7 @@ func New(kubeconfig, contextName string) (*Client, error) {
 	}
 	if contextName == "" {
 		summary := "the kubeconfig has no current context"
-		if !slices.ContainsFunc(rules.Precedence, exists) {
+		if kubeconfig == "" && !slices.ContainsFunc(rules.Precedence, exists) {
 			summary = "there is no kubeconfig"
 		}
 		return nil, &problem.Problem{Class: problem.Usage, Code: "context-missing",

@@ -7,7 +7,10 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -36,19 +39,19 @@ func WatchSecrets(ctx context.Context, client kubernetes.Interface, namespaces [
 		}
 	}
 	failed := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
+		}
+	}
 	var given []cache.DoneChecker
 	for _, namespace := range namespaces {
-		informer := cache.NewSharedIndexInformer(
-			cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "secrets", namespace, fields.Everything()), &corev1.Secret{}, 0, cache.Indexers{})
+		informer := cache.NewSharedIndexInformer(secretsOf(client, namespace, fail), &corev1.Secret{}, 0, cache.Indexers{})
 		if err := informer.SetTransform(dropManagedFields); err != nil {
 			return nil, fmt.Errorf("watch secrets: %w", err)
 		}
-		if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-			select {
-			case failed <- err:
-			default:
-			}
-		}); err != nil {
+		if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { fail(err) }); err != nil {
 			return nil, fmt.Errorf("watch secrets: %w", err)
 		}
 		handler, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: give, UpdateFunc: func(_, now any) { give(now) }})
@@ -68,4 +71,21 @@ func WatchSecrets(ctx context.Context, client kubernetes.Interface, namespaces [
 		}
 	}
 	return func() { running.Wait(); cancel() }, nil
+}
+
+// secretsOf lists and watches the Secrets of a namespace. refused is told when no server
+// listens: client-go asks again for ever then, and tells its error handler nothing.
+func secretsOf(client kubernetes.Interface, namespace string, refused func(error)) cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return client.CoreV1().Secrets(namespace).List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			w, err := client.CoreV1().Secrets(namespace).Watch(ctx, o)
+			if utilnet.IsConnectionRefused(err) {
+				refused(err)
+			}
+			return w, err
+		},
+	}, client)
 }

@@ -29,7 +29,8 @@ func Detect(line []byte) Level {
 		return letter(c)
 	case c == '<':
 		if l, ok := priority(line); ok {
-			return l
+			// What forwards the lines of others gives all of them one priority.
+			return max(l, keyed(line[:min(len(line), keyBytes)]), head(line[:min(len(line), headBytes)]))
 		}
 	case c == 'f' && dotnetFail(line):
 		return Error

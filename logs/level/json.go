@@ -16,11 +16,12 @@ func levelKey(key []byte) bool {
 func jsonLevel(line []byte) (l Level, ok bool) {
 	s := scanner{b: line, i: 1}
 	depth := 1
+	fallback := Unknown
 	ecs := false // in the object under "log", whose "level" it is
 	for s.i < len(s.b) {
 		s.space()
 		if s.i == len(s.b) {
-			return Unknown, true
+			return fallback, true
 		}
 		switch c := s.b[s.i]; c {
 		case '{', '[':
@@ -31,12 +32,12 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 			s.i++
 			ecs = ecs && depth >= 2
 			if depth == 0 {
-				return Unknown, true
+				return fallback, true
 			}
 		case '"':
 			text, closed := s.text()
 			if !closed {
-				return Unknown, true
+				return fallback, true
 			}
 			s.space()
 			if depth != 1 && !(ecs && depth == 2) || s.i == len(s.b) || s.b[s.i] != ':' {
@@ -49,9 +50,7 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 				ecs = true
 				continue
 			case depth == 1 && string(text) == "PRIORITY":
-				if found := s.severity(); found != Unknown {
-					return found, true
-				}
+				fallback = s.severity() // journald's, of what wrote the line: the message may know better
 				continue
 			case depth == 1 && steps[string(text)] != nil:
 				if found := atOrAbove(steps[string(text)], s.number()); found != Unknown {
@@ -69,7 +68,7 @@ func jsonLevel(line []byte) (l Level, ok bool) {
 			s.i++
 		}
 	}
-	return Unknown, true
+	return fallback, true
 }
 
 type scanner struct {
@@ -106,8 +105,10 @@ func (s *scanner) severity() Level {
 	text := []byte(nil)
 	if s.i < len(s.b) && s.b[s.i] == '"' {
 		text, _ = s.text()
-	} else if s.i < len(s.b) {
-		text = s.b[s.i : s.i+1]
+	} else {
+		start := s.i
+		s.number()
+		text = s.b[start:s.i]
 	}
 	if len(text) != 1 || text[0] < '0' || text[0] > '7' {
 		return Unknown
