@@ -128,16 +128,21 @@ func fetchPackage(ctx context.Context, repo, name, version string) ([]byte, erro
 // lockedVersion is the version of a dependency: the one that Chart.lock names, where it
 // was written down. Chart.yaml may have been changed since.
 func lockedVersion(ch *chart.Chart, dep *chart.Dependency) (string, error) {
+	var bad error // of a namesake: one chart may be a dependency twice, by another alias
 	if ch.Lock != nil {
 		for _, l := range ch.Lock.Dependencies {
 			if l.Name != dep.Name || l.Repository != dep.Repository {
 				continue
 			}
 			if dep.Version != "" && !chartutil.IsCompatibleRange(dep.Version, l.Version) {
-				return "", errors.New("Chart.lock has its version " + l.Version + ", and Chart.yaml wants " + dep.Version)
+				bad = errors.New("Chart.lock has its version " + l.Version + ", and Chart.yaml wants " + dep.Version)
+				continue
 			}
 			return l.Version, nil
 		}
+	}
+	if bad != nil {
+		return "", bad
 	}
 	return dep.Version, nil
 }

@@ -130,6 +130,13 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, sa
 			if err := d.clearHook(ctx, o); err != nil {
 				return err
 			}
+			// Who comes in between waits for what runs, and does not clear it again.
+			if t, err := d.target(o); err == nil {
+				d.jobs.noteBegin(t)
+			}
+			if err := save(); err != nil {
+				return err
+			}
 		}
 		if t, err := d.target(o); err == nil && isRunner(o) {
 			d.jobs.forgetHook(t)
@@ -143,9 +150,13 @@ func (d *Deployer) runHooks(ctx context.Context, hooks []*Object, first bool, sa
 			}
 			return errors.Join(err, d.deleteHooks(ctx, []*Object{o}, false))
 		}
+		// At once: what comes behind it may fail.
+		if t, err := d.target(o); err == nil && o.inputs != "" && !o.Hook.WhenSucceeded {
+			d.jobs.noteHook(t)
+		}
 	}
 	for _, o := range hooks {
-		if t, err := d.target(o); err == nil && (o.Hook.WhenSucceeded || o.inputs != "") {
+		if t, err := d.target(o); err == nil && o.Hook.WhenSucceeded {
 			d.jobs.noteHook(t)
 		}
 	}

@@ -98,6 +98,13 @@ func (l *ledger) noteHook(t target) { l.write(t, renderHash(t.Object)) }
 // failedBefore stands before the hash of a hook that failed.
 const failedBefore = "failed "
 
+// begunBefore stands before the hash of a hook that runs again since what it reads has
+// changed.
+const begunBefore = "begun "
+
+// noteBegin records that a hook is cleared for what it reads now.
+func (l *ledger) noteBegin(t target) { l.write(t, begunBefore+renderHash(t.Object)) }
+
 // noteFailure lets a hook that failed run again when what it reads has changed; what
 // changes itself does anyway.
 func (l *ledger) noteFailure(t target) {
@@ -116,7 +123,7 @@ func (l *ledger) stale(t target) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ran, ok := l.runs[ledgerKey(t.key)]
-	return ok && strings.TrimPrefix(ran, failedBefore) != renderHash(t.Object)
+	return ok && strings.TrimPrefix(strings.TrimPrefix(ran, failedBefore), begunBefore) != renderHash(t.Object)
 }
 
 // forgetHook lets a hook run again in whatever render comes next: another one than the
