@@ -29,7 +29,7 @@ given. The namespace goes when kdev created it and nothing is left in it. What i
 projects deployed goes too.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := flags.load(env)
+			p, err := flags.loadIncluded(env)
 			if err != nil {
 				return err
 			}

@@ -116,7 +116,7 @@ func (o *upOptions) reload(was *config.Project) func() (*config.Project, error) 
 		return all
 	}
 	return func() (*config.Project, error) {
-		p, err := o.flags.load(o.env)
+		p, err := o.flags.loadIncluded(o.env)
 		if err == nil && !slices.Equal(roots(p), roots(was)) {
 			err = &problem.Problem{Class: problem.Usage, Code: "include-changed", Where: p.File, Summary: "the list of included projects changed",
 				Hint: "leave and run `kdev up` again to use the new one"}

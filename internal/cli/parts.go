@@ -39,12 +39,17 @@ func (f *projectFlags) add(cmd *cobra.Command) {
 }
 
 // load finds and reads the project around env.Dir.
-func (f *projectFlags) load(env Env) (*config.Project, error) {
+func (f *projectFlags) load(env Env) (*config.Project, error) { return f.loadWith(env, true) }
+
+// loadIncluded reads the projects that it includes, too.
+func (f *projectFlags) loadIncluded(env Env) (*config.Project, error) { return f.loadWith(env, false) }
+
+func (f *projectFlags) loadWith(env Env, alone bool) (*config.Project, error) {
 	root, err := config.Find(env.Dir)
 	if err != nil {
 		return nil, err
 	}
-	p, err := config.Load(root, config.LoadOptions{Version: version})
+	p, err := config.Load(root, config.LoadOptions{Version: version, Alone: alone})
 	if err != nil {
 		return nil, err
 	}

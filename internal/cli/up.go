@@ -94,7 +94,7 @@ it what was named.`,
 }
 
 func (o *upOptions) run(ctx context.Context) error {
-	p, err := o.flags.load(o.env)
+	p, err := o.flags.loadIncluded(o.env)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,9 @@ import (
 // includes reads the projects that this one includes. Their mistakes are told with
 // their own files, as seen from here.
 func (r *resolver) includes() {
+	if r.options.Alone {
+		return
+	}
 	for i, dir := range r.f.Include {
 		where := r.where("include[%d]", i)
 		bad := func(hint, format string, args ...any) {

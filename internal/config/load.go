@@ -23,6 +23,9 @@ type LoadOptions struct {
 	// ManifestsOptional is for what deploys nothing: watching, building. Without
 	// it a project that has nothing to deploy is the problem config-no-manifests.
 	ManifestsOptional bool
+	// Alone leaves out the projects that this one includes, which may not be there: a
+	// pipeline that builds one project has checked out that one.
+	Alone bool
 }
 
 // Load reads the configuration of the project at root. An error is Problems.
