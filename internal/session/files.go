@@ -480,6 +480,12 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 	for i, rel := range synced {
 		if unread[locals[i]] != nil {
 			f.again(rel)
+			// Not what it was before either: a container that comes new could not get that.
+			stays := engine.Uncertain()
+			stays.Local = locals[i]
+			for _, dest := range pending[rel] {
+				changed[dest] = &stays
+			}
 			continue
 		}
 		delete(f.unread, rel)

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -102,11 +103,30 @@ func withAgent(st *State) []kube.UsageKey {
 // askUsage has the agent of a container read its cgroup. One of before kdev asked for
 // that does not know how.
 func (s *Session) askUsage(ctx context.Context, at kube.UsageKey) (cpu time.Duration, memory int64, err error) {
-	var out bytes.Buffer
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := shortOutput{stop: cancel}
 	if err = s.parts.Kube.Exec(ctx, s.opts.Project.Namespace, at.Pod, at.Container, []string{build.Agent, "usage"}, nil, &out, io.Discard); err == nil {
 		_, err = fmt.Sscan(out.String(), (*int64)(&cpu), &memory)
 	}
 	return cpu, memory, err
+}
+
+// A shortOutput takes two numbers. Who can replace the agent in a container can make it print
+// without end.
+type shortOutput struct {
+	bytes.Buffer
+	stop func()
+}
+
+const mostAnswer = 256 // bytes
+
+func (a *shortOutput) Write(p []byte) (int, error) {
+	if a.Len()+len(p) > mostAnswer {
+		a.stop()
+		return 0, errors.New("the answer is too long")
+	}
+	return a.Buffer.Write(p)
 }
 
 // A meter makes of the processor time that containers have had how much of it they

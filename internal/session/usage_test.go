@@ -35,3 +35,14 @@ func TestMeter(t *testing.T) {
 		}
 	})
 }
+
+func TestShortOutput(t *testing.T) {
+	stopped := false
+	out := shortOutput{stop: func() { stopped = true }}
+	if _, err := out.Write([]byte("123 456\n")); err != nil || stopped {
+		t.Fatal(err)
+	}
+	if _, err := out.Write(make([]byte, mostAnswer)); err == nil || !stopped || out.String() != "123 456\n" {
+		t.Errorf("%v, stopped %v, %q", err, stopped, out.String())
+	}
+}

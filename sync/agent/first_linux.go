@@ -111,16 +111,27 @@ func (alone) runs() bool                        { return false }
 func (alone) syncs() bool                       { return false }
 func (alone) repair() bool                      { return false }
 
-// restarts implements program: the kubelet starts a container again that ended.
+// restarts implements program: the kubelet starts a container again that ended. In one
+// whose image is not kdev's nothing would hold the new start until the files are there, so
+// that the restart would be asked for again and again.
 func (alone) restarts() bool {
 	name, _ := firstProcess()
-	return name != ""
+	return name != "" && ofImage()
 }
+
+// ofImage says whether we are part of the container's image, and were not carried into it.
+func ofImage() bool {
+	self, err := os.Executable()
+	return err == nil && self == inImage
+}
+
+// inImage is where an image that kdev builds has its agent.
+const inImage = "/.kdev/agent"
 
 // act ends the container where a restart is asked for; kdev knows that nothing else
 // can be done.
 func (alone) act(_ uint64, end *protocol.End) {
-	if name, sig := firstProcess(); name != "" && end.Restart {
+	if name, sig := firstProcess(); name != "" && end.Restart && ofImage() {
 		_ = syscall.Kill(1, sig)
 	}
 }

@@ -42,7 +42,7 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 	took := w.m.opts.Now().Sub(began)
 	w.version, w.unanswered = ack.Version, actions{}
 	if ack.Acted {
-		w.owed = actions{}
+		w.owed, w.answered = actions{}, p.generation
 		if left := p.act.impossible(c.welcome.Restarts); !c.welcome.Run && !left.empty() {
 			w.event(Event{Kind: Hooked, Generation: p.generation, Problem: noRunProblem(w.describe(), &left)})
 		}

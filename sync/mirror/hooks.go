@@ -136,14 +136,12 @@ func (w *worker) noticed(n *protocol.Notice) {
 	w.event(e)
 }
 
-// owe remembers a failed command, which is run again with the next change.
+// owe remembers a failed command, which is run again with the next change, where it is one
+// of the rules: a container can say that any has failed.
 func (w *worker) owe(command []string) {
-	if !slices.ContainsFunc(w.owed.commands, func(c []string) bool { return slices.Equal(c, command) }) {
-		w.owed.commands = append(slices.Clone(w.owed.commands), command)
-	}
 	for _, h := range w.hooksNow() {
 		if slices.Equal(h.Run, command) {
-			w.owed.add(&h) // what would have followed it
+			w.owed.add(&h) // with what would have followed it
 		}
 	}
 }
@@ -174,7 +172,7 @@ func (w *worker) resolve(last *protocol.Last, fresh bool) {
 	switch {
 	case w.unanswered.empty():
 	case fresh: // its process and what commands did are gone
-	case last.Generation == w.unansweredOf && last.Failed == "":
+	case last.Generation == w.unansweredOf && last.Generation != 0 && last.Generation != w.answered && last.Failed == "":
 		w.owed = actions{} // the agent has done it all
 	default:
 		w.owed.join(w.unanswered)

@@ -143,7 +143,7 @@ func noRunProblem(c Container, act *actions) *problem.Problem {
 	what := "it cannot be signalled"
 	switch {
 	case len(act.commands) > 0:
-		what = fmt.Sprintf("`%s` is not run", strings.Join(act.commands[0], " "))
+		what = fmt.Sprintf("`%s` is not run", plain(strings.Join(act.commands[0], " ")))
 	case act.restart:
 		what = "it cannot be restarted in place"
 	}

@@ -76,3 +76,36 @@ func TestUnansweredBatch(t *testing.T) {
 		})
 	}
 }
+
+// What the agent says of a generation is proof for its first batch only: a restart by hand
+// makes no new one.
+func TestResolveOfALaterBatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		of, answered uint64
+		owed         bool
+	}{
+		"the first batch of a generation": {of: 7, answered: 6},
+		"a second one":                    {of: 7, answered: 7, owed: true},
+		"before any save":                 {of: 0, owed: true},
+	} {
+		w := &worker{unanswered: actions{restart: true}, unansweredOf: c.of, answered: c.answered}
+		w.resolve(&protocol.Last{Generation: c.of}, false)
+		if w.owed.restart != c.owed {
+			t.Errorf("%s: owed %v", name, w.owed.restart)
+		}
+	}
+}
+
+// A container cannot have kdev remember commands that no rule has.
+func TestOweKnowsItsRules(t *testing.T) {
+	rule := Hook{Run: []string{"npm", "ci"}, Restart: true}
+	w := &worker{m: &Mirror{}, s: &service{hooks: []Hook{rule}}}
+	w.owe([]string{"rm", "-rf", "/"})
+	if !w.owed.empty() {
+		t.Errorf("%v is owed", w.owed)
+	}
+	w.owe(rule.Run)
+	if len(w.owed.commands) != 1 || !w.owed.restart {
+		t.Errorf("%v is owed", w.owed)
+	}
+}

@@ -49,6 +49,7 @@ type worker struct {
 	// its connection.
 	unanswered   actions
 	unansweredOf uint64
+	answered     uint64         // generation of the last batch of which the agent did all
 	told         string         // the last dial problem
 	failing      time.Time      // since when dialling fails; zero when it does not
 	tries        map[string]int // of paths that changed in the container or while they were read
