@@ -647,17 +647,7 @@ func TestLogsOfSeveralContexts(t *testing.T) {
 	b.pod(testkube.Pod("default", "web-1", "web"))
 	a.say("web-1", "web", "from a")
 	b.say("web-1", "web", "from b")
-	dir := t.TempDir()
-	ka, err := a.Kubeconfig(dir, "a", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := b.Kubeconfig(dir, "b", "default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("KUBECONFIG", ka+string(filepath.ListSeparator)+kb)
-	r := startLogsWith(t, dir, ".", "--context=a", "--context=b")
+	r := startLogsWith(t, twoContexts(t, a.Server, b.Server), ".", "--context=a", "--context=b")
 	r.out.await(t, "a web-1 web from a\n")
 	r.out.await(t, "b web-1 web from b\n")
 	r.interrupt()
