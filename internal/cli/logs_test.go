@@ -488,6 +488,18 @@ func TestLogsEvents(t *testing.T) {
 	if o.code != 0 || o.stdout != "web-1 event Warning BackOff: restarting\n" {
 		t.Errorf("%d\n%s\n%s", o.code, o.stdout, o.stderr)
 	}
+	// What there was before comes in the order in which it happened, not by name.
+	for i, name := range []string{"f3", "f1", "f2"} {
+		e := event(name, "Pod", "web-1", "", "Pulled", fmt.Sprint("step ", i))
+		e.LastTimestamp = metav1.NewTime(time.Now().Add(time.Duration(i-10) * time.Minute))
+		if err := c.Put(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o = startLogs(t, c.Server, "web", "--events", "--until", "BackOff").wait()
+	if want := "web-1 event Warning Pulled: step 0\nweb-1 event Warning Pulled: step 1\nweb-1 event Warning Pulled: step 2\nweb-1 event Warning BackOff: restarting\n"; o.stdout != want {
+		t.Errorf("%s\nwant\n%s", o.stdout, want)
+	}
 	c.Deny("list", "events")
 	c.Deny("watch", "events")
 	c.say("web-1", "web", "line")

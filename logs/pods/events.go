@@ -3,6 +3,7 @@ package pods
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 )
 
 // Events calls handle for every event of the namespaces, as it comes or is counted up,
-// from one goroutine at a time. What the first list holds comes too. It goes on until
-// ctx is done; wait waits for that. denied is told, once for each namespace, that
+// from one goroutine at a time. What the first list of a namespace holds comes too, and
+// first, by EventTime: the API lists by name. It goes on until ctx is done; wait waits
+// for that. denied is told, once for each namespace, that
 // the user may not see events.
 func Events(ctx context.Context, client kubernetes.Interface, namespaces []string, handle func(*corev1.Event), denied func(error)) (wait func()) {
 	ctx = klog.NewContext(ctx, logr.Discard())
@@ -35,18 +37,44 @@ func Events(ctx context.Context, client kubernetes.Interface, namespaces []strin
 				told.Do(func() { denied(err) })
 			}
 		})
+		var first []*corev1.Event // under one, until listed
+		listed := false
 		give := func(obj any) {
-			if e, ok := obj.(*corev1.Event); ok {
-				one.Lock()
-				defer one.Unlock()
-				handle(e)
+			e, ok := obj.(*corev1.Event)
+			if !ok {
+				return
 			}
+			one.Lock()
+			defer one.Unlock()
+			if !listed {
+				first = append(first, e)
+				return
+			}
+			handle(e)
 		}
-		_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		handler, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    give,
 			UpdateFunc: func(_, now any) { give(now) },
 		})
+		if err != nil { // only of one that has ended
+			denied(err)
+			continue
+		}
 		running.Go(func() { informer.RunWithContext(ctx) })
+		running.Go(func() {
+			select {
+			case <-handler.HasSyncedChecker().Done():
+			case <-ctx.Done():
+			}
+			one.Lock()
+			defer one.Unlock()
+			listed = true
+			slices.SortStableFunc(first, func(a, b *corev1.Event) int { return EventTime(a).Compare(EventTime(b)) })
+			for _, e := range first {
+				handle(e)
+			}
+			first = nil
+		})
 	}
 	return running.Wait
 }
