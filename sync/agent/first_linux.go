@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,12 +27,35 @@ func mustBeFirst(program string) bool {
 	return isInit(program)
 }
 
+// isInit goes by the name, and of one that is merely called init by its place as well:
+// an application with that name can be restarted in place like any other.
 func isInit(program string) bool {
 	switch path.Base(program) {
-	case "init", "systemd", "s6-svscan", "runit-init", "openrc-init":
+	case "systemd", "s6-svscan", "runit-init", "openrc-init":
 		return true
+	case "init":
+		switch path.Dir(program) {
+		case "/":
+			return !ownScript(program)
+		case "/sbin", "/usr/sbin", "/bin", "/usr/bin", "/lib/systemd", "/usr/lib/systemd":
+			return true
+		}
 	}
 	return false
+}
+
+// ownScript says whether /init is a script that somebody wrote to start an application;
+// that of s6-overlay is one too and names s6.
+func ownScript(program string) bool {
+	f, err := os.Open(program)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 4<<10)
+	n, _ := io.ReadFull(f, head)
+	text := string(head[:n])
+	return strings.HasPrefix(text, "#!") && !strings.Contains(text, "s6-") && !strings.Contains(text, "execlineb")
 }
 
 // makesRoom says whether the application will take our place. Its start waits longer for
@@ -54,7 +78,7 @@ func makeRoom(program string, argv []string) error {
 	// What is ignored or inherited stays so in the new program.
 	signal.Reset()
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRCTL, prSetChildSubreaper, 0, 0, 0, 0, 0)
-	return syscall.Exec(program, argv, os.Environ())
+	return patiently(func() error { return syscall.Exec(program, argv, os.Environ()) })
 }
 
 // firstProcess is the container's first process where we have made room for it, and the
@@ -78,6 +102,19 @@ func firstProcess() (name string, end syscall.Signal) {
 }
 
 const systemdHalt = syscall.Signal(34 + 3) // SIGRTMIN+3 (systemd(1)); SIGTERM makes it read itself anew
+
+// catches says whether a process has a handler for a signal. To the first process of a
+// container nothing else gets through from within, not even SIGKILL
+// (pid_namespaces(7)).
+func catches(status string, sig syscall.Signal) bool {
+	for line := range strings.Lines(status) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			set, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && set>>(sig-1)&1 == 1
+		}
+	}
+	return false
+}
 
 // endContainer ends the container, which the kubelet then starts again.
 func (r *runner) endContainer() {
@@ -115,8 +152,18 @@ func (alone) repair() bool                      { return false }
 // whose image is not kdev's nothing would hold the new start until the files are there, so
 // that the restart would be asked for again and again.
 func (alone) restarts() bool {
-	name, _ := firstProcess()
-	return name != "" && ofImage()
+	_, ok := endOfFirst()
+	return ok
+}
+
+// endOfFirst is the signal that ends the container, where there is one.
+func endOfFirst() (end syscall.Signal, ok bool) {
+	name, end := firstProcess()
+	if name == "" || !ofImage() {
+		return 0, false
+	}
+	status, err := os.ReadFile("/proc/1/status")
+	return end, err == nil && catches(string(status), end)
 }
 
 // ofImage says whether we are part of the container's image, and were not carried into it.
@@ -131,7 +178,10 @@ const inImage = "/.kdev/agent"
 // act ends the container where a restart is asked for; kdev knows that nothing else
 // can be done.
 func (alone) act(_ uint64, end *protocol.End) {
-	if name, sig := firstProcess(); name != "" && end.Restart && ofImage() {
+	if !end.Restart {
+		return
+	}
+	if sig, ok := endOfFirst(); ok {
 		_ = syscall.Kill(1, sig)
 	}
 }

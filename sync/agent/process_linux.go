@@ -48,14 +48,23 @@ func lookPath(argv []string, stderr io.Writer) (string, int) {
 	return "", code
 }
 
-// startProcess is os.StartProcess. A program that was just written may still be
-// open for writing in another process that is between fork and exec, for about
-// a millisecond (go.dev/issue/22315).
-func startProcess(path string, argv []string, attr *os.ProcAttr) (*os.Process, error) {
+// startProcess is os.StartProcess.
+func startProcess(path string, argv []string, attr *os.ProcAttr) (p *os.Process, err error) {
+	err = patiently(func() error {
+		p, err = os.StartProcess(path, argv, attr)
+		return err
+	})
+	return p, err
+}
+
+// patiently executes a program. One that was just written may still be open for writing
+// in another process that is between fork and exec, for about a millisecond
+// (go.dev/issue/22315).
+func patiently(exec func() error) error {
 	for try := 0; ; try++ {
-		p, err := os.StartProcess(path, argv, attr)
+		err := exec()
 		if try == 20 || !errors.Is(err, syscall.ETXTBSY) {
-			return p, err
+			return err
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
