@@ -267,7 +267,7 @@ func (w *Watcher) sameContent(ctx context.Context, moment *tree.Glance, d tree.D
 	if !d.Hashed || d.Was.Size != d.Now.Size {
 		return false
 	}
-	digest, err := moment.Hash(ctx, d.Path)
+	digest, err := moment.HashOf(ctx, d.Now)
 	return err == nil && digest == d.Digest
 }
 

@@ -29,14 +29,15 @@ type intake struct {
 
 	mu    sync.Mutex
 	dirty map[string]mark
-	doubt string // why the whole tree has to be looked at
+	fresh map[string]bool // of dirty: marked since takeRipe was last asked
+	doubt string          // why the whole tree has to be looked at
 	first time.Time
 	last  time.Time
 	once  bool // what has changed lately is to be looked at once more
 }
 
 func newIntake(f *filter, x *tree.Index) *intake {
-	return &intake{filter: f, index: x, wake: make(chan struct{}, 1), dirty: map[string]mark{}}
+	return &intake{filter: f, index: x, wake: make(chan struct{}, 1), dirty: map[string]mark{}, fresh: map[string]bool{}}
 }
 
 // event is called by the source for each event.
@@ -71,6 +72,7 @@ func (in *intake) mark(p string, m mark) {
 		in.first = now
 	}
 	in.dirty[p] |= m | look
+	in.fresh[p] = true
 	in.last = now
 	in.mu.Unlock()
 	if first {
@@ -163,6 +165,32 @@ func (in *intake) takeBelowRoot() (load, bool) {
 
 func (in *intake) takeLocked() load {
 	l := load{dirty: in.dirty, doubt: in.doubt, first: in.first, last: in.last}
-	in.dirty, in.doubt = map[string]mark{}, ""
+	in.dirty, in.fresh, in.doubt = map[string]mark{}, map[string]bool{}, ""
 	return l
+}
+
+// takeRipe takes the files that were not marked since it was last asked, while others
+// still are. What is no file that was reported before stays for the flush, which looks at
+// all that belongs together, and all does where rules change.
+func (in *intake) takeRipe() (load, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	fresh := in.fresh
+	in.fresh = map[string]bool{}
+	if _, root := in.dirty["."]; root || in.doubt != "" {
+		return load{}, false
+	}
+	ripe := map[string]mark{}
+	for p, m := range in.dirty {
+		if holdsRules(p) {
+			return load{}, false
+		}
+		if e, ok := in.index.Lookup(p); ok && e.IsRegular() && !fresh[p] && m&deep == 0 && in.index.Settled(p) {
+			ripe[p] = m
+		}
+	}
+	for p := range ripe {
+		delete(in.dirty, p)
+	}
+	return load{dirty: ripe, first: in.first, last: in.last}, len(ripe) > 0
 }

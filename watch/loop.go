@@ -13,6 +13,9 @@ const (
 	quietMany = 20 * time.Millisecond // more, or a save that is half done
 	fewPaths  = 4
 	quietGit  = 50 * time.Millisecond // after git has ended: the tail of its many events
+	// ripeAfter is how long nothing happens to a file of a burst that has come to rest, at
+	// least: its time stamp is of age then.
+	ripeAfter = 25 * time.Millisecond
 	// quietStorm is the pause that ends a storm of one path, or of changed modes.
 	quietStorm = 50 * time.Millisecond
 	// halfEvery is how often a save that is half done is looked at: its other half
@@ -43,6 +46,7 @@ type holding struct {
 // looks at many files fit into that pause.
 type ahead struct {
 	first, last time.Time // of its events
+	ripe        time.Time // when files may have come to rest next
 }
 
 func (a ahead) on() bool { return !a.first.IsZero() }
@@ -119,31 +123,53 @@ func (w *Watcher) step(ctx context.Context, t *times) time.Time {
 	return next
 }
 
-// examineAhead looks at the many paths of a burst as soon as it pauses, and
-// returns when to try again. What follows the pause is examined in its turn, and
-// delivered together with this.
+// examineAhead looks at the many paths of a burst as soon as it pauses, and at files of
+// it that have come to rest while others are still written; it returns when to try again.
+// What follows is examined in its turn, and delivered together with this.
 func (w *Watcher) examineAhead(ctx context.Context, now time.Time) (at time.Time, due bool) {
 	n, _, l := w.intake.peek()
-	if n <= fewPaths || l.doubt != "" || w.holding != (holding{}) {
-		return time.Time{}, false
-	}
-	if at = l.last.Add(quietFew); at.After(now) {
-		return at, true
-	}
-	if _, held := w.locks.held(); held {
+	if n <= fewPaths || l.doubt != "" {
 		return time.Time{}, false
 	}
 	if e, ok, err := w.index.Peek("."); err != nil || !ok || !e.IsDir() {
 		return time.Time{}, false
 	}
+	if w.holding != (holding{}) {
+		w.examineRipe(ctx, now)
+		return time.Time{}, false
+	}
+	if at = l.last.Add(quietFew); at.After(now) {
+		w.examineRipe(ctx, now)
+		return at, true
+	}
+	if _, held := w.locks.held(); held {
+		w.examineRipe(ctx, now)
+		return time.Time{}, false
+	}
 	if l, ok := w.intake.takeBelowRoot(); ok {
-		w.examine(ctx, l.dirty)
-		if !w.ahead.on() {
-			w.ahead.first = l.first
-		}
-		w.ahead.last = l.last
+		w.lookedAhead(ctx, l)
 	}
 	return time.Time{}, false
+}
+
+// examineRipe looks at what nothing has happened to for a while: a burst takes as long
+// as its files take to be written, and half of that is time to look.
+func (w *Watcher) examineRipe(ctx context.Context, now time.Time) {
+	if now.Before(w.ahead.ripe) {
+		return
+	}
+	w.ahead.ripe = now.Add(ripeAfter)
+	if l, ok := w.intake.takeRipe(); ok {
+		w.lookedAhead(ctx, l)
+	}
+}
+
+func (w *Watcher) lookedAhead(ctx context.Context, l load) {
+	w.examine(ctx, l.dirty)
+	if !w.ahead.on() {
+		w.ahead.first = l.first
+	}
+	w.ahead.last = l.last
 }
 
 // flushAt returns when the intake is to be flushed.

@@ -125,7 +125,7 @@ func fileOf(ctx context.Context, index *tree.Index, glance *tree.Glance, local s
 	}
 	file := engine.File{Mode: entry.Mode, Size: entry.Size, Link: entry.Link, MTime: entry.MTime, Local: local}
 	if entry.Mode.IsRegular() {
-		if file.Digest, err = glance.Hash(ctx, local); err != nil {
+		if file.Digest, err = glance.HashOf(ctx, entry); err != nil {
 			if _, still, _ := index.Stat(local); !still {
 				return nil, nil // removed while it was read
 			}

@@ -48,16 +48,25 @@ func (g *Glance) Stat(p string) (Entry, bool, error) {
 func (g *Glance) Hash(ctx context.Context, p string) (Digest, error) {
 	p = path.Clean(p)
 	e, ok, err := g.Stat(p)
-	if err != nil || !ok || !e.IsRegular() || e.Size > recentFile {
+	if err != nil || !ok {
 		return g.x.Hash(ctx, p) // it has the words for what is wrong
 	}
-	if d, ok := g.x.Known(p); ok {
+	return g.HashOf(ctx, e)
+}
+
+// HashOf is Hash of a path that this glance has just asked about, whose answer is e: it
+// is not asked about again.
+func (g *Glance) HashOf(ctx context.Context, e Entry) (Digest, error) {
+	if !e.IsRegular() || e.Size > recentFile {
+		return g.x.Hash(ctx, e.Path)
+	}
+	if d, ok := g.x.Known(e.Path); ok {
 		return d, nil
 	}
 	began := time.Now()
 	content, after, ok := g.read(e)
 	if !ok {
-		return g.x.Hash(ctx, p) // it changes; there it is read until it holds still
+		return g.x.Hash(ctx, e.Path) // it changes; there it is read until it holds still
 	}
 	d := Digest(sha256.Sum256(content))
 	g.x.keep(after, d, racyAt(after.MTime, began))

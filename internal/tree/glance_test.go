@@ -96,3 +96,22 @@ func TestRecentIsBounded(t *testing.T) {
 		t.Error("the newest is not")
 	}
 }
+
+// A big file that was saved a moment ago is read once, whoever asks for its digest.
+func TestBigFileIsReadOnce(t *testing.T) {
+	x := open(t)
+	write(t, x, "big", string(bytes.Repeat([]byte("x"), slowToRead)))
+	g := x.Glance()
+	defer g.Close()
+	e, ok, err := g.Stat("big")
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	d, err := g.HashOf(context.Background(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known, ok := x.Known("big"); !ok || known != d {
+		t.Error("its digest does not count")
+	}
+}

@@ -114,6 +114,9 @@ const rereads = 3
 
 func (x *Index) read(ctx context.Context, p string) (Digest, error) {
 	var d Digest
+	if err := x.ripen(ctx, p); err != nil {
+		return d, fmt.Errorf("hashing %s: %w", p, err)
+	}
 	for range rereads {
 		began := time.Now()
 		before, after, sum, err := x.readOnce(ctx, p)
@@ -127,6 +130,31 @@ func (x *Index) read(ctx context.Context, p string) (Digest, error) {
 		}
 	}
 	return d, nil
+}
+
+// slowToRead is what takes longer to read than a time stamp to come of age.
+const slowToRead = 16 << 20
+
+// ripen waits with a big file until a write that is yet to come would show in its time
+// stamp: the digest of one that was saved a moment ago does not count, and everybody who
+// asks for it would read it again.
+func (x *Index) ripen(ctx context.Context, p string) error {
+	e, ok := x.Lookup(p)
+	if !ok || e.Size < slowToRead {
+		return nil
+	}
+	wait := coarseness(e.MTime) - (time.Now().UnixNano() - e.MTime)
+	if wait <= 0 || wait > int64(stampsAge) {
+		return nil // or it comes of age in seconds, or is of the future
+	}
+	timer := time.NewTimer(time.Duration(wait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (x *Index) readOnce(ctx context.Context, p string) (before, after Entry, d Digest, err error) {

@@ -369,5 +369,8 @@ func coarseness(stamp int64) int64 {
 	if stamp%int64(time.Second) == 0 {
 		return int64(2 * time.Second)
 	}
-	return int64(20 * time.Millisecond)
+	return int64(stampsAge)
 }
+
+// stampsAge is two of the kernel's ticks, at their longest.
+const stampsAge = 20 * time.Millisecond
