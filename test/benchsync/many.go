@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -75,12 +79,62 @@ func many(ctx context.Context, r *rig, _ options) (rows []result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	floor, err := p.floor(s, 10)
+	if err != nil {
+		return nil, err
+	}
 	return []result{
+		shown("1,000 files: written and renamed in the container by this program alone, p50", median(floor), "ms").with(floor),
 		atMost("1,000 files: all there after the last write, p50", median(took), "ms", 150).with(took),
 		atMost("1,000 files: all there after the last write, max", quantile(took, 1), "ms", 150),
 		shown("1,000 files: until the last byte is on the wire, p50", median(sent), "ms").with(sent),
 		shown("1,000 files: batches", batches, ""),
 	}, nil
+}
+
+// floor is how long it takes to write the whole set into the container's file system by
+// temporary files that are renamed, as many at a time as there are processors: what any
+// way of syncing adds to.
+func (p *project) floor(s set, rounds int) (took []float64, err error) {
+	where, err := p.find("web", 1)
+	if err != nil {
+		return nil, err
+	}
+	top := where[0].root + "/kdev-bench-floor"
+	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
+	for _, name := range s.names {
+		if err := os.MkdirAll(path.Dir(path.Join(top, name)), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	write := func(round string, i int) error {
+		name := path.Join(top, s.names[i])
+		if err := os.WriteFile(name+".temp", []byte(s.content(round, i)), 0o644); err != nil {
+			return err
+		}
+		return os.Rename(name+".temp", name)
+	}
+	failed := make([]error, runtime.GOMAXPROCS(0))
+	for i := range rounds + 1 {
+		round := fmt.Sprintf("floor-%d", i)
+		start := time.Now()
+		var writers sync.WaitGroup
+		for w := range failed {
+			writers.Go(func() {
+				for n := w; n < len(s.names) && failed[w] == nil; n += len(failed) {
+					failed[w] = write(round, n)
+				}
+			})
+		}
+		writers.Wait()
+		if err := errors.Join(failed...); err != nil {
+			return nil, err
+		}
+		if i > 0 { // the first makes new files
+			took = append(took, ms(time.Since(start)))
+		}
+	}
+	return took, nil
 }
 
 // withSet brings up a service that holds a set.

@@ -28,7 +28,11 @@ func (r result) String() string {
 	if aim != "" && !r.Holds {
 		verdict = "misses"
 	}
-	return fmt.Sprintf("  %-58s %9.2f %-6s %-9s %s", r.Name, r.Figure, r.Unit, aim, verdict)
+	figure := fmt.Sprintf("%9.2f", r.Figure)
+	if r.Exact {
+		figure = fmt.Sprintf("%9.4g", r.Figure) // 1.002 misses = 1
+	}
+	return fmt.Sprintf("  %-58s %s %-6s %-9s %s", r.Name, figure, r.Unit, aim, verdict)
 }
 
 // atMost is a figure that holds when it is no more than its aim.

@@ -17,20 +17,24 @@ type wire struct {
 
 	execs   atomic.Int64 // streams that were opened
 	batches atomic.Int64
-	turns   atomic.Int64 // messages that wait for an answer, but signs of life
+	ends    atomic.Int64 // of batches: round trips
+	others  atomic.Int64 // other messages that wait for an answer, but signs of life
 	sent    atomic.Int64 // bytes
 	last    atomic.Int64 // when the last bytes were sent, in Unix nanoseconds
 }
 
 // counts is a wire's state at one time.
-type counts struct{ execs, batches, turns, sent int64 }
+type counts struct{ execs, batches, ends, others, sent int64 }
+
+// turns are the round trips.
+func (c counts) turns() int64 { return c.ends + c.others }
 
 func (w *wire) now() counts {
-	return counts{w.execs.Load(), w.batches.Load(), w.turns.Load(), w.sent.Load()}
+	return counts{w.execs.Load(), w.batches.Load(), w.ends.Load(), w.others.Load(), w.sent.Load()}
 }
 
 func (c counts) since(before counts) counts {
-	return counts{c.execs - before.execs, c.batches - before.batches, c.turns - before.turns, c.sent - before.sent}
+	return counts{c.execs - before.execs, c.batches - before.batches, c.ends - before.ends, c.others - before.others, c.sent - before.sent}
 }
 
 func (w *wire) Dial(ctx context.Context, namespace, pod, container string) (io.ReadWriteCloser, error) {
@@ -59,8 +63,10 @@ func (w *wire) count(t *tapped) {
 		switch m.(type) {
 		case *protocol.Begin:
 			w.batches.Add(1)
-		case *protocol.Hello, *protocol.End, *protocol.Ask, *protocol.Fetch:
-			w.turns.Add(1)
+		case *protocol.End:
+			w.ends.Add(1)
+		case *protocol.Hello, *protocol.Ask, *protocol.Fetch:
+			w.others.Add(1)
 		}
 	}
 }
