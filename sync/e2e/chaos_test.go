@@ -45,12 +45,16 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, dialer := newProxy(t)
-	b := newBench(t, dialer)
+	tr := &trace{Dialer: dialer}
+	b := newBench(t, tr)
 	ctx, cancel := context.WithTimeout(context.Background(), long+10*time.Minute)
 	defer cancel()
 	b.ctx = ctx
-	c := &chaos{bench: b, proxy: p, Rand: rand.New(rand.NewPCG(seed, seed)), files: map[string]engine.File{}}
-	b.check = c.visible
+	c := &chaos{bench: b, proxy: p, trace: tr, Rand: rand.New(rand.NewPCG(seed, seed)), files: map[string]engine.File{}}
+	b.check = func(e mirror.Event) {
+		tr.event(e)
+		c.visible(e)
+	}
 	c.start()
 	faults := c.faults()
 	const pairs = 3 // at least
@@ -66,6 +70,7 @@ func TestChaos(t *testing.T) {
 		name, took := c.round(now...)
 		if slowest = max(slowest, took); took > time.Second {
 			late++
+			tr.show(t)
 		}
 		t.Logf("%s: %s: all %d pods equal after %s", time.Since(began).Round(time.Second), name, len(c.running()), took.Round(time.Millisecond))
 	}
@@ -77,6 +82,7 @@ type chaos struct {
 	*bench
 	*rand.Rand
 	proxy *transporttest.Proxy
+	trace *trace
 	set   string // the ReplicaSet
 	files map[string]engine.File
 
@@ -137,6 +143,7 @@ func (c *chaos) start() {
 func (c *chaos) round(faults ...fault) (name string, took time.Duration) {
 	c.t.Helper()
 	c.forget()
+	c.trace.again()
 	c.save(1 + c.IntN(4))
 	for i, f := range faults {
 		if i > 0 {
@@ -329,6 +336,7 @@ func (c *chaos) settled(after string) time.Duration {
 	c.t.Helper()
 	// The kubelet backs off from containers that ended often: five minutes at most.
 	waited := c.poll("all containers running after "+after, 6*time.Minute, c.whole)
+	c.trace.note("all containers run")
 	if waited > 5*time.Second {
 		c.t.Logf("the containers ran again after %s", waited.Round(time.Second))
 	}
