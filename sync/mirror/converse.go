@@ -20,7 +20,9 @@ import (
 // found while the network is still away: what follows is a dial every second.
 const (
 	heartbeat   = 3 * time.Second
+	probeLimit  = 500 * time.Millisecond
 	answerLimit = 10 * time.Second // for the first answers, which may have to hash a lot
+	slowBatch   = 20 * time.Second // after which a batch without an answer is news
 	bigBatch    = 5 << 20          // bytes that earn an agent another second to answer
 	retryFull   = time.Second / 2  // a full disk, or another failure that may pass
 	retryLocal  = 100 * time.Millisecond
@@ -163,6 +165,8 @@ func (c *conversation) idle(ctx context.Context, beat <-chan time.Time) error {
 		return nil
 	case a := <-c.w.asks:
 		return a.answer(a.do(ctx, c))
+	case <-c.w.redo:
+		return c.probe(ctx)
 	case m, ok := <-c.in:
 		return c.other(m, ok)
 	case <-beat:
@@ -183,6 +187,30 @@ func (c *conversation) beat() error {
 	c.pings++
 	c.pinged = time.Now()
 	return c.send(&protocol.Ping{N: c.pings})
+}
+
+// probe finds out whether this is the agent of the container that was just started: the
+// end of a stream to the one before may never come.
+func (c *conversation) probe(ctx context.Context) error {
+	c.waiting = false
+	if err := c.beat(); err != nil {
+		return err
+	}
+	limit := time.NewTimer(probeLimit)
+	defer limit.Stop()
+	for c.waiting {
+		select {
+		case m, ok := <-c.in:
+			if err := c.other(m, ok); err != nil {
+				return err
+			}
+		case <-limit.C:
+			return errors.New("the agent of the container before does not answer")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // other handles what may come at any time.

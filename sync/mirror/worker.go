@@ -85,15 +85,22 @@ func (w *worker) dialNow() {
 
 const (
 	firstRetry = 50 * time.Millisecond
-	lastRetry  = time.Second
+// The longest pause is half of what the agent in a container that starts waits for us,
+// whenever the kubelet gets to it, and of what we may take when a network is back.
+	lastRetry  = 500 * time.Millisecond
 
-	// A container that has just ended is commonly started again at once, and its agent
-	// waits a second for us, while the API tells of it later than that. One that the
-	// kubelet makes wait longer is asked as seldom as any other.
+	// A container that has just ended is commonly started again at once, while the API
+	// tells of it later than that, and so is an API server whose machine refuses
+	// connections. What takes longer is asked as seldom as anything else.
 	downRetry  = 200 * time.Millisecond
 	downWithin = 30 * time.Second
 )
 
+
+	// A dial that takes longer has perhaps been swallowed, and the next ones with it: as
+	// many are out at a time as begin until the first one gives up.
+	slowDial  = time.Second
+	mostDials = 20
 // run dials, serves, and dials again.
 func (w *worker) run(ctx context.Context) {
 	retry := firstRetry
@@ -106,7 +113,9 @@ func (w *worker) run(ctx context.Context) {
 		}
 		conn, err := w.dial(ctx, c)
 		if err == nil {
+		began := time.Now()
 			retry = firstRetry
+		took := time.Since(began)
 			err = w.converse(ctx, conn)
 		}
 		if ctx.Err() != nil {
@@ -127,18 +136,20 @@ func (w *worker) run(ctx context.Context) {
 		timer.Stop()
 		switch {
 		case w.describe().ID == "":
-			retry = firstRetry // it is about to start: be there
-		case transport.Down(err) && w.m.opts.Now().Sub(w.failing) < downWithin:
+			// It is about to start: be there, but do not keep the machine that starts
+			// it busy with refusing us.
+			retry = min(max(firstRetry, took), downRetry)
+		case (transport.Down(err) || transport.Away(err)) && w.m.opts.Now().Sub(w.failing) < downWithin:
 			retry = min(retry, downRetry)
 		}
 	}
 }
 
 // dial opens a stream. An attempt that a broken network has swallowed may hang for
-// many seconds after the network is back, so another one is made every second
-// while the former are out.
+// many seconds after the network is back, and so may one into a container that ended
+// meanwhile: another one is made now and then while the former are out, and at once
+// when the container was started.
 func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, error) {
-	const most = 5
 	type result struct {
 		conn io.ReadWriteCloser
 		err  error
@@ -163,7 +174,7 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 		}
 	}()
 	attempt()
-	again := time.NewTicker(lastRetry)
+	again := time.NewTimer(slowDial)
 	defer again.Stop()
 	for {
 		select {
@@ -173,7 +184,12 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 				return r.conn, r.err
 			}
 		case <-again.C:
-			if out < most {
+			again.Reset(lastRetry)
+			if out < mostDials {
+				attempt()
+			}
+		case <-w.redo:
+			if out < mostDials {
 				attempt()
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 
 	"k8s.io/client-go/rest"
 )
@@ -197,3 +198,7 @@ func Down(err error) bool {
 	}
 	return false
 }
+
+// Away says whether nobody listens where the API server should be: it is being started
+// again.
+func Away(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,13 +172,28 @@ func (f *firstRead) Read(b []byte) (int, error) {
 type stream struct {
 	in     *io.PipeWriter
 	out    *io.PipeReader
+	begun  bool // something was read
 	stderr tail
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // set before done is closed
 }
 
-func (s *stream) Read(b []byte) (int, error)  { return s.out.Read(b) }
+// Read reads stdout. Where dockerd runs the containers that holds why a command could not
+// be started: such an error is no output.
+func (s *stream) Read(b []byte) (int, error) {
+	n, err := s.out.Read(b)
+	if !s.begun && n > 0 {
+		s.begun = true
+		if bytes.HasPrefix(b[:n], []byte(notStarted)) {
+			return 0, errors.New(string(bytes.TrimSpace(b[:min(n, tailSize)])))
+		}
+	}
+	return n, err
+}
+
+const notStarted = "OCI runtime exec failed: "
+
 func (s *stream) Write(b []byte) (int, error) { return s.in.Write(b) }
 
 // CloseWrite ends the command's stdin.

@@ -274,6 +274,36 @@ func (b *box) run(command []string, stdin io.Reader, stdout, stderr io.Writer) s
 	return ""
 }
 
+// dockerd says on stdout why a command could not be started.
+func TestNotStarted(t *testing.T) {
+	s := newServer(t, false, func(_ []string, _ io.Reader, stdout, _ io.Writer) string {
+		io.WriteString(stdout, "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/.kdev/agent\": stat /.kdev/agent: no such file or directory: unknown\r\n")
+		return "126"
+	})
+	c, err := Exec(config(s)).Dial(t.Context(), "ns", "pod", "c")
+	if err == nil {
+		var n int
+		if n, err = c.Read(make([]byte, 4<<10)); n > 0 {
+			t.Errorf("%d bytes of it are output", n)
+		}
+		c.Close()
+	}
+	if !Missing(err) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAway(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	if _, err := Exec(&rest.Config{Host: gone.URL}).Dial(t.Context(), "ns", "pod", "c"); !Away(err) {
+		t.Errorf("error %v", err)
+	}
+	if Away(nil) || Away(errors.New("container not found")) {
+		t.Error("what is no refusal")
+	}
+}
+
 func TestDown(t *testing.T) {
 	for text, down := range map[string]bool{
 		`unable to upgrade connection: container not found ("web")`:                                                                              true,
