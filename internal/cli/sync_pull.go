@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/sync/mirror"
@@ -18,7 +19,7 @@ import (
 
 func newSyncPull(env Env) *cobra.Command {
 	var flags projectFlags
-	var pod string
+	var pod, most string
 	cmd := &cobra.Command{
 		Use:   "pull SERVICE:PATH [DEST]",
 		Short: "Copy one file out of a container, once",
@@ -39,15 +40,20 @@ else ever copies from a container to the local tree.`,
 			if len(args) == 2 {
 				dest = args[1]
 			}
-			return runSyncPull(cmd.Context(), env, flags, service, pod, file, dest)
+			limit, err := resource.ParseQuantity(most)
+			if err != nil || limit.Value() <= 0 {
+				return usageError(cmd, fmt.Sprintf("--max-size %q is no size such as 500Mi or 2Gi", most))
+			}
+			return runSyncPull(cmd.Context(), env, flags, service, pod, file, dest, limit.Value())
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&pod, "pod", "", "pod to copy from (default: the first one)")
+	cmd.Flags().StringVar(&most, "max-size", "1Gi", "refuse a larger `size`")
 	return cmd
 }
 
-func runSyncPull(ctx context.Context, env Env, flags projectFlags, service, pod, file, dest string) error {
+func runSyncPull(ctx context.Context, env Env, flags projectFlags, service, pod, file, dest string, limit int64) error {
 	v, err := flags.containers(ctx, env)
 	if err != nil {
 		return err
@@ -63,7 +69,7 @@ func runSyncPull(ctx context.Context, env Env, flags projectFlags, service, pod,
 	}
 	for _, c := range v.running(*cs) {
 		if pod == "" || c.Pod == pod {
-			return v.pull(ctx, env, c, file, to)
+			return v.pull(ctx, env, c, file, to, limit)
 		}
 	}
 	return noContainer(service, v.project.Namespace)
@@ -71,7 +77,7 @@ func runSyncPull(ctx context.Context, env Env, flags projectFlags, service, pod,
 
 // pull writes beside the destination first, so that a copy that breaks off leaves
 // the file as it was.
-func (v *syncView) pull(ctx context.Context, env Env, c mirror.Container, file, to string) error {
+func (v *syncView) pull(ctx context.Context, env Env, c mirror.Container, file, to string, limit int64) error {
 	o, err := mirror.Observe(ctx, v.dial, c)
 	if err != nil {
 		return err
@@ -81,7 +87,7 @@ func (v *syncView) pull(ctx context.Context, env Env, c mirror.Container, file, 
 	if err != nil {
 		return pullProblem(to, err)
 	}
-	mode, err := o.Pull(ctx, file, temp)
+	mode, err := o.Pull(ctx, file, limit, temp)
 	if closeErr := temp.Close(); err == nil && closeErr != nil {
 		err = pullProblem(to, closeErr)
 	}

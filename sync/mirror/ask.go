@@ -164,8 +164,8 @@ func differs(want, have engine.File, is protocol.Type) string {
 	return "something else"
 }
 
-// Pull copies one file of a container to w, once.
-func (m *Mirror) Pull(ctx context.Context, service, pod, path string, to io.Writer) (fs.FileMode, error) {
+// Pull copies one file of a container to w, once; none of more than limit bytes.
+func (m *Mirror) Pull(ctx context.Context, service, pod, path string, limit int64, to io.Writer) (fs.FileMode, error) {
 	for _, w := range m.workers(service) {
 		if pod != "" && w.describe().Pod != pod {
 			continue
@@ -173,16 +173,12 @@ func (m *Mirror) Pull(ctx context.Context, service, pod, path string, to io.Writ
 		var mode fs.FileMode
 		err := w.ask(ctx, func(ctx context.Context, c *conversation) (error, error) {
 			var told, fatal error
-			mode, told, fatal = c.pull(ctx, path, to)
+			mode, told, fatal = fetch(ctx, c, where(c.w.describe()), path, limit, to)
 			return told, fatal
 		})
 		return mode, err
 	}
 	return 0, &problem.Problem{Code: "sync-no-container", Summary: fmt.Sprintf("no container of %s runs", service)}
-}
-
-func (c *conversation) pull(ctx context.Context, path string, to io.Writer) (mode fs.FileMode, told, fatal error) {
-	return fetch(ctx, c, where(c.w.describe()), path, to)
 }
 
 // A talk is a connection to an agent: questions out, answers in.
@@ -195,6 +191,7 @@ type talk interface {
 // that waits for us to take its answers takes no questions.
 func askAll(ctx context.Context, t talk, paths []string) ([]protocol.Entry, error) {
 	const ahead = 4
+	const longest = 4 << 10 // of a link's target (PATH_MAX)
 	parts := protocol.PathParts(paths)
 	all := make([]protocol.Entry, 0, len(paths))
 	for sent, answered := 0, 0; answered < len(parts); {
@@ -214,7 +211,7 @@ func askAll(ctx context.Context, t talk, paths []string) ([]protocol.Entry, erro
 			return all, protocol.ErrFrame
 		}
 		for _, e := range a.Entries {
-			if len(all) == len(paths) || e.Path != paths[len(all)] {
+			if len(all) == len(paths) || e.Path != paths[len(all)] || len(e.File.Link) > longest {
 				return all, protocol.ErrFrame // nobody asked for that
 			}
 			all = append(all, e)
@@ -230,8 +227,8 @@ func askAll(ctx context.Context, t talk, paths []string) ([]protocol.Entry, erro
 }
 
 // fetch copies a file of a container to w. An error that ends the connection is
-// fatal.
-func fetch(ctx context.Context, t talk, where, path string, to io.Writer) (mode fs.FileMode, told, fatal error) {
+// fatal: nothing else stops a file that turns out to be larger than it may be.
+func fetch(ctx context.Context, t talk, where, path string, limit int64, to io.Writer) (mode fs.FileMode, told, fatal error) {
 	if !protocol.ValidPath(path) {
 		return 0, &problem.Problem{Class: problem.Usage, Code: "sync-path", Summary: fmt.Sprintf("%q is no absolute path of a file in the container", path)}, nil
 	}
@@ -249,6 +246,11 @@ func fetch(ctx context.Context, t talk, where, path string, to io.Writer) (mode 
 	if head.File.Type != protocol.Regular {
 		return 0, &problem.Problem{Code: "sync-pull", Summary: "cannot read " + path, Where: where, Err: errors.New(plain(head.Text))}, nil
 	}
+	tooLarge := &problem.Problem{Code: "sync-pull-size", Summary: fmt.Sprintf("%s has more than %d bytes", path, limit), Where: where, Hint: "`kdev sync pull --max-size` takes larger ones"}
+	if head.File.Size > limit {
+		return 0, nil, tooLarge
+	}
+	size := int64(0)
 	for {
 		m, err := t.receive(ctx)
 		if err != nil {
@@ -256,6 +258,9 @@ func fetch(ctx context.Context, t talk, where, path string, to io.Writer) (mode 
 		}
 		switch m := m.(type) {
 		case *protocol.Data:
+			if size += int64(len(m.Bytes)); size > limit {
+				return 0, nil, tooLarge // it has grown, or its size was a lie
+			}
 			if told == nil {
 				_, told = to.Write(m.Bytes)
 			}

@@ -20,6 +20,13 @@ const (
 	chunkSize   = 64 << 10
 )
 
+// What the answer to a batch may say: of each operation two paths, a link's target and the
+// system's words.
+const (
+	ackBase = 64 << 10
+	ackEach = 16 << 10
+)
+
 // batch sends one plan and takes in the answer.
 func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-chan time.Time) error {
 	w := c.w
@@ -28,7 +35,10 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 		return nil
 	}
 	began, before := w.m.opts.Now(), c.out.Sent()
-	w.unanswered, w.unansweredOf = p.act, p.generation
+	w.unanswered, w.unansweredOf, w.restartFor = p.act, p.generation, nil
+	if c.welcome.Restarts {
+		w.restartFor = p.restartFor
+	}
 	unread, err := c.sendBatch(p)
 	if err != nil {
 		return err
@@ -43,8 +53,12 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 	w.version, w.unanswered = ack.Version, actions{}
 	if ack.Acted {
 		w.owed, w.answered = actions{}, p.generation
+		w.restarted.count(w.restartFor)
 		if left := p.act.impossible(c.welcome.Restarts); !c.welcome.Run && !left.empty() {
 			w.event(Event{Kind: Hooked, Generation: p.generation, Problem: noRunProblem(w.describe(), &left)})
+		}
+		if p.vain != "" {
+			w.event(Event{Kind: Hooked, Generation: p.generation, Problem: vainProblem(w.describe(), p.vain)})
 		}
 	} else {
 		w.owed = p.act
@@ -169,9 +183,15 @@ func (m *Mirror) content(file engine.File) ([]byte, error) {
 // acknowledged waits for the answer to a batch.
 func (c *conversation) acknowledged(ctx context.Context, p plan, beat <-chan time.Time) (*protocol.Ack, error) {
 	var whole *protocol.Ack
-	parts := 0
+	parts, size := 0, 0
+	slow := time.NewTimer(c.w.m.opts.Slow + time.Duration(c.unacked/bigBatch)*time.Second)
+	defer slow.Stop()
 	for {
 		select {
+		case <-slow.C:
+			// It answers pings, or the connection would end: something in the container
+			// holds it up, a disk or a stopped process.
+			c.w.fail(p.generation, slowProblem(c.w.describe()))
 		case m, ok := <-c.in:
 			ack, is := m.(*protocol.Ack)
 			if !is {
@@ -189,8 +209,12 @@ func (c *conversation) acknowledged(ctx context.Context, p plan, beat <-chan tim
 			} else {
 				whole.Results = append(whole.Results, ack.Results...)
 			}
+			for i := range ack.Results {
+				r := &ack.Results[i]
+				size += len(r.Path) + len(r.Text) + len(r.Actual.Link)
+			}
 			// A path that failed may be named as left out as well.
-			if parts++; len(whole.Results) > 2*len(p.ops) || parts > len(p.ops)+1 {
+			if parts++; len(whole.Results) > 2*len(p.ops) || parts > len(p.ops)+1 || size > ackBase+ackEach*len(p.ops) {
 				return nil, protocol.ErrFrame
 			}
 			if !ack.More {

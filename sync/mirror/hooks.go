@@ -172,12 +172,13 @@ func (w *worker) resolve(last *protocol.Last, fresh bool) {
 	switch {
 	case w.unanswered.empty():
 	case fresh: // its process and what commands did are gone
+		w.restarted.count(w.restartFor)
 	case last.Generation == w.unansweredOf && last.Generation != 0 && last.Generation != w.answered && last.Failed == "":
 		w.owed = actions{} // the agent has done it all
 	default:
 		w.owed.join(w.unanswered)
 	}
-	w.unanswered = actions{}
+	w.unanswered, w.restartFor = actions{}, nil
 }
 
 func (w *worker) hooksNow() []Hook {

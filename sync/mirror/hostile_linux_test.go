@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kdev-io/kdev/sync/agent/agenttest"
 	"github.com/kdev-io/kdev/sync/engine"
@@ -161,5 +162,81 @@ func TestHostileAgent(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An agent that answers pings and nothing else is no longer waited for in silence.
+func TestAgentThatNeverAcknowledges(t *testing.T) {
+	b := newBench(t)
+	v := &villain{Cluster: b.cluster, ended: make(chan struct{}, 1)}
+	release := make(chan struct{})
+	v.talk = func(rw io.ReadWriter) {
+		in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
+		in.Receive()
+		out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
+		out.Send(&protocol.State{Last: true})
+		out.Flush()
+		var gen uint64
+		for {
+			m, err := in.Receive()
+			if err != nil {
+				return
+			}
+			switch m := m.(type) {
+			case *protocol.Ping:
+				out.Send(&protocol.Pong{N: m.N})
+			case *protocol.Begin:
+				gen = m.Generation
+			case *protocol.End:
+				<-release
+				out.Send(&protocol.Ack{Generation: gen, Acted: true})
+			}
+			out.Flush()
+		}
+	}
+	b.m.opts.Dial, b.m.opts.Slow = v, time.Millisecond
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{"/app/x": b.write("x", "1", 0o644)}, nil)
+	b.containers("villain")
+	b.await("the problem", func(e Event) bool { return e.Kind == Failed && e.Problem.Code == "sync-slow" && e.Generation == g })
+	close(release)
+	b.await("the end", func(e Event) bool { return e.Kind == Synced && e.Generation == g })
+	if p := b.m.Status()[0].Problem; p != nil {
+		t.Errorf("it is synced and has a problem: %v", p)
+	}
+}
+
+// A stream to a container that ended may stay open. That another one was started is
+// reason enough to ask, however far away the next heartbeat is.
+func TestStreamToTheContainerBefore(t *testing.T) {
+	b := newBench(t)
+	v := &villain{Cluster: b.cluster, ended: make(chan struct{}, 1)}
+	v.talk = func(rw io.ReadWriter) {
+		in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
+		in.Receive()
+		out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
+		out.Send(&protocol.State{Last: true})
+		out.Flush()
+		for {
+			m, err := in.Receive()
+			if _, ended := m.(*protocol.End); err != nil || ended {
+				break
+			}
+		}
+		out.Send(&protocol.Ack{Generation: 1, Acted: true})
+		out.Flush()
+	}
+	b.m.opts.Dial, b.m.opts.Heartbeat = v, time.Hour
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{"/app/x": b.write("x", "1", 0o644)}, nil)
+	c := Container{Service: "web", Namespace: "ns", Pod: "villain", PodUID: "uid", Name: "web", ID: "one", HasAgent: true, Image: map[string]engine.File{}}
+	b.m.SetContainers("web", []Container{c})
+	b.synced(g)
+	c.ID = "two"
+	b.m.SetContainers("web", []Container{c})
+	select {
+	case <-v.ended:
+	case <-b.ctx.Done():
+		t.Fatal("the stream is still there")
 	}
 }

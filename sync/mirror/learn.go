@@ -66,10 +66,16 @@ func (c *conversation) freshRoot() bool {
 }
 
 // learn makes the known tree: what the image holds, outside of mounts, and what
-// was acknowledged since.
+// was acknowledged since. Where no run remembers that, we do, as long as the container is
+// the same: what is there of it shows a look.
 func (c *conversation) learn(ctx context.Context) error {
-	image := c.w.describe().Image
-	known := engine.NewTree(nil)
+	at := c.w.describe()
+	image, known := at.Image, engine.NewTree(nil)
+	if !c.welcome.Run && c.w.alone != "" && c.w.alone == at.ID {
+		for p := range c.w.known.All() {
+			known.Set(p, engine.Uncertain())
+		}
+	}
 	for p, f := range image {
 		if c.mountOf(p) == nil {
 			known.Set(p, f)

@@ -89,6 +89,7 @@ type Options struct {
 	Now    func() time.Time
 
 	Heartbeat time.Duration // between signs of life of an idle connection; default 3 s
+	Slow      time.Duration // after which a batch without an answer is told as a problem; default 20 s
 }
 
 // A Mirror keeps containers equal to desired trees. Its methods may be called at
@@ -131,6 +132,9 @@ func New(opts Options) *Mirror {
 	}
 	if opts.Heartbeat == 0 {
 		opts.Heartbeat = heartbeat
+	}
+	if opts.Slow == 0 {
+		opts.Slow = slowBatch
 	}
 	if opts.Events == nil {
 		opts.Events = func(Event) {}

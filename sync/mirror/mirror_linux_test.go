@@ -807,15 +807,20 @@ func TestVerifyAndPull(t *testing.T) {
 	}
 
 	var got bytes.Buffer
-	if mode, err := b.m.Pull(b.ctx, "web", "", root+"/edited", &got); err != nil || got.String() != "edited" || mode != 0o644 {
+	if mode, err := b.m.Pull(b.ctx, "web", "", root+"/edited", 6, &got); err != nil || got.String() != "edited" || mode != 0o644 {
 		t.Errorf("%q, %v, %v", got.String(), mode, err)
 	}
+	b.forget()
+	if _, err := b.m.Pull(b.ctx, "web", "", root+"/edited", 5, &got); problem.As(err) == nil || problem.As(err).Code != "sync-pull-size" || got.Len() != 6 {
+		t.Errorf("a file that is too large: %v, %q", err, got.String())
+	}
+	b.await("the next connection", func(e Event) bool { return e.Kind == Connected })
 	for path, code := range map[string]string{root + "/nothing": "sync-pull", root + "/d": "sync-pull", "../x": "sync-path"} {
-		if _, err := b.m.Pull(b.ctx, "web", "", path, &got); problem.As(err) == nil || problem.As(err).Code != code {
+		if _, err := b.m.Pull(b.ctx, "web", "", path, 1<<20, &got); problem.As(err) == nil || problem.As(err).Code != code {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := b.m.Pull(b.ctx, "web", "other", "/x", &got); problem.As(err) == nil {
+	if _, err := b.m.Pull(b.ctx, "web", "other", "/x", 1<<20, &got); problem.As(err) == nil {
 		t.Errorf("a pod that is not there: %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func observed(c Container, err error) error {
 	if p, _ := dialProblem(c, err); p != nil {
 		return p
 	}
-	return &problem.Problem{Code: NoConnection, Summary: "there is no connection to the agent in the container", Where: where(c), Err: err}
+	return &problem.Problem{Code: NoConnection, Summary: "there is no connection to the agent in the container", Where: where(c), Err: &quoted{err}}
 }
 
 func (o *Observer) hello(ctx context.Context) error {
@@ -113,9 +113,12 @@ func (o *Observer) Repair(ctx context.Context) (bool, error) {
 	return r.Told, nil
 }
 
-// Pull copies a file of the container to w.
-func (o *Observer) Pull(ctx context.Context, path string, to io.Writer) (fs.FileMode, error) {
-	mode, told, fatal := fetch(ctx, o, where(o.at), path, to)
+// Pull copies a file of the container to w; none of more than limit bytes.
+func (o *Observer) Pull(ctx context.Context, path string, limit int64, to io.Writer) (fs.FileMode, error) {
+	mode, told, fatal := fetch(ctx, o, where(o.at), path, limit, to)
+	if p := problem.As(fatal); p != nil {
+		return 0, p
+	}
 	if fatal != nil {
 		return 0, observed(o.at, fatal)
 	}

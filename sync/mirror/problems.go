@@ -47,6 +47,12 @@ func noAgent(c Container) *problem.Problem {
 // is not reached.
 const NoConnection = "sync-connection"
 
+// A quoted error may hold what a program in a container wrote.
+type quoted struct{ error }
+
+func (q *quoted) Error() string { return plain(q.error.Error()) }
+func (q *quoted) Unwrap() error { return q.error }
+
 // dialProblem says why there is no connection, and whether that is more than a
 // container or a server on its way; nil while nothing is wrong: a container that is
 // about to start, a stream that was cut.
@@ -70,17 +76,17 @@ func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
 	if errors.Is(err, protocol.ErrFrame) {
 		return &problem.Problem{Code: "sync-protocol", Summary: "what came out of the container is not what an agent says; the connection is made anew", Where: where(c)}, true
 	}
-	text := err.Error()
+	text, cause := err.Error(), &quoted{err}
 	if transport.Missing(err) {
 		p := noAgent(c)
-		p.Err = err
+		p.Err = cause
 		return p, true
 	}
 	if strings.Contains(text, "forbidden") {
-		return &problem.Problem{Code: "sync-forbidden", Summary: "the cluster does not allow exec into the container", Where: where(c), Err: err,
+		return &problem.Problem{Code: "sync-forbidden", Summary: "the cluster does not allow exec into the container", Where: where(c), Err: cause,
 			Hint: "ask for the verb create on pods/exec in this namespace"}, true
 	}
-	return &problem.Problem{Code: NoConnection, Summary: "no connection to the agent in the container; trying again", Where: where(c), Err: err}, false
+	return &problem.Problem{Code: NoConnection, Summary: "no connection to the agent in the container; trying again", Where: where(c), Err: cause}, false
 }
 
 // pathProblem says why one path could not be made what it should be.
@@ -135,6 +141,23 @@ func heldProblem(c Container, n *protocol.Notice) *problem.Problem {
 		Code: "sync-held", Where: where(c),
 		Summary: fmt.Sprintf("the application failed after the restart (exit code %d); its container is kept", n.Process.ExitCode),
 		Hint:    "its log says why; the next saved file starts it again",
+	}
+}
+
+// vainProblem says that a restart did not help before.
+func vainProblem(c Container, path string) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-restart-again", Where: where(c),
+		Summary: fmt.Sprintf("the container was restarted %d times for %s, which was another one again after each start: it is not restarted for that any more", mostRestarts, plain(path)),
+		Hint:    "where its init writes the file itself, leave that out of the rule; where the first sync takes longer than its start waits, a new image holds the files",
+	}
+}
+
+// slowProblem says that a batch is taking its time.
+func slowProblem(c Container) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-slow", Where: where(c), Summary: "the agent in the container lives, and has not answered to the last save",
+		Hint: "look at the container: its disk or its processor may be busy, or its volume away",
 	}
 }
 

@@ -53,6 +53,8 @@ type worker struct {
 	told         string         // the last dial problem
 	failing      time.Time      // since when dialling fails; zero when it does not
 	tries        map[string]int // of paths that changed in the container or while they were read
+	restarted    restarts       // of the whole container, by what they were for
+	restartFor   []engine.Op    // what unanswered restarts the container for
 }
 
 // A refusal stands until what is desired changes or the connection is new.
@@ -83,10 +85,10 @@ func (w *worker) dialNow() {
 	}
 }
 
-const (
-	firstRetry = 50 * time.Millisecond
 // The longest pause is half of what the agent in a container that starts waits for us,
 // whenever the kubelet gets to it, and of what we may take when a network is back.
+const (
+	firstRetry = 50 * time.Millisecond
 	lastRetry  = 500 * time.Millisecond
 
 	// A container that has just ended is commonly started again at once, while the API
@@ -94,13 +96,13 @@ const (
 	// connections. What takes longer is asked as seldom as anything else.
 	downRetry  = 200 * time.Millisecond
 	downWithin = 30 * time.Second
-)
-
 
 	// A dial that takes longer has perhaps been swallowed, and the next ones with it: as
 	// many are out at a time as begin until the first one gives up.
 	slowDial  = time.Second
 	mostDials = 20
+)
+
 // run dials, serves, and dials again.
 func (w *worker) run(ctx context.Context) {
 	retry := firstRetry
@@ -111,11 +113,11 @@ func (w *worker) run(ctx context.Context) {
 			<-ctx.Done() // nothing will help but another container
 			return
 		}
-		conn, err := w.dial(ctx, c)
-		if err == nil {
 		began := time.Now()
-			retry = firstRetry
+		conn, err := w.dial(ctx, c)
 		took := time.Since(began)
+		if err == nil {
+			retry = firstRetry
 			err = w.converse(ctx, conn)
 		}
 		if ctx.Err() != nil {
@@ -256,6 +258,8 @@ type plan struct {
 	ops        []engine.Op
 	roots      []string // of ops, by index
 	act        actions
+	restartFor []engine.Op // of ops: what restarts the whole container
+	vain       string      // a path for which it was restarted often enough
 }
 
 // next takes what changed. ok is false while nobody has said what is desired,
@@ -290,9 +294,18 @@ func (w *worker) next(first bool) (p plan, ok bool) {
 			local = s.gone[op.Path]
 		}
 		for i := range s.hooks {
-			if op.Kind != engine.Mkdir && s.hooks[i].matches(op.Path, local) {
-				p.act.add(&s.hooks[i])
+			if op.Kind == engine.Mkdir || !s.hooks[i].matches(op.Path, local) {
+				continue
 			}
+			h := s.hooks[i]
+			switch {
+			case !h.Restart || w.alone == "":
+			case w.restarted.vain(op):
+				p.vain, h.Restart = op.Path, false
+			default:
+				p.restartFor = append(p.restartFor, op)
+			}
+			p.act.add(&h)
 		}
 	}
 	p.act.hold = w.container.MayHold
