@@ -74,7 +74,20 @@ func (l *ledger) ran(t target) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.renew(t)
 	return l.runs[ledgerKey(t.key)] == renderHash(t.Object)
+}
+
+// renew completes, with l.mu held, the record of a hook by a kdev that did not note what
+// hooks read: where the hook is as it was then, what it reads is taken to be. The record
+// is to say so, or data that changes later would go unseen.
+func (l *ledger) renew(t target) {
+	if t.inputs == "" {
+		return
+	}
+	if key := ledgerKey(t.key); l.runs[key] == hashWith(t.Object, "") {
+		l.runs[key], l.dirty = renderHash(t.Object), true
+	}
 }
 
 // ledgerKey is "namespace/name" of a Job, with the kind before it of anything else.
@@ -122,6 +135,7 @@ func (l *ledger) stale(t target) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.renew(t)
 	ran, ok := l.runs[ledgerKey(t.key)]
 	return ok && strings.TrimPrefix(strings.TrimPrefix(ran, failedBefore), begunBefore) != renderHash(t.Object)
 }
@@ -179,17 +193,20 @@ func expires(o *Object) bool {
 	return ok
 }
 
-// renderHash is the hash of an object but for what every render makes differently.
-func renderHash(o *Object) string {
+// renderHash is the hash of an object, with what it is given to read, but for what every
+// render makes differently.
+func renderHash(o *Object) string { return hashWith(o, o.inputs) }
+
+func hashWith(o *Object, inputs string) string {
 	if len(o.unstable) > 0 {
 		u := o.DeepCopy()
 		for _, path := range o.unstable {
 			unstructured.RemoveNestedField(u.Object, path...)
 			unstructured.RemoveNestedField(u.Object, append([]string{"data"}, path[1:]...)...) // where stringData moves to
 		}
-		o = &Object{Unstructured: u, inputs: o.inputs}
+		o = &Object{Unstructured: u}
 	}
 	text, _ := json.Marshal(o.Object) // sorts keys; what cannot be marshalled the API server refuses
-	sum := sha256.Sum256(append(text, o.inputs...))
+	sum := sha256.Sum256(append(text, inputs...))
 	return hex.EncodeToString(sum[:8])
 }
