@@ -35,6 +35,18 @@ type Applied struct {
 	Recreated                   []string // a field of it can only be set when it is made
 	Notes                       []string // what of the manifests was not applied, in words
 	Rolled                      []string // what comes of changed ConfigMaps and Secrets, in words: a line for each workload that reads them
+
+	Renewals []Renewal // the volumes among these, whose files the kubelet renews
+
+	refused map[Ref]bool // what of the project's namespace was not written
+}
+
+// refuse notes that an object was not written.
+func (a *Applied) refuse(o *Object) {
+	if a.refused == nil {
+		a.refused = map[Ref]bool{}
+	}
+	a.refused[RefOf(o)] = true
 }
 
 func (a *Applied) add(label string, out outcome) {
@@ -62,6 +74,7 @@ func (a *Applied) merge(later *Applied) {
 	a.Unchanged = slices.DeleteFunc(later.Unchanged, func(label string) bool { return slices.Contains(done, label) })
 	a.Notes = later.Notes
 	a.Rolled = append(a.Rolled, later.Rolled...)
+	a.Renewals = append(a.Renewals, later.Renewals...)
 }
 
 // objectKey names an object across namespaces.
@@ -152,11 +165,14 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 				err = errors.Join(err, d.stage(ctx, s, save, result))
 			}
 		}
-		if err == nil {
-			err = d.reroll(ctx, stages[workloads], result)
+		if hooked == nil && !hasCode(err, "cluster-unreachable") && ctx.Err() == nil {
+			err = errors.Join(err, d.reroll(ctx, slices.Concat(stages[workloads], lasting(before, first)), objects, result))
 		}
 		if err == nil {
 			err = d.runHooks(ctx, after, first, save, result)
+		}
+		if err == nil {
+			err = d.reroll(ctx, lasting(after, first), objects, result)
 		}
 	}
 	return result, errors.Join(err, save())
@@ -198,20 +214,31 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 	for _, o := range objects {
 		t, err := d.target(o)
 		if err != nil {
+			result.refuse(o)
 			failed = append(failed, err)
 			continue
 		}
 		targets = append(targets, t)
 	}
 	live, err := d.live(ctx, targets)
-	if err != nil {
-		return errors.Join(append(failed, err)...)
+	if err == nil {
+		err = d.announce(ctx, targets, live, save)
 	}
-	if err := d.announce(ctx, targets, live, save); err != nil {
+	if err != nil {
+		for _, t := range targets {
+			result.refuse(t.Object)
+		}
 		return errors.Join(append(failed, err)...)
 	}
 	var mu sync.Mutex
-	failed = append(failed, each(targets, func(t target) error {
+	failed = append(failed, each(targets, func(t target) (failure error) {
+		defer func() {
+			if failure != nil && t.key.namespace == d.options.Namespace {
+				mu.Lock()
+				defer mu.Unlock()
+				result.refuse(t.Object)
+			}
+		}()
 		was, made, err := d.certain(ctx, t, live[t.key])
 		if err != nil {
 			return err

@@ -241,8 +241,9 @@ func (c *changedData) settled(workload Ref) {
 	c.have(workload)
 }
 
-// forget forgets the changes once none of some workloads, all that there are, is owed new
-// pods for one. Those that are kept back, by a person or by a build, are owed theirs.
+// forget forgets the changes once none of some workloads, all that there are but for hooks,
+// whose turn may be over for ever, is owed new pods for one. Those that are kept back, by a
+// person or by a build, are owed theirs.
 func (c *changedData) forget(workloads []*Object) {
 	for _, o := range workloads {
 		if started, _ := readsOf(o, c.news(RefOf(o))); len(started) > 0 {

@@ -117,6 +117,11 @@ func (h *Hook) due(first bool) bool {
 // and pre-upgrade runs after them at first, when they make its database.
 func (h *Hook) before(first bool) bool { return first && h.PreInstall || !first && h.PreUpgrade }
 
+// lasting are the hooks that an apply makes and leaves there.
+func lasting(hooks []*Object, first bool) []*Object {
+	return slices.DeleteFunc(slices.Clone(hooks), func(o *Object) bool { return !o.Hook.due(first) || o.Hook.WhenSucceeded })
+}
+
 // runHooks applies hooks one after the other; a Job or a Pod has to end well before the
 // next one. One that ran and is unchanged is done, whether it is still there or its policy
 // had it deleted.

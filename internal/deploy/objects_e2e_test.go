@@ -364,3 +364,63 @@ stringData: {a: "TOKEN"}
 		t.Errorf("everybody has new pods, and the parent still says %q, %v", d.data.text(), err)
 	}
 }
+
+// One object that is refused keeps from new pods those that read it, and nobody else. The
+// pods of a chart's hook that stays are replaced as others are.
+func TestRefusedObjectHoldsBackItsReaders(t *testing.T) {
+	d := deployer(t)
+	const data = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {level: LEVEL}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: rules}
+data: {"KEY": x}
+`
+	workload := func(name, annotations, from string) string {
+		return fmt.Sprintf("---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: %[1]s, annotations: {%[2]s}}\nspec: {replicas: 0, selector: {matchLabels: {app: %[1]s}}, template: {metadata: {labels: {app: %[1]s}}, spec: {containers: [{name: a, image: a, envFrom: [%[3]s]}]}}}\n", name, annotations, from)
+	}
+	all := data + workload("one", "", "{configMapRef: {name: settings}}") +
+		workload("both", "", "{configMapRef: {name: settings}}, {configMapRef: {name: rules}}") +
+		workload("hooked", `helm.sh/hook: "post-install,post-upgrade"`, "{configMapRef: {name: settings}}")
+	state := func(level, key string) []*Object {
+		return chartOf(t, strings.NewReplacer("LEVEL", level, "KEY", key).Replace(all))
+	}
+	restarted := func() string {
+		t.Helper()
+		list, err := client.Core.AppsV1().Deployments(d.options.Namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, o := range list.Items {
+			if o.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"] != "" {
+				names = append(names, o.Name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	apply(t, d, state("info", "key"))
+	if _, err := d.Prune(t.Context(), state("info", "key")); err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Apply(t.Context(), state("debug", "no key"))
+	if p := problem.As(err); p == nil || p.Code != "object-refused" {
+		t.Fatalf("a key with a blank: %v", err)
+	}
+	if got := restarted(); got != "one" || len(a.Rolled) != 1 {
+		t.Errorf("beside what was refused these got new pods: %q, told %q", got, a.Rolled)
+	}
+	a = apply(t, newDeployer(d.options.Namespace), state("debug", "key"))
+	if got := restarted(); got != "both hooked one" || len(a.Rolled) != 2 {
+		t.Errorf("in the end these got new pods: %q, told %q", got, a.Rolled)
+	}
+	if _, err := d.Prune(t.Context(), state("debug", "key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.parent(t.Context()); err != nil || d.data.text() != "" {
+		t.Errorf("everybody has new pods, and the parent still says %q, %v", d.data.text(), err)
+	}
+}

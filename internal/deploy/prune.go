@@ -51,7 +51,7 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 		left.add(t.key, d.options.Namespace)
 	}
 	d.jobs.keep(wanted)
-	d.data.forget(slices.DeleteFunc(slices.Clone(objects), func(o *Object) bool { return !isRerolled(o) || d.elsewhere(o) }))
+	d.data.forget(slices.DeleteFunc(slices.Clone(objects), func(o *Object) bool { return !isRerolled(o) || o.Hook != nil || d.elsewhere(o) }))
 	have := parseMembers(cm.Annotations)
 	all, err := d.members(ctx, have.union(left))
 	if err != nil {

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -46,10 +47,14 @@ func (d *Deployer) Restart(ctx context.Context, w Ref) error {
 
 // reroll replaces the pods of workloads that have read, when they started, what has
 // changed since: variables, and files mounted by subPath, which the kubelet never renews.
-// Each is one line, and so is what the kubelet renews by itself.
-func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applied) error {
-	for _, o := range objects {
-		if !isRerolled(o) || d.elsewhere(o) {
+// Each is one line, and so is what the kubelet renews by itself. A workload that was
+// refused, or that reads what was, is owed its new pods until that is mended. data are all
+// objects of the Apply.
+func (d *Deployer) reroll(ctx context.Context, workloads, data []*Object, result *Applied) error {
+	data = slices.DeleteFunc(slices.Clone(data), d.elsewhere)
+	var failed []error
+	for _, o := range workloads {
+		if !isRerolled(o) || d.elsewhere(o) || result.refused[RefOf(o)] || slices.ContainsFunc(reads(o), func(r Ref) bool { return result.refused[r] }) {
 			continue
 		}
 		news := d.data.news(RefOf(o))
@@ -60,15 +65,17 @@ func (d *Deployer) reroll(ctx context.Context, objects []*Object, result *Applie
 		switch {
 		case len(started) > 0:
 			if err := d.Restart(ctx, RefOf(o)); err != nil {
-				return err
+				failed = append(failed, err)
+				continue
 			}
 			result.Rolled = append(result.Rolled, RefOf(o).String()+" gets new pods: they read "+strings.Join(started, ", ")+" when they start")
 		case len(mounted) > 0:
-			result.Rolled = append(result.Rolled, RefOf(o).String()+" mounts "+strings.Join(mounted, ", ")+": the kubelet renews the files within a minute or two, and nothing is restarted")
+			result.Rolled = append(result.Rolled, RefOf(o).String()+" mounts "+strings.Join(mounted, ", ")+": the kubelet renews the files within a minute or two")
+			result.Renewals = append(result.Renewals, renewalsOf(o, news, data)...)
 		}
 		d.data.settled(RefOf(o))
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // isRerolled says whether a workload's pods are replaced: a Job has done its work, and a
@@ -130,23 +137,7 @@ func readsOf(o *Object, changed map[string]map[string]bool) (started, mounted []
 				note(&mounted, ref, keysOf(items)...)
 			}
 		}
-		if s := v.ConfigMap; s != nil {
-			read(Ref{"ConfigMap", s.Name}, s.Items)
-		}
-		if s := v.Secret; s != nil {
-			read(Ref{"Secret", s.SecretName}, s.Items)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		for _, source := range v.Projected.Sources {
-			if s := source.ConfigMap; s != nil {
-				read(Ref{"ConfigMap", s.Name}, s.Items)
-			}
-			if s := source.Secret; s != nil {
-				read(Ref{"Secret", s.Name}, s.Items)
-			}
-		}
+		eachData(v, read)
 	}
 	return started, mounted
 }
