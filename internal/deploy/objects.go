@@ -84,9 +84,9 @@ func isFollowed(gk schema.GroupKind) bool {
 // left out; a call after they came takes them in.
 func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*Object) error {
 	d.ranBefore(ctx, live, objects)
-	selector := partOfLabel + "=" + d.id
+	selector, keep := partOfLabel+"="+d.id, (func(metav1.Object) bool)(nil)
 	if !d.isSet(ctx) {
-		selector = ""
+		selector, keep = "", d.among(objects)
 	}
 	asked := map[schema.GroupKind]bool{}
 	for _, o := range objects {
@@ -107,12 +107,24 @@ func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*
 			continue // applying it says what is the matter
 		}
 		namespaced := mapping.Scope.Name() == meta.RESTScopeNameNamespace
-		if err := live.Follow(ctx, mapping.Resource, namespaced, selector); err != nil {
+		if err := live.Follow(ctx, mapping.Resource, namespaced, selector, keep); err != nil {
 			return err
 		}
 		d.follows(gk, followed{resource: mapping.Resource, namespaced: namespaced})
 	}
 	return nil
+}
+
+// among says of live objects of custom kinds whether they are some of objects, by their
+// names, or of the set that may come.
+func (d *Deployer) among(objects []*Object) func(metav1.Object) bool {
+	names := map[string]bool{}
+	for _, o := range objects {
+		if isFollowed(o.GroupVersionKind().GroupKind()) {
+			names[o.GetName()] = true
+		}
+	}
+	return func(o metav1.Object) bool { return names[o.GetName()] || o.GetLabels()[partOfLabel] == d.id }
 }
 
 func (d *Deployer) follows(gk schema.GroupKind, f followed) {

@@ -35,8 +35,8 @@ func (w *world) custom(o *Object, s *ObjectStatus) {
 	}
 	u, known := w.live.Followed(kind.resource, namespace, s.Name)
 	if !known {
-		if slices.Contains(w.live.Denied(), kind.resource.Resource) {
-			s.Note = "this user may not read " + kind.resource.Resource + ", so that nobody can say how it is"
+		if plural := kind.resource.GroupResource().String(); slices.Contains(w.live.Denied(), plural) {
+			s.Note = "this user may not read " + plural + ", so that nobody can say how it is"
 			return
 		}
 		s.Ready, s.Waiting = false, "the API server to list "+kind.resource.Resource

@@ -14,12 +14,13 @@ import (
 )
 
 // Follow keeps objects of one more kind: those of the watched namespace, or of the
-// cluster where the kind has no namespaces, that a label selector matches. A kind that is
-// followed already stays as it is. It returns when the first list is there, or when it is
+// cluster where the kind has no namespaces, that a label selector matches. Of those that
+// keep (nil: all) does not want it holds the name alone: there may be ten thousand. A kind
+// that is followed already stays as it is. It returns when the first list is there, or when it is
 // known why it is not: a kind that RBAC forbids is named by [Namespace.Denied], and what
 // may come later comes by itself.
-func (n *Namespace) Follow(ctx context.Context, gvr schema.GroupVersionResource, namespaced bool, selector string) error {
-	informer, failed, err := n.follow(gvr, namespaced, selector)
+func (n *Namespace) Follow(ctx context.Context, gvr schema.GroupVersionResource, namespaced bool, selector string, keep func(metav1.Object) bool) error {
+	informer, failed, err := n.follow(gvr, namespaced, selector, keep)
 	if err != nil || informer == nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (n *Namespace) Follow(ctx context.Context, gvr schema.GroupVersionResource,
 
 // follow starts the informer of a kind; nil where there is one, or where nothing is
 // watched any more.
-func (n *Namespace) follow(gvr schema.GroupVersionResource, namespaced bool, selector string) (cache.SharedIndexInformer, <-chan struct{}, error) {
+func (n *Namespace) follow(gvr schema.GroupVersionResource, namespaced bool, selector string, keep func(metav1.Object) bool) (cache.SharedIndexInformer, <-chan struct{}, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.dynamic == nil || n.watching.Err() != nil || n.followed[gvr] != nil {
@@ -48,13 +49,13 @@ func (n *Namespace) follow(gvr schema.GroupVersionResource, namespaced bool, sel
 	informer := dynamicinformer.NewFilteredDynamicInformer(n.dynamic, gvr, namespace, 0, cache.Indexers{},
 		func(o *metav1.ListOptions) { o.LabelSelector = selector }).Informer()
 	failed := make(chan struct{}, 1)
-	if err := informer.SetTransform(dropManagedFields); err != nil {
+	if err := informer.SetTransform(dropAllBut(keep)); err != nil {
 		return nil, nil, fmt.Errorf("watch %s: %w", gvr.Resource, err)
 	}
 	if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 		if apierrors.IsForbidden(err) {
 			n.mu.Lock()
-			n.denied[gvr.Resource] = err
+			n.denied[gvr.GroupResource().String()] = err
 			n.mu.Unlock()
 		}
 		select {
@@ -77,6 +78,22 @@ func (n *Namespace) follow(gvr schema.GroupVersionResource, namespaced bool, sel
 	n.followed[gvr] = informer
 	n.followers.Go(func() { informer.RunWithContext(n.watching) })
 	return informer, failed, nil
+}
+
+// dropAllBut reduces what keep does not want to its name.
+func dropAllBut(keep func(metav1.Object) bool) cache.TransformFunc {
+	return func(obj any) (any, error) {
+		u, ok := obj.(*unstructured.Unstructured)
+		if !ok || keep == nil || keep(u) {
+			return dropManagedFields(obj)
+		}
+		name := &unstructured.Unstructured{Object: map[string]any{}}
+		name.SetGroupVersionKind(u.GroupVersionKind())
+		name.SetNamespace(u.GetNamespace())
+		name.SetName(u.GetName())
+		name.SetResourceVersion(u.GetResourceVersion())
+		return name, nil
+	}
 }
 
 // Followed looks up an object of a kind that is followed. known says whether the kind's

@@ -44,7 +44,7 @@ type Namespace struct {
 	mu     sync.Mutex
 	subs   map[int]chan struct{}
 	next   int
-	denied map[string]error // kinds that RBAC keeps from us, by plural
+	denied map[string]error // kinds that RBAC keeps from us, as Denied names them
 	failed map[string]error // last watch error of a kind that has not synced yet
 	wake   chan struct{}    // a kind was denied or failed: look again
 
@@ -167,7 +167,8 @@ func (n *Namespace) PokeAt(at time.Time) {
 // Wait returns when ctx of [Watch] is done and every goroutine has ended.
 func (n *Namespace) Wait() { <-n.done }
 
-// Denied names the kinds that RBAC keeps from us, sorted, in plural.
+// Denied names the kinds that RBAC keeps from us, sorted, in plural; those of
+// [Namespace.Follow] with their group, since any plural may be another group's too.
 func (n *Namespace) Denied() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

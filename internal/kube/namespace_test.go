@@ -10,9 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -108,6 +110,45 @@ func TestWatchForbidden(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// What is followed may have the plural of a built-in kind, and there may be very many of
+// which only a few matter.
+func TestFollow(t *testing.T) {
+	knative := schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
+	widget := func(name string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "example.com/v1", "kind": "Widget", "metadata": map[string]any{"namespace": "shop", "name": name}, "spec": map[string]any{"size": "large"},
+		}}
+	}
+	dynamic := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{knative: "ServiceList", widgets: "WidgetList"}, widget("mine"), widget("other"))
+	dynamic.PrependReactor("*", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(knative.GroupResource(), "", nil)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	n, err := Watch(ctx, &Client{Core: fake.NewSimpleClientset(), Dynamic: dynamic}, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Wait()
+	defer cancel()
+	if err := n.Follow(ctx, knative, true, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if denied := n.Denied(); len(denied) != 1 || denied[0] != "services.serving.knative.dev" {
+		t.Errorf("denied %v", denied)
+	}
+	if err := n.Follow(ctx, widgets, true, "", func(o metav1.Object) bool { return o.GetName() == "mine" }); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"mine": true, "other": false} {
+		u, known := n.Followed(widgets, "shop", name)
+		if !known || u == nil || (u.Object["spec"] != nil) != want {
+			t.Errorf("%s: %v, known: %v", name, u, known)
+		}
+	}
 }
 
 func TestWatchOfADeadServer(t *testing.T) {
