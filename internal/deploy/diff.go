@@ -32,6 +32,7 @@ type ObjectDiff struct {
 	Origin     string      `json:"origin,omitempty"` // file:line
 	Change     Change      `json:"change"`
 	Fields     []FieldDiff `json:"fields,omitempty"` // by path; of Update and Recreate
+	Why        string      `json:"why,omitempty"`    // of an object that is made anew as it is
 }
 
 // A FieldDiff is one field that differs. Secrets' values are masked.
@@ -139,7 +140,11 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 	if _, err := t.fill(ctx, live); err != nil {
 		return nil, err
 	}
-	if current(t.Unstructured, live) {
+	if isCurrent := current(t.Unstructured, live); isCurrent && t.Hook != nil && d.jobs.stale(t) {
+		diff := objectDiff(t.Object, Recreate, nil)
+		diff.Why = "the hook runs again: what it reads has changed"
+		return &diff, nil
+	} else if isCurrent {
 		return nil, nil
 	}
 	change := Update

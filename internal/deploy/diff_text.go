@@ -22,6 +22,9 @@ func WriteDiff(w io.Writer, diffs []ObjectDiff, colour bool) (int, error) {
 		if d.Change == Recreate {
 			head += " (made anew)"
 		}
+		if d.Why != "" {
+			head = strings.TrimSuffix(head, ")") + "; " + d.Why + ")"
+		}
 		b.WriteString(paint(sgr, head))
 		if d.Origin != "" {
 			b.WriteString("  " + paint("2", d.Origin))

@@ -137,6 +137,10 @@ spec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, containers: [{na
 	if same, err := run("0", "one"); err != nil || same != first {
 		t.Errorf("unchanged, and ran again: %v", err)
 	}
+	diffs, err := newDeployer(d.options.Namespace).Diff(t.Context(), chartOf(t, strings.NewReplacer("CODE", "0", "TEXT", "two").Replace(chart)))
+	if err != nil || len(diffs) != 2 || diffs[1].Kind != "Job" || diffs[1].Change != Recreate || !strings.Contains(diffs[1].Why, "runs again") {
+		t.Errorf("a diff before it runs again: %+v, %v", diffs, err)
+	}
 	second, err := run("0", "two")
 	if err != nil || second == first {
 		t.Errorf("changed, and did not run: %v", err)
