@@ -18,6 +18,7 @@ const usage = `usage:
   agent env                     print the environment, with zero bytes at the ends
   agent usage                   print the nanoseconds of processors and the bytes of memory that the container takes
   agent seed FOLDER VOLUME …    copy folders of the image into volumes
+  agent renewed FOLDER FILE SHA256 …   wait until files of a volume have that content; - for a file that goes
   agent version
 `
 
@@ -43,6 +44,8 @@ func main() {
 		os.Exit(agent.Usage())
 	case "seed":
 		os.Exit(agent.Seed(args[1:]))
+	case "renewed":
+		os.Exit(agent.Renewed(args[1:]))
 	case "version":
 		os.Stdout.WriteString(version + "\n")
 	default:

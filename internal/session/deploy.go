@@ -263,6 +263,12 @@ func (e applyDone) apply(l *loop) {
 	for _, svc := range l.services {
 		l.containersChanged(svc)
 	}
+	if e.applied != nil {
+		for _, line := range e.applied.Rolled {
+			l.s.tell(Notice{Level: Info, Code: "data-changed", Text: line})
+		}
+		l.renewing(e.applied.Renewals)
+	}
 	if e.err != nil {
 		l.applyErr = asProblem(e.err, "apply-failed", "")
 		l.s.tell(Notice{Level: Fail, Code: "apply-failed", Text: "applying the manifests failed", Took: Millis(e.took), Problem: l.applyErr})
@@ -275,9 +281,6 @@ func (e applyDone) apply(l *loop) {
 		}
 	}
 	l.notes = e.applied.Notes
-	for _, line := range e.applied.Rolled {
-		l.s.tell(Notice{Level: Info, Code: "data-changed", Text: line})
-	}
 	l.acknowledge(e.applied)
 	if e.whole {
 		l.applied = true

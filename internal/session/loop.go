@@ -114,6 +114,7 @@ type service struct {
 	files     *feeder
 	sync      map[containerKey]*Sync
 	syncErr   map[containerKey]*problem.Problem
+	renewals  map[volumeKey]*renewal // what the kubelet is waited for
 	lastBatch *batchTimes
 	track     track
 	last      *Build // the newest build, as faces see it; replaced, never changed

@@ -18,7 +18,8 @@
 //
 // `seed` copies folders of the image into volumes, in an init container, where a
 // writable copy is wanted of what a read-only root holds. `usage` prints what the
-// container takes, for clusters that do not tell it.
+// container takes, for clusters that do not tell it. `renewed` waits until the kubelet has
+// renewed files of a ConfigMap or Secret, so that what is to follow does when they are there.
 //
 // In: frames of package protocol. Out: files, signals, acknowledgements.
 // It never writes outside the roots that a batch names (os.Root resolves every

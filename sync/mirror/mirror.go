@@ -253,6 +253,27 @@ func (m *Mirror) Update(name string, generation uint64, changed map[string]*engi
 	}
 }
 
+// Trigger has one container do what hooks say of files that changed there without kdev; they
+// are named as local files are.
+func (m *Mirror) Trigger(name string, generation uint64, pod, container string, hooks []Hook, files ...string) {
+	var triggered actions
+	for i := range hooks {
+		if slices.ContainsFunc(files, func(local string) bool { return hooks[i].matches("", local) }) {
+			triggered.add(&hooks[i])
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.get(name)
+	s.generation = max(generation, s.generation)
+	for _, w := range s.workers {
+		if w.container.Pod == pod && w.container.Name == container {
+			w.triggered.join(triggered)
+		}
+		w.poke()
+	}
+}
+
 // remove takes p out of the desired tree and returns what went with it.
 func (s *service) remove(p string) []string {
 	old, had := s.desired.Get(p)

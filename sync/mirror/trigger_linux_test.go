@@ -52,6 +52,45 @@ func TestTriggers(t *testing.T) {
 	}
 }
 
+// What changed in one container by itself has that one do what the rules say, those for
+// every file too, and no other container.
+func TestTriggerOfOneContainer(t *testing.T) {
+	b := newBench(t)
+	pods := map[string]*agenttest.Container{}
+	for _, name := range []string{"a", "b"} {
+		pods[name] = agenttest.Start(t, "sh", "-c", `trap 'echo reloaded' HUP; echo started; while :; do sleep 0.01; done`)
+		b.cluster.Set(name, pods[name])
+	}
+	rules := []Hook{
+		{Paths: []string{"*.conf"}, Run: []string{"sh", "-c", "echo checked"}, Match: func(_, local string) bool { return strings.HasSuffix(local, ".conf") }},
+		{Paths: []string{"*.py"}, Restart: true, Match: func(_, local string) bool { return strings.HasSuffix(local, ".py") }},
+		{Signal: "HUP", Match: func(_, local string) bool { return local != "" }},
+	}
+	g := b.next()
+	b.m.SetDesired("web", g, nil, rules)
+	b.containers("a", "b")
+	b.synced(g)
+	for _, pod := range pods {
+		if err := pod.Output.Await(b.ctx, "started", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g = b.next()
+	b.m.Trigger("web", g, "a", "web", rules, "nginx.conf")
+	b.synced(g)
+	for _, text := range []string{"checked", "reloaded"} {
+		if err := pods["a"].Output.Await(b.ctx, text, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := pods["a"].Output.String(); strings.Count(out, "started") != 1 {
+		t.Errorf("a: %q", out)
+	}
+	if out := pods["b"].Output.String(); out != "started\n" {
+		t.Errorf("b: %q", out)
+	}
+}
+
 // The commands of files that have no place in the container run again where what
 // they did is gone, and nowhere else.
 func TestTriggersOfFreshRoot(t *testing.T) {
