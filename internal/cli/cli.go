@@ -144,7 +144,9 @@ staging and production use, and keeps it true while you edit.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// Before cobra looks at them itself, in an error that is not known as one of usage.
+		PersistentPreRunE: checkFlagGroups,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(cmd, err.Error())
@@ -187,6 +189,21 @@ func usageError(cmd *cobra.Command, text string) error {
 		Summary: text,
 		Hint:    fmt.Sprintf("`%s --help` lists what it takes", cmd.CommandPath()),
 	}
+}
+
+// checkFlagGroups refuses flags that exclude each other.
+func checkFlagGroups(cmd *cobra.Command, _ []string) error {
+	err := cmd.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	// "if any flags in the group [log push] are set none of the others can be; [log push] were all set"
+	text := err.Error()
+	if _, set, ok := strings.Cut(text, "; ["); ok {
+		set, _, _ = strings.Cut(set, "]")
+		text = "--" + strings.Join(strings.Fields(set), " and --") + " exclude each other"
+	}
+	return usageError(cmd, text)
 }
 
 // noArgs refuses arguments with kdev's own kind of error.
