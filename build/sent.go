@@ -13,6 +13,8 @@ import (
 type Target struct {
 	Push string // as this machine reaches it: "ghcr.io/acme", "localhost:5000"
 	Pull string // as pod specs name it; mostly the same
+
+	Plain bool // it is spoken with in HTTP, without TLS, whatever it is called
 }
 
 // Sent sends each image that inner makes to a registry, as the person who is
@@ -59,7 +61,7 @@ func (s *sender) send(ctx context.Context, store *registry.Store, spec Spec, r *
 	step := "pushing to " + s.to.Push
 	start := time.Now()
 	progress.send(spec, Event{Step: step})
-	if err := store.Push(ctx, r.Digest, s.to.Push+"/"+name, from); err != nil {
+	if err := store.Push(ctx, r.Digest, s.to.Push+"/"+name, from, s.to.Plain); err != nil {
 		return err
 	}
 	progress.send(spec, Event{Step: step, Done: true, Took: time.Since(start).Round(time.Millisecond)})

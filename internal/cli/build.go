@@ -330,7 +330,7 @@ func (m *maker) push(ctx context.Context, spec build.Spec, out *madeImage) error
 			return err
 		}
 	}
-	if err := m.store.Push(ctx, out.Digest, repo+":"+tag, recipe.Bases()); err != nil {
+	if err := m.store.Push(ctx, out.Digest, repo+":"+tag, recipe.Bases(), false); err != nil {
 		return err
 	}
 	out.Ref = repo + ":" + tag + "@" + out.Digest

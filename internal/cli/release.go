@@ -196,10 +196,15 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	if target != nil {
 		m.builder = build.Sent(m.builder, m.store, m.endpoint, *target)
 	}
-	if len(r.cluster.Nodes) > 0 {
-		if err := m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1()); err != nil {
-			return nil, err
-		}
+	switch {
+	case len(r.cluster.Nodes) == 0:
+	case target != nil:
+		err = m.endpoint.Accompany(ctx, m.docker, r.cluster.Nodes)
+	default:
+		err = m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1())
+	}
+	if err != nil {
+		return nil, err
 	}
 	if refs == nil {
 		services := slices.DeleteFunc(slices.Clone(r.p.Services), func(s config.Service) bool { return s.Build == nil || len(found.Uses[s.Name]) == 0 })

@@ -23,9 +23,13 @@ func targetOf(ctx context.Context, p *config.Project, c *cluster.Cluster, kc *ku
 		return &build.Target{Push: p.Registry, Pull: p.Registry}, nil
 	}
 	hosting, err := registry.ReadHosting(ctx, kc.Core.CoreV1())
+	scheme := ""
+	if err == nil && hosting != nil && hosting.Foreign() {
+		scheme = hosting.Scheme(ctx)
+	}
 	switch {
-	case err == nil && hosting != nil && hosting.Foreign() && hosting.Alive(ctx):
-		return &build.Target{Push: hosting.Host, Pull: hosting.Runtime()}, nil
+	case scheme != "":
+		return &build.Target{Push: hosting.Host, Pull: hosting.Runtime(), Plain: scheme == "http"}, nil
 	case len(c.Nodes) > 0:
 		return nil, nil // who may not read the ConfigMap, or damaged it, needs it for nothing
 	case err != nil:
@@ -46,6 +50,9 @@ func serve(ctx context.Context, docker *client.Client, store *registry.Store, c 
 	}
 	if err != nil || len(c.Nodes) == 0 {
 		return endpoint, err
+	}
+	if elsewhere {
+		return endpoint, endpoint.Accompany(ctx, docker, c.Nodes)
 	}
 	return endpoint, endpoint.Connect(ctx, docker, c.Nodes, kc.Core.CoreV1())
 }

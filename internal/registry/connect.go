@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -31,22 +32,40 @@ func (e *Endpoint) Connect(ctx context.Context, docker *client.Client, nodes []s
 	if len(nodes) == 0 {
 		return errors.New("connect the image registry: no nodes")
 	}
+	err := e.reach(ctx, docker, nodes, func(node string) error {
+		if err := e.write(ctx, docker, node, e.Host, e.hostsTOML()); err != nil {
+			return err
+		}
+		return e.mirror(ctx, docker, node)
+	})
+	if err != nil || configMaps == nil {
+		return err
+	}
+	return e.advertise(ctx, configMaps)
+}
+
+// Accompany lets the nodes of a cluster to which somebody else has given a registry pull
+// images of others through this one. That registry stays what it is, and keeps its name:
+// very often it is called as Host is.
+func (e *Endpoint) Accompany(ctx context.Context, docker *client.Client, nodes []string) error {
+	if len(nodes) == 0 {
+		return errors.New("connect the image registry: no nodes")
+	}
+	return e.reach(ctx, docker, nodes, func(node string) error { return e.mirror(ctx, docker, node) })
+}
+
+// reach joins the nodes' network and tells each of them.
+func (e *Endpoint) reach(ctx context.Context, docker *client.Client, nodes []string, tell func(node string) error) error {
 	if err := e.join(ctx, docker, nodes[0]); err != nil {
 		return explain(ctx, err)
 	}
 	var wg sync.WaitGroup
 	failed := make([]error, len(nodes))
 	for i, node := range nodes {
-		wg.Go(func() { failed[i] = e.introduce(ctx, docker, node) })
+		wg.Go(func() { failed[i] = tell(node) })
 	}
 	wg.Wait()
-	if err := errors.Join(failed...); err != nil {
-		return err
-	}
-	if configMaps == nil {
-		return nil
-	}
-	return e.advertise(ctx, configMaps)
+	return errors.Join(failed...)
 }
 
 // join attaches the registry to every network that the node is on. All nodes
@@ -92,10 +111,8 @@ const script = `if [ -f "$1" ]; then
 fi
 mkdir -p "${1%/*}" && printf '%s\n' "$2" > "$1.kdev" && mv "$1.kdev" "$1"`
 
-func (e *Endpoint) introduce(ctx context.Context, docker *client.Client, node string) error {
-	if err := e.write(ctx, docker, node, e.Host, e.hostsTOML()); err != nil {
-		return err
-	}
+// mirror lets a node ask this registry first for whatever it pulls.
+func (e *Endpoint) mirror(ctx context.Context, docker *client.Client, node string) error {
 	err := e.write(ctx, docker, node, "_default", e.mirrorTOML())
 	if p := problem.As(err); p != nil && p.Code == "registry-host-taken" {
 		return nil // the node has a mirror of its own for everything: it is as good
@@ -209,23 +226,36 @@ func (h *Hosting) Runtime() string {
 	return h.Host
 }
 
-// Alive asks the registry at h.Host, which may be long gone: the ConfigMap
-// is only as fresh as who wrote it.
-func (h *Hosting) Alive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+// registryPatience is how long a registry may take to answer: one on this machine is there at
+// once or refuses at once, but the machine may be busy.
+const registryPatience = 2 * time.Second
+
+// Scheme asks the registry at h.Host how it is spoken with, "http" or "https". It is "" where
+// none answers: it may be long gone, since the ConfigMap is only as fresh as who wrote it.
+func (h *Hosting) Scheme(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, registryPatience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.Host+"/v2/", nil)
-	if err != nil {
-		return false
-	}
 	hc := newHTTP()
 	defer hc.CloseIdleConnections()
-	resp, err := hc.Do(req)
-	if err != nil {
-		return false
+	for _, scheme := range []string{"http", "https"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+h.Host+"/v2/", nil)
+		if err != nil {
+			return ""
+		}
+		resp, err := hc.Do(req)
+		var unknown *tls.CertificateVerificationError
+		if errors.As(err, &unknown) {
+			return scheme // it is there; pushing says what is wrong with its certificate
+		}
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized {
+			return scheme
+		}
 	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusUnauthorized
+	return ""
 }
 
 // advertise writes the ConfigMap, unless it names another registry that is alive.
@@ -256,7 +286,7 @@ func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigM
 	if have != nil && *have == want {
 		return nil
 	}
-	if have != nil && have.Foreign() && have.Alive(ctx) {
+	if have != nil && have.Foreign() && have.Scheme(ctx) != "" {
 		return nil
 	}
 	cm = cm.DeepCopy()

@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,6 +98,25 @@ func TestAdvertise(t *testing.T) {
 				t.Error("a key of somebody else is gone")
 			}
 		})
+	}
+}
+
+// A registry of somebody else may speak TLS or not, whatever it is called.
+func TestScheme(t *testing.T) {
+	answers := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	plain, secure, other := httptest.NewServer(answers), httptest.NewUnstartedServer(answers), httptest.NewServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that were refused
+	secure.StartTLS()
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	for url, want := range map[string]string{plain.URL: "http", secure.URL: "https", other.URL: "", dead.URL: ""} {
+		_, host, _ := strings.Cut(url, "://")
+		if got := (&Hosting{Host: host}).Scheme(t.Context()); got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+	for _, s := range []*httptest.Server{plain, secure, other} {
+		s.Close()
 	}
 }
 

@@ -42,9 +42,14 @@ func Known(s *Store) *Endpoint {
 // registry elsewhere, as the user who is logged in there by docker's
 // configuration and credential helpers. Layers that the repository has are not
 // sent, nor those that another repository of that registry in from has: they
-// are mounted.
-func (s *Store) Push(ctx context.Context, digest, ref string, from []string) error {
-	tag, err := name.ParseReference(ref)
+// are mounted. plain says that the registry is spoken with in HTTP; one of a name or an
+// address that is surely local is tried so anyway.
+func (s *Store) Push(ctx context.Context, digest, ref string, from []string, plain bool) error {
+	var scheme []name.Option
+	if plain {
+		scheme = append(scheme, name.Insecure)
+	}
+	tag, err := name.ParseReference(ref, scheme...)
 	if err != nil {
 		return &problem.Problem{Class: problem.Usage, Code: "push-ref", Summary: fmt.Sprintf("%q cannot name an image", ref), Err: err, Hint: "write it as ghcr.io/acme/web:tag"}
 	}

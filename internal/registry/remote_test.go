@@ -48,7 +48,7 @@ func TestPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	err = store.Push(t.Context(), digest.String(), host+"/acme/web:1", nil)
+	err = store.Push(t.Context(), digest.String(), host+"/acme/web:1", nil, false)
 	if p := problem.As(err); p == nil || p.Code != "registry-unauthorized" || !strings.Contains(p.Hint, "docker login "+host) {
 		t.Errorf("without a login: %v", err)
 	}
@@ -57,7 +57,7 @@ func TestPush(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Push(t.Context(), digest.String(), host+"/acme/web:1", nil); err != nil {
+	if err := store.Push(t.Context(), digest.String(), host+"/acme/web:1", nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := elsewhere.Resolve("acme/web", "1"); err != nil || string(e.Digest) != digest.String() {
@@ -66,20 +66,20 @@ func TestPush(t *testing.T) {
 	mu.Lock()
 	clear(sent)
 	mu.Unlock()
-	if err := store.Push(t.Context(), digest.String(), host+"/acme/web:2", nil); err != nil {
+	if err := store.Push(t.Context(), digest.String(), host+"/acme/web:2", nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if len(sent) != 0 {
 		t.Errorf("the second push sent blobs: %v", sent)
 	}
 	// Of another repository, layers are mounted.
-	if err := store.Push(t.Context(), digest.String(), host+"/acme/other:1", []string{host + "/acme/web:1"}); err != nil {
+	if err := store.Push(t.Context(), digest.String(), host+"/acme/other:1", []string{host + "/acme/web:1"}, false); err != nil {
 		t.Fatal(err)
 	}
 	if sent[http.MethodPatch] > 1 { // the configuration is no layer
 		t.Errorf("layers were sent, not mounted: %v", sent)
 	}
-	err = store.Push(t.Context(), digest.String(), "no such name", nil)
+	err = store.Push(t.Context(), digest.String(), "no such name", nil, false)
 	if p := problem.As(err); p == nil || p.Code != "push-ref" {
 		t.Errorf("%v", err)
 	}
