@@ -199,6 +199,9 @@ func (o *diffOptions) refs(ctx context.Context, p *config.Project, e config.Envi
 	if err != nil {
 		return nil, err
 	}
+	if o.images == "" {
+		refs = asTheyRun(refs, running)
+	}
 	out := put(p, images, refs, e.Up && o.images == "")
 	var unknown []string
 	for i := range out {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
@@ -80,6 +82,19 @@ func storedRefs(ctx context.Context, p *config.Project, dev bool) (map[string]st
 		}
 	}
 	return refs, nil
+}
+
+// asTheyRun are references as the cluster has them, where it pulls the same images from
+// another registry than this machine's: a digest says that they are the same.
+func asTheyRun(refs, running map[string]string) map[string]string {
+	out := maps.Clone(refs)
+	for service, ref := range refs {
+		_, digest, _ := strings.Cut(ref, "@")
+		if _, other, ok := strings.Cut(running[service], "@"); ok && other == digest {
+			out[service] = running[service]
+		}
+	}
+	return out
 }
 
 // readImages reads what `kdev build --out` wrote: references by service.

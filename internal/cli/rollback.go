@@ -141,14 +141,12 @@ func (o *rollbackOptions) held(ref string) (dev bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !strings.HasPrefix(ref, registry.Known(store).Host+"/") {
-		return false, nil
-	}
+	// The cluster may pull from elsewhere what was built here.
 	_, digest, _ := strings.Cut(ref, "@")
 	dev, ok := build.HasAgent(store, digest)
-	if !ok {
+	if !ok && strings.HasPrefix(ref, registry.Known(store).Host+"/") {
 		return false, &problem.Problem{Code: "rollback-gone", Where: ref, Summary: "the image is no longer in the store of this machine",
 			Hint: "check out the sources of that time and deploy them; `kdev registry gc --keep N` keeps more"}
 	}
-	return dev, nil
+	return ok && dev, nil
 }
