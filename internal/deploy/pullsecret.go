@@ -21,7 +21,8 @@ type PullSecret struct {
 
 // AddPullSecret lets the workloads that name such images pull with the Secret,
 // and adds it. It writes to objects; without such an image nothing changes. A
-// workload with pull secrets of its own keeps them.
+// workload with pull secrets of its own keeps them, and one without keeps those of its
+// ServiceAccount in objects: the cluster gives these only to pods that name none.
 func AddPullSecret(objects []*Object, namespace string, p PullSecret) []*Object {
 	namespaces := map[string]bool{}
 	for _, o := range objects {
@@ -35,6 +36,9 @@ func AddPullSecret(objects []*Object, namespace string, p PullSecret) []*Object 
 			continue
 		}
 		own, _ := pod["imagePullSecrets"].([]any)
+		if len(own) == 0 {
+			own = accountSecrets(objects, pod, cmp.Or(o.GetNamespace(), namespace), namespace)
+		}
 		named := slices.ContainsFunc(own, func(s any) bool {
 			m, _ := s.(map[string]any)
 			return m["name"] == PullSecretName
@@ -57,4 +61,16 @@ func AddPullSecret(objects []*Object, namespace string, p PullSecret) []*Object 
 		}}})
 	}
 	return objects
+}
+
+// accountSecrets are the pull secrets of a pod's ServiceAccount, where objects have it.
+func accountSecrets(objects []*Object, pod map[string]any, in, namespace string) []any {
+	account, _ := pod["serviceAccountName"].(string)
+	for _, o := range objects {
+		if o.GetKind() == "ServiceAccount" && o.GetName() == cmp.Or(account, "default") && cmp.Or(o.GetNamespace(), namespace) == in {
+			secrets, _ := o.Object["imagePullSecrets"].([]any)
+			return secrets
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -67,5 +68,51 @@ spec: {containers: [{name: a, image: redis:7}]}
 	}
 	if found != 2 {
 		t.Errorf("%d declared differences: %+v", found, d)
+	}
+}
+
+// A pod that is given a pull secret gets none from its ServiceAccount any more.
+func TestAddPullSecretKeepsThatOfTheAccount(t *testing.T) {
+	objects := parse(t, `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default}
+imagePullSecrets: [{name: company}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: other, namespace: shop}
+imagePullSecrets: [{name: partner}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec: {containers: [{name: a, image: private:1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b}
+spec: {serviceAccountName: other, containers: [{name: a, image: private:1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: c, namespace: batch}
+spec: {containers: [{name: a, image: private:1}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: d}
+spec: {imagePullSecrets: [{name: own}], containers: [{name: a, image: private:1}]}
+`)
+	got := map[string]string{}
+	for _, o := range AddPullSecret(objects, "shop", PullSecret{Config: []byte("{}"), Refs: map[string]bool{"private:1": true}}) {
+		secrets, _, _ := unstructured.NestedSlice(o.Object, "spec", "imagePullSecrets")
+		for _, s := range secrets {
+			got[o.GetName()] += s.(map[string]any)["name"].(string) + " "
+		}
+	}
+	want := map[string]string{"a": "company kdev-pull ", "b": "partner kdev-pull ", "c": "kdev-pull ", "d": "own kdev-pull "}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }
