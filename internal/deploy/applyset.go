@@ -88,6 +88,10 @@ func (d *Deployer) beside() *Deployer {
 // cluster. It is called before Status is.
 func (d *Deployer) Hide(f func(string) string) { d.hide = f }
 
+// Tell hears what an Apply or Down waits for, as [Options.Progress] does. It is called before
+// these are.
+func (d *Deployer) Tell(progress func(string)) { d.options.Progress = progress }
+
 // Close ends what Status asked for beside itself and waits for it. Nothing of the
 // Deployer may be used after it.
 func (d *Deployer) Close() { d.tails.close() }

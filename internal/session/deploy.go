@@ -245,6 +245,7 @@ func (l *loop) apply() {
 			l.s.post(l.ctx, applyDone{nil, doubts, whole, time.Since(start), err})
 			return
 		}
+		d.Tell(func(text string) { l.s.post(l.ctx, applyWaiting{text}) })
 		applied, err := d.Apply(l.ctx, now)
 		took := time.Since(start)
 		if err == nil {
@@ -255,8 +256,16 @@ func (l *loop) apply() {
 	})
 }
 
+// applyWaiting is what an apply waits for: a hook, the API server, what is still going.
+type applyWaiting struct{ text string }
+
+func (e applyWaiting) apply(l *loop) {
+	l.applyWaits = e.text
+	l.s.tell(Notice{Level: Info, Code: "progress", Text: e.text})
+}
+
 func (e applyDone) apply(l *loop) {
-	l.applying = false
+	l.applying, l.applyWaits = false, ""
 	l.deployed = true
 	l.tellDoubts(e.doubts)
 	l.taken = hasCode(e.err, "object-taken")

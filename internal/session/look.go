@@ -192,7 +192,11 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	case l.blocked() != nil:
 		wait(Pending, ForManifests, "the manifests")
 	case l.applying || l.applyAgain:
-		wait(Deploying, ForApply, "its objects to be applied")
+		text := "its objects to be applied"
+		if l.applyWaits != "" {
+			text += " (" + l.applyWaits + ")"
+		}
+		wait(Deploying, ForApply, text)
 	case !seen && l.watches(svc) || !rolledOut || !seen && !l.ownPodsReady(svc):
 		v.Phase = Progressing
 	case !svc.reached():

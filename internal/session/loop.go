@@ -44,6 +44,7 @@ type loop struct {
 	providing    bool              // images of others are on their way to the registry
 	provideAgain bool              // others may be named since that began
 	applying     bool
+	applyWaits   string              // what it waits for, in words
 	applyAgain   bool                // something that Apply writes changed since it was started
 	applied      bool                // everything was applied once
 	deployed     bool                // something was
