@@ -99,10 +99,13 @@ const (
 	downRetry  = 200 * time.Millisecond
 	downWithin = 30 * time.Second
 
-	// A dial that takes longer has perhaps been swallowed, and the next ones with it: as
-	// many are out at a time as begin until the first one gives up.
+	// A dial that takes longer has perhaps been swallowed. Of five that begin a second
+	// after each other the system tries one again each second, until the first gives up. A
+	// container that does not run yet refuses them all, and later the busier the machine
+	// is that starts it.
 	slowDial  = time.Second
-	mostDials = 20
+	mostDials = 5
+	mostEarly = 2
 )
 
 // run dials, serves, and dials again.
@@ -187,8 +190,17 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 		}
 	}()
 	attempt()
-	again := time.NewTimer(slowDial)
+	again := time.NewTicker(slowDial)
 	defer again.Stop()
+	more := func() {
+		most := mostDials
+		if w.describe().ID == "" {
+			most = mostEarly
+		}
+		if out < most {
+			attempt()
+		}
+	}
 	for {
 		select {
 		case r := <-results:
@@ -197,14 +209,9 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 				return r.conn, r.err
 			}
 		case <-again.C:
-			again.Reset(lastRetry)
-			if out < mostDials {
-				attempt()
-			}
+			more()
 		case <-w.redo:
-			if out < mostDials {
-				attempt()
-			}
+			more()
 		}
 	}
 }
