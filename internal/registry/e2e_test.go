@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"testing"
 
@@ -14,8 +15,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 )
 
@@ -205,5 +208,49 @@ func TestVolume(t *testing.T) {
 	}
 	if err := s.Complete(layout.Digest(pushed.String())); err != nil {
 		t.Error(err)
+	}
+}
+
+// A node whose cluster has a registry of somebody else under the name that kdev's has: that
+// one stays, and the node pulls what others made through kdev's all the same.
+func TestAccompany(t *testing.T) {
+	docker, _ := engine(t)
+	ctx := t.Context()
+	created, err := docker.ContainerCreate(ctx, client.ContainerCreateOptions{Config: &container.Config{Image: "busybox:1", Cmd: []string{"sleep", "1000000"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := created.ID
+	t.Cleanup(func() {
+		_, _ = docker.ContainerRemove(context.Background(), node, client.ContainerRemoveOptions{Force: true})
+	})
+	if _, err := docker.ContainerStart(ctx, node, client.ContainerStartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	run := func(script string) string {
+		t.Helper()
+		out, code, err := execIn(ctx, docker, node, []string{"sh", "-c", script})
+		if err != nil || code != 0 {
+			t.Fatalf("%s: %d %v %s", script, code, err, out)
+		}
+		return out
+	}
+	const file = "/etc/containerd/certs.d/localhost:5001/hosts.toml"
+	run("mkdir -p " + path.Dir(file) + " && echo '# of kind' > " + file)
+	ep := &Endpoint{Host: "localhost:5001", PushHost: "127.0.0.1:5002", Container: "kdev-registry"}
+	err = ep.Connect(ctx, docker, []string{node}, nil)
+	if p := problem.As(err); p == nil || p.Code != "registry-host-taken" {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	for range 2 {
+		if err := ep.Accompany(ctx, docker, []string{node}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := run("cat " + file); got != "# of kind\n" {
+		t.Errorf("the other registry's file is %q", got)
+	}
+	if got := run("cat /etc/containerd/certs.d/_default/hosts.toml"); !strings.Contains(got, "kdev-registry:5000") {
+		t.Errorf("the mirror's file is %q", got)
 	}
 }
