@@ -9,8 +9,9 @@
 // Each container has a worker: it dials until the agent answers, learns what the
 // container holds, sends the difference as one batch, and again when something
 // changed. While a batch is under way newer generations gather; the next batch
-// takes them together. A lost connection, a restarted container and a new pod
-// are the same case: learn, and send the difference.
+// takes them together. A lost connection, one that has become silent while another
+// could be opened, a restarted container and a new pod are the same case: learn, and
+// send the difference.
 //
 // Invariant: a container is reported Synced with a generation only after its agent
 // acknowledged every path of it.
