@@ -54,18 +54,7 @@ that kdev itself failed.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := o.run(cmd.Context(), args[0], args[1:])
-			var exit *kube.ExitError
-			switch {
-			case err == nil:
-				return nil
-			case errors.As(err, &exit):
-				return exitCode(exit.Code)
-			case cmd.Context().Err() != nil:
-				return exitCode(exitInterrupted)
-			}
-			report(env.Err, err)
-			return exitCode(exitOwn)
+			return o.ended(cmd.Context(), o.run(cmd.Context(), args[0], args[1:]))
 		},
 	}
 	o.flags.add(cmd)
@@ -75,6 +64,21 @@ that kdev itself failed.`,
 	f.BoolVar(&o.debug, "debug", false, "run it in an ephemeral container beside the service's")
 	f.StringVar(&o.image, "image", ephemeralImage, "image of the ephemeral container; it must have a shell")
 	return cmd
+}
+
+// ended says how kdev exits after a command in a container.
+func (o *execOptions) ended(ctx context.Context, err error) error {
+	var exit *kube.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit):
+		return exitCode(exit.Code)
+	case ctx.Err() != nil:
+		return exitCode(exitInterrupted)
+	}
+	report(o.env.Err, err)
+	return exitCode(exitOwn)
 }
 
 func (o *execOptions) run(ctx context.Context, service string, command []string) error {
@@ -151,54 +155,34 @@ func (o *execOptions) target(st *session.State, service string) (pod, container 
 	if !ok {
 		return "", "", session.Unknown(service, st.Names())
 	}
-	var chosen *session.Pod
-	for i := range s.Pods {
-		p := &s.Pods[i]
-		switch {
-		case o.pod != "":
-			if p.Name == o.pod {
-				chosen = p
-			}
-		case p.Status == "Terminating":
-		case chosen == nil || better(p, chosen):
-			chosen = p
+	of := *s
+	if o.pod != "" {
+		of.Pods = slices.DeleteFunc(slices.Clone(s.Pods), func(p session.Pod) bool { return p.Name != o.pod })
+		for i := range of.Pods {
+			of.Pods[i].Status = "" // who names it may mean one that is on its way out
 		}
 	}
-	if chosen == nil {
-		return "", "", &problem.Problem{Code: "pod-unknown", Where: service, Summary: "it has no pod to run a command in",
-			Hint: "`kdev status` says why, and lists the pods with --output json"}
+	pod, container, ok = of.Target()
+	if !ok {
+		return "", "", session.NoPod(service)
+	}
+	if o.container == "" {
+		return pod, container, nil
 	}
 	var names []string
-	for _, c := range chosen.Containers {
-		if c.Init {
-			continue
+	for i := range of.Pods {
+		for _, c := range of.Pods[i].Containers {
+			switch {
+			case of.Pods[i].Name != pod || c.Init:
+			case c.Name == o.container:
+				return pod, c.Name, nil
+			default:
+				names = append(names, c.Name)
+			}
 		}
-		names = append(names, c.Name)
-		if container == "" && (o.container == "" && c.Image == s.Image || o.container == c.Name) {
-			container = c.Name
-		}
 	}
-	switch {
-	case container != "":
-	case o.container == "" && len(names) > 0:
-		container = names[0]
-	default:
-		return "", "", &problem.Problem{Code: "container-unknown", Where: chosen.Name, Summary: fmt.Sprintf("it has no container %q", o.container),
-			Hint: "it has: " + strings.Join(names, ", ")}
-	}
-	return chosen.Name, container, nil
-}
-
-// better says whether a is the pod that a person more likely means: ready, of the
-// newest template, young.
-func better(a, b *session.Pod) bool {
-	if a.Ready != b.Ready {
-		return a.Ready
-	}
-	if a.Old != b.Old {
-		return b.Old
-	}
-	return a.Created.After(b.Created)
+	return "", "", &problem.Problem{Code: "container-unknown", Where: pod, Summary: fmt.Sprintf("it has no container %q", o.container),
+		Hint: "it has: " + strings.Join(names, ", ")}
 }
 
 // hasShell tries whether a container can run sh.

@@ -35,7 +35,8 @@ type file struct {
 
 	Include []string `yaml:"include" doc:"folders of other projects, relative to kdev.yaml, that kdev up brings up in the same session"`
 
-	Tasks   later `yaml:"tasks"`
+	Tasks map[string]taskFile `yaml:"tasks" keys:"label" doc:"commands for containers of services, by name: kdev run NAME, or : in the dashboard"`
+
 	Preview later `yaml:"preview"`
 }
 

@@ -24,6 +24,7 @@ type Project struct {
 	Cluster      Cluster
 	Registry     string // for clusters that are not on this machine
 	Router       Router
+	Tasks        []Task // by name
 	// Include are other projects that kdev up brings up with this one.
 	Include []Included
 	// Detected has a line for each thing that no key said, for people.

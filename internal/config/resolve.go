@@ -60,6 +60,7 @@ func (r *resolver) resolve() {
 			"name them in "+FileName+": manifests: {yaml: [FILES]} or manifests: {kustomize: FOLDER}",
 			"no manifests: looked for a kustomization or Kubernetes YAML in deploy, k8s, kubernetes, kustomize and manifests"))
 	}
+	r.tasks()
 	r.includes()
 }
 

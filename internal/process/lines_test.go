@@ -17,13 +17,13 @@ func TestLines(t *testing.T) {
 		{"a cut one goes on", []string{strings.Repeat("x", longestLine+1), "y\n"}, []string{strings.Repeat("x", longestLine+1), "y"}},
 	} {
 		var got []string
-		l := &lines{tell: func(s string) { got = append(got, s) }}
+		l := &Lines{Tell: func(s string) { got = append(got, s) }}
 		for _, w := range tt.writes {
 			if n, err := l.Write([]byte(w)); n != len(w) || err != nil {
 				t.Errorf("%s: wrote %d, %v", tt.name, n, err)
 			}
 		}
-		l.flush()
+		l.Flush()
 		if fmt.Sprint(got) != fmt.Sprint(tt.want) {
 			t.Errorf("%s: got %.100q, want %.100q", tt.name, got, tt.want)
 		}
@@ -34,7 +34,7 @@ func TestLines(t *testing.T) {
 // state is what is shown.
 func TestProgressWithoutLines(t *testing.T) {
 	var got []string
-	l := &lines{tell: func(s string) { got = append(got, s) }}
+	l := &Lines{Tell: func(s string) { got = append(got, s) }}
 	for i := range 100_000 {
 		_, _ = fmt.Fprintf(l, "\r%6d of 100000 files", i)
 		if len(l.rest) > longestLine {

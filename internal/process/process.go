@@ -37,10 +37,10 @@ func (e *Failure) Unwrap() error { return e.Err }
 // at a time. Cancelling ctx kills the program and its children.
 func Run(ctx context.Context, c Command, line func(string)) error {
 	cmd := prepare(ctx, c)
-	out := &lines{tell: line}
+	out := &Lines{Tell: line}
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
-	out.flush()
+	out.Flush()
 	return c.failure(ctx, err, out.tail)
 }
 
@@ -48,10 +48,10 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 func Output(ctx context.Context, c Command) ([]byte, error) {
 	cmd := prepare(ctx, c)
 	var stdout bytes.Buffer
-	stderr := &lines{}
+	stderr := &Lines{}
 	cmd.Stdout, cmd.Stderr = &stdout, stderr
 	err := cmd.Run()
-	stderr.flush()
+	stderr.Flush()
 	return stdout.Bytes(), c.failure(ctx, err, stderr.tail)
 }
 
@@ -85,16 +85,17 @@ func (c Command) failure(ctx context.Context, err error, tail []string) error {
 	return f
 }
 
-// lines cuts what a program writes into lines and keeps the last of them.
-type lines struct {
-	tell func(string)
+// Lines cuts what a program writes into lines and keeps the last of them. It is a
+// Writer for the program's output; several may write, one at a time.
+type Lines struct {
+	Tell func(string) // hears of each line; nil: nobody does
 
 	mu   sync.Mutex
 	rest []byte
 	tail []string
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *Lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(p)
@@ -121,7 +122,8 @@ func (l *lines) Write(p []byte) (int, error) {
 // longestLine is where a line that does not end is cut.
 const longestLine = 64 << 10
 
-func (l *lines) flush() {
+// Flush takes what has no end of line for a line: nothing more comes.
+func (l *Lines) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.rest) > 0 {
@@ -130,13 +132,16 @@ func (l *lines) flush() {
 	}
 }
 
-func (l *lines) add(s string) {
+// Tail is the last lines, once Flush was called.
+func (l *Lines) Tail() []string { return l.tail }
+
+func (l *Lines) add(s string) {
 	s = strings.TrimSuffix(s, "\r")
 	l.tail = append(l.tail, s)
 	if len(l.tail) > 2*tailLines {
 		l.tail = append(l.tail[:0], l.tail[len(l.tail)-tailLines:]...)
 	}
-	if l.tell != nil {
-		l.tell(s)
+	if l.Tell != nil {
+		l.Tell(s)
 	}
 }

@@ -27,7 +27,7 @@ const holding = 2 * time.Second
 func Start(c Command, line func(string)) (*Running, error) {
 	cmd := prepare(context.Background(), c)
 	cmd.WaitDelay = holding
-	out := &lines{tell: line}
+	out := &Lines{Tell: line}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return nil, c.failure(context.Background(), err, nil)
@@ -40,7 +40,7 @@ func Start(c Command, line func(string)) (*Running, error) {
 		}
 		r.awaitGroup()
 		sweepGroup(cmd)
-		out.flush()
+		out.Flush()
 		r.err = c.failure(context.Background(), err, out.tail)
 		close(r.done)
 	}()

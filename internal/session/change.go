@@ -25,6 +25,7 @@ const (
 	Served     Outcome = "served"     // it is what runs
 	Failed     Outcome = "failed"     // Service.Problem says why
 	Superseded Outcome = "superseded" // a newer one took its place
+	Cancelled  Outcome = "cancelled"  // by a person
 	Nothing    Outcome = "nothing"    // the containers held it already
 )
 

@@ -21,6 +21,7 @@ const (
 	DoBack    Verb = "rollback"   // to the image that was ready before; what is saved waits then
 	DoCancel  Verb = "cancel"     // the build under way
 	DoDelete  Verb = "delete-pod" // Pod; its controller makes another one
+	DoTask    Verb = "task"       // Task of kdev.yaml, in a container; its lines are those of its service
 	DoDiff    Verb = "diff"       // what an apply would change now, as text; nothing is changed
 	DoStop    Verb = "stop"       // the session; everything stays in the cluster
 	DoDown    Verb = "down"       // the session, and then what it deployed goes
@@ -34,6 +35,7 @@ type Command struct {
 	Pod      string `json:"pod,omitempty"`
 	Replicas int    `json:"replicas,omitempty"`
 	Port     string `json:"port,omitempty"` // as `ports` of kdev.yaml has them: 80, 8080:80
+	Task     string `json:"task,omitempty"`
 }
 
 // Control is what a face has of a session: the one in its process, or one that

@@ -181,7 +181,7 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		for _, svc := range services {
 			if svc.build != nil {
 				l.supersede(svc)
-				svc.track.end(Superseded)
+				svc.track.end(Cancelled)
 				svc.problem = &problem.Problem{Code: "build-cancelled", Where: svc.Name, Summary: "its build was cancelled", Hint: "`kdev trigger " + l.s.called(svc.Name) + " build` starts it again, and so does the next save"}
 				text = "cancelled the build of " + svc.Name
 			}
@@ -192,6 +192,9 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		return text, nil, nil
 	case DoDelete:
 		return l.deletePod(c)
+	case DoTask:
+		text, err = l.runTask(c)
+		return text, nil, err
 	case DoDiff:
 		later, err = l.compare()
 		return "", later, err

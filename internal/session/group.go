@@ -74,7 +74,7 @@ func (g *Group) State() *State {
 	}
 	st := *now[0]
 	st.Services, st.Problems = slices.Clone(st.Services), slices.Clone(st.Problems)
-	st.Objects = slices.Clone(st.Objects)
+	st.Objects, st.Tasks = slices.Clone(st.Objects), slices.Clone(st.Tasks)
 	for i, s := range g.others {
 		st.include(s, now[i+1])
 	}
@@ -99,6 +99,10 @@ func (st *State) include(s *Session, other *State) {
 	for _, o := range other.Objects {
 		o.Project = other.Project
 		st.Objects = append(st.Objects, o)
+	}
+	for _, t := range other.Tasks {
+		t.Name, t.Service = s.nameIn(t.Name), s.nameIn(t.Service)
+		st.Tasks = append(st.Tasks, t)
 	}
 	for _, p := range other.Problems {
 		of := *p
@@ -170,6 +174,8 @@ func (g *Group) Do(ctx context.Context, c Command) (string, error) {
 		if c.Service == "" {
 			return g.main.Do(ctx, c) // which says that nobody has it
 		}
+	case c.Verb == DoTask:
+		return g.task(ctx, c)
 	case c.Service == "":
 		return g.all(ctx, c)
 	}

@@ -18,7 +18,7 @@ func TestGroup(t *testing.T) {
 	shop := newSessionStand(t, map[string]string{"k8s.yaml": oneWorkload,
 		"kdev.yaml": "name: shop\nmanifests: {yaml: [k8s.yaml]}\nlocal: [{name: docs, serve: exec sleep 300}]\n"})
 	billing := newSessionStand(t, map[string]string{"k8s.yaml": oneWorkload,
-		"kdev.yaml": "name: billing\nmanifests: {yaml: [k8s.yaml]}\nlocal: [{name: docs, serve: exec sleep 300}, {name: spare, serve: exec sleep 300, start: manual}]\n"})
+		"kdev.yaml": "name: billing\nmanifests: {yaml: [k8s.yaml]}\nlocal: [{name: docs, serve: exec sleep 300}, {name: spare, serve: exec sleep 300, start: manual}]\ntasks: {look: {service: nothing, command: date}}\n"})
 	g := NewGroup(shop.session, billing.session)
 	changed, stop := g.Subscribe()
 	defer stop()
@@ -55,6 +55,14 @@ func TestGroup(t *testing.T) {
 	until("billing/spare", Paused)
 	until("billing/docs", Paused)
 	until("docs", Ready)
+	if all := g.State().Tasks; len(all) != 1 || all[0] != (Task{Name: "billing/look", Service: "billing/nothing", Command: "date"}) {
+		t.Errorf("the tasks are %+v", all)
+	}
+	for name, want := range map[string]string{"look": "task-unknown", "billing/nobody": "task-unknown", "billing/look": "service-unknown"} {
+		if _, err := g.Do(t.Context(), Command{Verb: DoTask, Task: name}); problem.As(err) == nil || problem.As(err).Code != want {
+			t.Errorf("task %s: %v, want %s", name, err, want)
+		}
+	}
 	if err := do(DoResume, ""); err != nil {
 		t.Error(err)
 	}

@@ -48,7 +48,7 @@ func (l *loop) look() {
 		l.tellRollout(svc, &view)
 		st.Services = append(st.Services, view)
 	}
-	st.Objects = l.seeObjects(st.Services)
+	st.Objects, st.Tasks = l.seeObjects(st.Services), l.seeTasks()
 	ready = ready && objectsReady(st.Objects)
 	l.tellObjects(st.Objects, ready)
 	st.Ready, st.Deployed = ready, l.deployed

@@ -65,6 +65,7 @@ type loop struct {
 	forwarders []*forwarder
 	stages     map[types.UID]*podTimes // how far each pod has come, and when
 	usage      map[kube.UsageKey]kube.Usage
+	whole      context.Context     // the session's; that of this loop ends before
 	stop       func()              // ends the session
 	leave      func()              // ends this loop
 	next       *config.Project     // what the loop after this one works with
@@ -368,6 +369,9 @@ func (e decided) apply(l *loop) {
 		return
 	}
 	if e.choice.keep != "" {
+		if svc.ref != e.choice.keep || !svc.admitted {
+			l.applyAgain = true // else its objects name the image already
+		}
 		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
 		if svc.files == nil {
 			svc.outputs = svc.record.Outputs
@@ -378,7 +382,6 @@ func (e decided) apply(l *loop) {
 		if !svc.unread && !e.choice.compile {
 			svc.problem = nil // of a build that nobody needs any more
 		}
-		l.applyAgain = true
 		svc.track.end(Nothing)
 		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
 		if e.choice.compile {

@@ -81,6 +81,7 @@ type Session struct {
 	extra     []extraPort // that a person asked for; the loop's
 	front     *front
 	locals    locals
+	tasks     tasks
 	mistakes  []*problem.Problem // of the configuration that was saved last; Run's goroutine has them
 
 	events chan event
@@ -104,6 +105,7 @@ func New(opts Options, parts Parts) *Session {
 		ended:   make(chan struct{}),
 		watched: map[chan struct{}]struct{}{},
 		locals:  locals{changed: make(chan struct{}, 1)},
+		tasks:   tasks{changed: make(chan struct{}, 1), running: map[string]bool{}},
 	}
 	s.front = newFront(s)
 	s.state.Store(&State{
@@ -220,6 +222,7 @@ func (s *Session) Run(ctx context.Context) error {
 	defer s.listeners.close(nil)
 	defer s.front.close()
 	defer s.locals.close()
+	defer s.tasks.close()
 	defer close(s.ended)
 	defer cancel()
 	var was *loop
@@ -262,6 +265,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 		return nil, err
 	}
 	l.addLocal(whole)
+	l.whole = whole
 	if was != nil {
 		l.adopt(was)
 	}
@@ -306,6 +310,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 		case <-changed:
 			clusterChanged{}.apply(l)
 		case <-s.locals.changed: // look at them
+		case <-s.tasks.changed: // and at these
 		}
 		l.settle()
 	}

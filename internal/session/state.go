@@ -26,6 +26,7 @@ type State struct {
 	URL       string    `json:"url,omitempty"`     // where a browser finds the project as a whole, as far as that can be said
 	Services  []Service `json:"services"`          // in the order of kdev.yaml, then of the manifests, then local ones
 	Objects   []Object  `json:"objects,omitempty"` // that run no pods and have a state: claims, Services, rules, custom kinds
+	Tasks     []Task    `json:"tasks,omitempty"`   // that kdev.yaml has
 	// Problems belong to no service: a kdev.yaml with a mistake, manifests that do
 	// not render, an object that the API server refuses.
 	Problems []*problem.Problem `json:"problems,omitempty"`
