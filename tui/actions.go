@@ -71,28 +71,34 @@ func acting() []binding {
 		return func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: v, Service: m.selected}) }
 	}
 	return []binding{
-		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 2, when: chosen, run: verb(session.DoRestart)},
-		{name: "trigger", keys: []string{"t"}, in: inServices, help: "do now what is held for it", when: held, hint: 1, run: verb(session.DoTrigger)},
+		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 4, when: chosen, needs: noService, run: verb(session.DoRestart)},
+		{name: "trigger", keys: []string{"t"}, in: inServices, help: "do now what is held for it", when: held, hint: 1, needs: "nothing that was saved waits", run: verb(session.DoTrigger)},
 		{name: "run now", keys: []string{"t"}, in: inServices, help: "run the generator", when: generates, hint: 1, run: verb(session.DoTrigger)},
-		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, run: verb(session.DoSync)},
-		{name: "build now", keys: []string{"b"}, in: inServices, help: "make its image anew", when: built, run: verb(session.DoBuild)},
+		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, needs: noService, run: verb(session.DoSync)},
+		{name: "build now", keys: []string{"b"}, in: inServices, help: "make its image anew", when: built, needs: "kdev does not make its image", run: verb(session.DoBuild)},
 		{name: "deploy", in: palette, help: "render and apply the manifests anew", when: controlled, run: verb(session.DoDeploy)},
 		{name: "remove", in: palette, help: "kdev down: remove what was deployed, and leave", when: controlled, run: (*Model).askDown},
 		{name: "stop", in: palette, help: "end the session for all who look at it; everything stays in the cluster", when: controlled, run: verb(session.DoStop)},
 		{name: "pause", keys: []string{"p"}, in: inServices, help: "hold what is saved for it", when: pausable, run: verb(session.DoPause)},
 		{name: "resume", keys: []string{"p"}, in: inServices, help: "go on with what is saved for it", hint: 2, when: paused, run: verb(session.DoResume)},
 		{name: "start", keys: []string{"t"}, in: inServices, help: "start what waits to be started by hand", when: stopped, hint: 1, run: verb(session.DoStart)},
-		{name: "cancel build", keys: []string{"x"}, in: inServices, help: "end the build under way", when: building, hint: 2, run: verb(session.DoCancel)},
-		{name: "scale", keys: []string{"S"}, in: inServices, help: "another number of replicas, by hand", when: scalable, run: (*Model).askScale},
-		{name: "roll back", keys: []string{"B"}, in: inServices, help: "run the image that was ready before the one that runs", when: built, run: (*Model).askBack},
-		{name: "forward", keys: []string{"f"}, in: inServices, help: "forward a port of it to this machine, until the session ends", when: forwardable, run: (*Model).askForward},
+		{name: "cancel build", keys: []string{"x"}, in: inServices, help: "end the build under way", when: building, hint: 2, needs: "no build of it is under way", run: verb(session.DoCancel)},
+		{name: "scale", keys: []string{"S"}, in: inServices, help: "another number of replicas, by hand", when: scalable, needs: "it has no workload in the cluster", run: (*Model).askScale},
+		{name: "roll back", keys: []string{"B"}, in: inServices, help: "run the image that was ready before the one that runs", when: built, needs: "kdev does not make its image", run: (*Model).askBack},
+		{name: "forward", keys: []string{"f"}, in: inServices, help: "forward a port of it to this machine, until the session ends", when: forwardable, needs: "it runs on this machine", run: (*Model).askForward},
 		{name: "environment", in: palette, help: "how another environment is, read from its cluster", when: func(m *Model) bool { return m.opts.Host.Look != nil }, run: (*Model).askEnvironment},
-		{name: "delete pod", keys: []string{"D"}, in: inServices, help: "delete the selected pod; a new one takes its place", when: podChosen, run: (*Model).askDelete},
-		{name: "shell", keys: []string{"s"}, in: inServices, help: "a shell in its container", when: func(m *Model) bool { return m.opts.Host.Shell != nil && hasPod(m) }, run: (*Model).shell},
-		{name: "open", keys: []string{"o"}, in: inServices, help: "its URL in the browser", when: func(m *Model) bool { return m.opts.Host.Open != nil && m.url() != "" }, run: (*Model).openURL},
-		{name: "copy URL", keys: []string{"c"}, in: inServices, help: "copy its URL", when: func(m *Model) bool { return m.url() != "" }, run: func(m *Model) tea.Cmd { return m.copy("URL", m.url()) }},
+		{name: "task", in: palette, help: "run a task of kdev.yaml in a container of its service", when: func(m *Model) bool { return controlled(m) && len(m.state.Tasks) > 0 }, run: do((*Model).openTasks)},
+		{name: "delete pod", keys: []string{"D"}, in: inServices, help: "delete the selected pod; a new one takes its place", when: podChosen, needs: "select one of its pods first; Enter shows them", run: (*Model).askDelete},
+		{name: "shell", keys: []string{"s"}, in: inServices, help: "a shell in its container", when: func(m *Model) bool { return m.opts.Host.Shell != nil && hasPod(m) }, needs: "it has no pod", run: (*Model).shell},
+		{name: "open", keys: []string{"o"}, in: inServices, help: "its URL in the browser", when: func(m *Model) bool { return m.opts.Host.Open != nil && m.url() != "" }, needs: noURL, run: (*Model).openURL},
+		{name: "copy URL", keys: []string{"c"}, in: inServices, help: "copy its URL", when: func(m *Model) bool { return m.url() != "" }, needs: noURL, run: func(m *Model) tea.Cmd { return m.copy("URL", m.url()) }},
 	}
 }
+
+const (
+	noService = "no service is selected"
+	noURL     = "it has no URL"
+)
 
 func controlled(m *Model) bool { return m.opts.Control != nil }
 func chosen(m *Model) bool     { return controlled(m) && m.service() != nil }

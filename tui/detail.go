@@ -10,6 +10,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/logs/level"
 )
 
 func (m *Model) setTab(t tab) tea.Cmd {
@@ -30,7 +31,11 @@ func (m *Model) drawDetail(height int) []string {
 		return nil
 	}
 	if m.lines() {
-		rows := m.logs.Rows(m.worker.shown.List()) // before the title, which says how many are below
+		list := m.worker.shown.List()
+		rows := m.logs.Rows(list) // before the title, which says how many are below
+		if list.Len() == 0 && !m.worker.shown.Behind() {
+			rows[0] = "  " + m.theme.Faint.Paint(m.noLines())
+		}
 		return append([]string{m.tabs()}, rows...)[:height]
 	}
 	out := []string{m.tabs()}
@@ -41,6 +46,19 @@ func (m *Model) drawDetail(height int) []string {
 		out = append(out, "")
 	}
 	return out[:height]
+}
+
+// noLines says why a pane of lines is empty.
+func (m *Model) noLines() string {
+	switch {
+	case m.only:
+		return "no line matches " + m.search
+	case m.level != level.Unknown:
+		return "no line is of level " + m.level.String() + " or above: l"
+	case m.tab == buildTab:
+		return "nothing was built for " + m.selected + " in this session"
+	}
+	return "no lines yet"
 }
 
 // tabs is the title of the lower pane.
@@ -223,6 +241,9 @@ func (m *Model) podBody(svc *session.Service, p *session.Pod) []string {
 
 func (m *Model) syncBody(svc *session.Service) []string {
 	t := m.theme
+	if len(svc.Sync) == 0 && svc.Kind == session.Process {
+		return []string{t.Faint.Paint("  " + svc.Name + " runs on this machine, where its files are")}
+	}
 	if len(svc.Sync) == 0 {
 		return []string{t.Faint.Paint("  nothing is synced into " + svc.Name + ": a change of it is a new image, or it is not built here")}
 	}

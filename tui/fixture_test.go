@@ -78,6 +78,7 @@ func day() *session.State {
 		Hint:   "set PORT in deploy/api.yaml, or give it a default in api/main.py"}
 	return &session.State{
 		Project: "shop", Namespace: "shop", Context: "kind-kdev", Started: began, Session: true, Deployed: true,
+		Tasks: []session.Task{{Name: "migrate", Service: "api", Command: "python migrate.py"}, {Name: "seed", Service: "postgres", Command: "psql -f seed.sql", Running: true}},
 		Services: []session.Service{
 			{Name: "web", Kind: session.Built, Phase: session.Ready, Image: fmt.Sprintf(digest, "web"), Desired: 2, Updated: 2, Current: 2,
 				Pods:  []session.Pod{pod("web-7d9f6b5c4-x2k9p", "Running", true, stages(4, 40, 310, 420, 800)), pod("web-7d9f6b5c4-m8w2q", "Running", true, stages(4, 40, 290, 450, 900))},

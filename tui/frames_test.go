@@ -36,7 +36,7 @@ var scenes = []struct {
 	{"logs-error", day, []string{"1", "e", "e"}},
 	{"search-typing", day, []string{"1", "/", "type:GET"}},
 	{"search-regexp-wrong", day, []string{"1", "/", "ctrl+r", "type:(GET"}},
-	{"search", day, []string{"1", "/", "type:KeyError", "enter", "N"}},
+	{"search", day, []string{"1", "/", "type:KeyError", "enter", "n"}},
 	{"search-only", day, []string{"1", "/", "type:KeyError", "enter", "x"}},
 	{"build", day, []string{"down", "down", "down", "2"}},
 	{"rollout", day, []string{"3"}},
@@ -149,6 +149,7 @@ func TestNothingButWords(t *testing.T) {
 	for m.theme.Name != "none" {
 		drive(m, keys("T")...)
 	}
+	drive(m, keys("esc")...) // takes back that it says so
 	plain := m.Frame()
 	if strings.Contains(plain, "\x1b") {
 		t.Error("theme none has control sequences")

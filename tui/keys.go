@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -12,12 +13,11 @@ type scope int
 const (
 	everywhere scope = iota
 	inServices
-	inDetail // whatever tab
-	inLogs   // the tabs that show lines
-	palette  // no key: by name only
+	inLogs  // the tabs that show lines
+	palette // no key: by name only
 )
 
-var scopeNames = map[scope]string{everywhere: "Everywhere", inServices: "Services", inDetail: "Lower pane", inLogs: "Logs and build", palette: "By name"}
+var scopeNames = map[scope]string{everywhere: "Everywhere", inServices: "Services", inLogs: "Logs and build", palette: "By name"}
 
 // A binding is something that a person can do: by its keys, by its name in the
 // palette, or both. The help, the palette and the hints come from this table.
@@ -26,9 +26,13 @@ type binding struct {
 	keys []string
 	in   scope
 	help string // what it does, as a phrase
-	hint int    // rank in the footer, from 1; 0 is not there
+	hint int    // rank in the footer, from 1; 0 is not there. From fixedHint on it is there always
 	when func(*Model) bool
-	run  func(*Model) tea.Cmd
+	// needs is what a person hears where it is not possible, after the service's name.
+	needs string
+	// hintWhen says when the hint is of use; nil: whenever the key is.
+	hintWhen func(*Model) bool
+	run      func(*Model) tea.Cmd
 }
 
 func (b *binding) possible(m *Model) bool { return b.when == nil || b.when(m) }
@@ -63,6 +67,17 @@ func (m *Model) binding(key string) *binding {
 	return general
 }
 
+// lacks says why a key does nothing here and now; "" where it never does anything.
+func (m *Model) lacks(key string) string {
+	all := m.keys()
+	for i := range all {
+		if b := &all[i]; b.needs != "" && m.here(b.in) && slices.Contains(b.keys, key) {
+			return b.name + ": " + b.needs
+		}
+	}
+	return ""
+}
+
 // keys is the table, made once for a Model.
 func (m *Model) keys() []binding {
 	if m.table == nil {
@@ -75,8 +90,6 @@ func (m *Model) here(s scope) bool {
 	switch s {
 	case inServices:
 		return m.focus == servicesPane
-	case inDetail:
-		return m.focus == detailPane
 	case inLogs:
 		return m.focus == detailPane && m.lines()
 	}
@@ -86,20 +99,29 @@ func (m *Model) here(s scope) bool {
 // lines says whether the lower pane shows lines of the store.
 func (m *Model) lines() bool { return m.tab == logsTab || m.tab == buildTab }
 
-// hints is the footer: the most useful keys here, six at most.
+// fixedHint is the first rank of what the footer always holds: where the other keys are,
+// and how to leave.
+const fixedHint = 6
+
+// hints is the footer: six keys at most. What the moment asks for comes before what is
+// always possible, and both give way to the fixed ones.
 func (m *Model) hints() []binding {
-	const most = 6
-	var out []binding
+	const most, lowest = 6, 9
+	var now, fixed []binding
 	all := m.keys()
-	for rank := 1; rank <= 9; rank++ {
+	for rank := 1; rank <= lowest; rank++ {
 		for i := range all {
 			b := &all[i]
-			if b.hint == rank && m.here(b.in) && b.possible(m) && len(out) < most {
-				out = append(out, *b)
+			switch {
+			case b.hint != rank || !m.here(b.in) || !b.possible(m) || b.hintWhen != nil && !b.hintWhen(m):
+			case rank < fixedHint:
+				now = append(now, *b)
+			default:
+				fixed = append(fixed, *b)
 			}
 		}
 	}
-	return out
+	return append(now[:min(len(now), most-len(fixed))], fixed...)
 }
 
 // keyNames are the keys as a person reads them.
@@ -130,8 +152,8 @@ func moving() []binding {
 		{name: "page down", keys: []string{"pgdown", "ctrl+f"}, help: "one page down", run: do(func(m *Model) { m.move(m.page()) })},
 		{name: "first", keys: []string{"home", "g"}, help: "to the first row", run: do((*Model).first)},
 		{name: "last", keys: []string{"end", "G"}, help: "to the last row", run: do((*Model).last)},
-		{name: "other pane", keys: []string{"tab"}, help: "to the other pane", hint: 5, run: do(func(m *Model) { m.focus = 1 - m.focus })},
-		{name: "pods", keys: []string{"enter", "space"}, in: inServices, help: "show or hide a service's pods", hint: 1, run: do((*Model).fold)},
+		{name: "other pane", keys: []string{"tab"}, help: "to the other pane", hint: 6, run: do(func(m *Model) { m.focus = 1 - m.focus })},
+		{name: "pods", keys: []string{"enter", "space"}, in: inServices, help: "show or hide a service's pods", hint: 3, run: do((*Model).fold)},
 		{name: "filter services", keys: []string{"/"}, in: inServices, help: "only services with this in their name", run: do((*Model).askWords)},
 		{name: "only what is not ready", keys: []string{"u"}, in: inServices, help: "only what is not ready", run: do(func(m *Model) { m.unready = !m.unready })},
 		{name: "clear", keys: []string{"esc"}, help: "take filter, search and outcome back", run: do((*Model).clear)},
@@ -141,13 +163,13 @@ func moving() []binding {
 		{name: "build", keys: []string{"2"}, help: "the output of its build", run: showTab(buildTab)},
 		{name: "rollout", keys: []string{"3"}, help: "its workloads and pods, stage by stage", run: showTab(rolloutTab)},
 		{name: "sync", keys: []string{"4"}, help: "what was sent to its containers", run: showTab(syncTab)},
-		{name: "problem", keys: []string{"5"}, help: "why it fails", hint: 3, when: func(m *Model) bool { return m.troubled() }, run: showTab(problemTab)},
+		{name: "problem", keys: []string{"5"}, help: "why it fails", hint: 1, hintWhen: (*Model).troubled, run: showTab(problemTab)},
 		{name: "manifest diff", keys: []string{"6"}, help: "what an apply would change", run: showTab(diffTab)},
 	}
 }
 
-// showTab goes to a tab; the tabs beside each other are looked through without
-// leaving the list of services.
+// showTab goes to a tab. The keys that go from one to the next leave the focus where it
+// is: so the tabs are looked through without leaving the list of services.
 func showTab(t tab) func(*Model) tea.Cmd {
 	return func(m *Model) tea.Cmd {
 		m.focus = detailPane
@@ -159,19 +181,19 @@ func showTab(t tab) func(*Model) tea.Cmd {
 func reading() []binding {
 	return []binding{
 		{name: "follow", keys: []string{"f"}, in: inLogs, help: "keep the newest line in sight", run: do(func(m *Model) { m.logs.Follow() })},
-		{name: "search", keys: []string{"/"}, in: inLogs, help: "search; Ctrl-R in it: a regular expression", hint: 1, run: do((*Model).askSearch)},
-		{name: "next match", keys: []string{"n"}, in: inLogs, help: "to the next match, older ones first after a search", run: do(func(m *Model) { m.toMatch(1) })},
-		{name: "previous match", keys: []string{"N"}, in: inLogs, help: "to the previous match", run: do(func(m *Model) { m.toMatch(-1) })},
-		{name: "only matches", keys: []string{"x"}, in: inLogs, help: "only lines that match, with context", when: searching, run: do(func(m *Model) { m.only = !m.only })},
-		{name: "more context", keys: []string{">"}, in: inLogs, help: "one more line around each match", when: searching, run: do(func(m *Model) { m.context = min(20, m.context+1) })},
-		{name: "less context", keys: []string{"<"}, in: inLogs, help: "one line less around each match", when: searching, run: do(func(m *Model) { m.context = max(0, m.context-1) })},
+		{name: "search", keys: []string{"/"}, in: inLogs, help: "search; Ctrl-R in it: a regular expression", hint: 3, run: do((*Model).askSearch)},
+		{name: "next match", keys: []string{"n"}, in: inLogs, help: "to the next match: from the newest to older ones", run: do(func(m *Model) { m.toMatch(-1) })},
+		{name: "previous match", keys: []string{"N"}, in: inLogs, help: "back to the match before, a newer one", run: do(func(m *Model) { m.toMatch(1) })},
+		{name: "only matches", keys: []string{"x"}, in: inLogs, help: "only lines that match, with context", when: searching, needs: unsought, run: do(func(m *Model) { m.only = !m.only })},
+		{name: "more context", keys: []string{">"}, in: inLogs, help: "one more line around each match", when: searching, needs: unsought, run: do(func(m *Model) { m.context = min(20, m.context+1) })},
+		{name: "less context", keys: []string{"<"}, in: inLogs, help: "one line less around each match", when: searching, needs: unsought, run: do(func(m *Model) { m.context = max(0, m.context-1) })},
 		{name: "level", keys: []string{"l"}, in: inLogs, help: "all levels, info, warnings, errors", run: do((*Model).nextLevel)},
-		{name: "next error", keys: []string{"e"}, in: inLogs, help: "to the next record that is an error", hint: 3, run: do(func(m *Model) { m.toError(1) })},
+		{name: "next error", keys: []string{"e"}, in: inLogs, help: "to the next record that is an error", hint: 5, run: do(func(m *Model) { m.toError(1) })},
 		{name: "previous error", keys: []string{"E"}, in: inLogs, help: "to the previous one", run: do(func(m *Model) { m.toError(-1) })},
 		{name: "wrap", keys: []string{"w"}, in: inLogs, help: "wrap long lines, or cut them", run: do(func(m *Model) { m.wrap = !m.wrap })},
 		{name: "pretty JSON", keys: []string{"p"}, in: inLogs, help: "objects of JSON over several rows", run: do(func(m *Model) { m.pretty = !m.pretty })},
 		{name: "times", keys: []string{"t"}, in: inLogs, help: "no times, of the day, since the line before", run: do(func(m *Model) { m.stamps = (m.stamps + 1) % 3 })},
-		{name: "all services", keys: []string{"a"}, in: inLogs, help: "lines of all services, or of the selected one", hint: 2, run: do((*Model).toggleAll)},
+		{name: "all services", keys: []string{"a"}, in: inLogs, help: "lines of all services, or of the selected one", hint: 4, run: do((*Model).toggleAll)},
 		{name: "one pod", keys: []string{"P"}, in: inLogs, help: "one pod after the other, then all again", run: do((*Model).nextPod)},
 		{name: "mark", keys: []string{"m"}, in: inLogs, help: "draw a line under what came so far", when: func(m *Model) bool { return m.opts.Host.Mark != nil }, run: (*Model).mark},
 		{name: "copy line", keys: []string{"y"}, in: inLogs, help: "copy the line as the program wrote it", run: (*Model).copyLine},
@@ -183,13 +205,15 @@ func reading() []binding {
 
 func searching(m *Model) bool { return m.pattern != nil }
 
+const unsought = "search for something first: /"
+
 // arranging is the keys of the screen itself.
 func arranging() []binding {
 	return []binding{
 		{name: "bigger", keys: []string{"+", "="}, help: "more room for the pane: half, full", run: do(func(m *Model) { m.size = min(full, m.size+1) })},
 		{name: "smaller", keys: []string{"-", "_"}, help: "less room for it", run: do(func(m *Model) { m.size = max(normal, m.size-1) })},
 		{name: "theme", keys: []string{"T"}, help: "the next theme", run: do((*Model).nextTheme)},
-		{name: "mouse", keys: []string{"M"}, help: "mouse for the dashboard, or for the terminal's own selection", run: do(func(m *Model) { m.mouse = !m.mouse })},
+		{name: "mouse", keys: []string{"M"}, help: "mouse for the dashboard, or for the terminal's own selection", run: do((*Model).toggleMouse)},
 		{name: "notifications", in: palette, help: "bell and notification when something fails or recovers", run: do((*Model).toggleQuiet)},
 		{name: "suspend", keys: []string{"ctrl+z"}, help: "to the shell; fg comes back", run: func(*Model) tea.Cmd { return tea.Suspend }},
 		{name: "redraw", keys: []string{"ctrl+l"}, help: "draw everything anew", run: func(*Model) tea.Cmd { return tea.ClearScreen }},

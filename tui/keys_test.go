@@ -50,6 +50,8 @@ func TestFooterHasSixHintsAtMost(t *testing.T) {
 		drive(m, keys(scene.keys...)...)
 		if n := len(m.hints()); n == 0 || n > 6 {
 			t.Errorf("%s: %d hints", scene.name, n)
+		} else if last := m.hints()[n-1]; last.name != "quit" {
+			t.Errorf("%s: the last hint is %s", scene.name, last.name)
 		}
 	}
 }

@@ -255,7 +255,10 @@ func (m *Model) nextPod() {
 
 func (m *Model) say(text string, badly bool) { m.said, m.badly = text, badly }
 
-func (m *Model) nextTheme() { m.theme = theme.Next(m.theme.Name) }
+func (m *Model) nextTheme() {
+	m.theme = theme.Next(m.theme.Name)
+	m.say("theme "+m.theme.Name, false)
+}
 
 // troubled says whether the selected service has something to explain.
 func (m *Model) troubled() bool {

@@ -205,6 +205,9 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if b := m.binding(msg.String()); b != nil {
 		return b.run(m)
 	}
+	if why := m.lacks(msg.String()); why != "" {
+		m.say(why, true)
+	}
 	return nil
 }
 

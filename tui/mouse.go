@@ -2,6 +2,15 @@ package tui
 
 import tea "charm.land/bubbletea/v2"
 
+func (m *Model) toggleMouse() {
+	m.mouse = !m.mouse
+	if m.mouse {
+		m.say("the mouse chooses and scrolls here; the terminal's own selection mostly takes Shift", false)
+		return
+	}
+	m.say("the mouse is the terminal's: its own selection works", false)
+}
+
 // click chooses the row, the tab or the line under the mouse.
 func (m *Model) click(_, y int) tea.Cmd {
 	if m.overlay != nil {

@@ -1,45 +1,88 @@
 package tui
 
 import (
-	"fmt"
-	"sort"
+	"cmp"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/kdev-io/kdev/internal/session"
 )
 
 // A chooser is the palette: everything that can be done here, narrowed by what
 // a person types.
 type chooser struct {
+	title  string
+	from   func(*Model) []binding
 	input  input
 	chosen int
 }
 
-func (m *Model) openPalette() { m.overlay = &chooser{} }
+func (m *Model) openPalette() {
+	title := "commands"
+	if m.selected != "" {
+		title += " · " + m.selected
+	}
+	m.overlay = &chooser{title: title, from: (*Model).keys}
+}
+
+func (m *Model) openTasks() {
+	m.overlay = &chooser{title: "tasks of kdev.yaml", from: (*Model).tasks}
+}
+
+// tasks are what the project's tasks are as things to do.
+func (m *Model) tasks() []binding {
+	var all []binding
+	for _, t := range m.state.Tasks {
+		help := "in " + safe(t.Service) + ": " + oneLine(t.Command)
+		if t.Running {
+			help = "runs now, " + help
+		}
+		all = append(all, binding{name: safe(t.Name), help: help, in: palette, run: func(m *Model) tea.Cmd {
+			return m.ask(session.Command{Verb: session.DoTask, Task: t.Name})
+		}})
+	}
+	return all
+}
 
 // found is what matches, the best first.
 func (c *chooser) found(m *Model) []*binding {
 	type hit struct {
-		b    *binding
-		rank int
+		b          *binding
+		rank, near int
 	}
 	var hits []hit
-	all := m.keys()
+	all := c.from(m)
 	for i := range all {
 		b := &all[i]
 		if b.name == "commands" || b.run == nil || !b.possible(m) {
 			continue
 		}
 		if rank, ok := fuzzy(b.name, b.help, c.input.String()); ok {
-			hits = append(hits, hit{b, rank})
+			hits = append(hits, hit{b, rank, m.near(b)})
 		}
 	}
-	sort.SliceStable(hits, func(i, j int) bool { return hits[i].rank < hits[j].rank })
+	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Or(a.rank-b.rank, a.near-b.near) })
 	out := make([]*binding, len(hits))
 	for i, h := range hits {
 		out[i] = h.b
 	}
 	return out
+}
+
+// near says how early something comes where what was typed does not tell: what the
+// pane with the focus can do, before what has no key, before the rest.
+func (m *Model) near(b *binding) int {
+	switch {
+	case b.in == palette:
+		return 1
+	case b.in == everywhere:
+		return 3
+	case m.here(b.in):
+		return 0
+	}
+	return 2
 }
 
 // fuzzy ranks a name against what was typed: the same beginning before the same
@@ -80,7 +123,7 @@ func (c *chooser) key(m *Model, msg tea.KeyPressMsg) tea.Cmd {
 		m.overlay = nil
 		if c.chosen < len(found) {
 			b := found[c.chosen]
-			if b.in == inLogs || b.in == inDetail {
+			if b.in == inLogs {
 				m.focus = detailPane
 			}
 			return b.run(m)
@@ -126,9 +169,5 @@ func (c *chooser) draw(m *Model, rows []string) []string {
 	if len(found) == 0 {
 		lines = append(lines, t.Faint.Paint("nothing is called that"))
 	}
-	title := "commands"
-	if svc := m.selected; svc != "" {
-		title = fmt.Sprintf("commands · %s", svc)
-	}
-	return m.box(rows, title, lines)
+	return m.box(rows, c.title, lines)
 }

@@ -194,7 +194,7 @@ func TestUpdateDoesNoIO(t *testing.T) {
 			m.ticking = true
 			m.worker.settle()
 			lead := before[b.name]
-			if b.in == inLogs || b.in == inDetail {
+			if b.in == inLogs {
 				lead = append([]string{"1"}, lead...)
 			}
 			for _, name := range lead {

@@ -318,7 +318,7 @@ func standsIn(svc *session.Service) bool {
 func (m *Model) remark(svc *session.Service) string {
 	t := m.theme
 	switch {
-	case svc.Problem != nil:
+	case svc.Problem != nil && svc.Phase != session.Building: // else it may be over soon
 		return t.Bad.Paint(oneLine(svc.Problem.Summary))
 	case svc.Paused && len(svc.Held) > 0:
 		return t.Busy.Paint(fmt.Sprintf("%d saved, held", len(svc.Held)))

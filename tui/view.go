@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -64,16 +65,20 @@ func (m *Model) footer() string {
 		}
 		return " " + t.Good.Paint("✓ ") + oneLine(m.said)
 	}
-	var parts []string
-	width := 1
-	for _, b := range m.hints() {
-		text := t.Key.Paint(keyNames(b.keys[:1])) + " " + t.Faint.Paint(b.name)
-		if w := ansi.StringWidth(text) + 3; width+w <= m.width {
-			width += w
-			parts = append(parts, text)
+	hints := m.hints()
+	for {
+		var parts []string
+		for _, b := range hints {
+			parts = append(parts, t.Key.Paint(keyNames(b.keys[:1]))+" "+t.Faint.Paint(b.name))
 		}
+		row := " " + strings.Join(parts, "   ")
+		if len(hints) <= 1 || ansi.StringWidth(row) <= m.width {
+			return row
+		}
+		// How to leave goes last.
+		i := max(0, slices.IndexFunc(hints, func(b binding) bool { return b.hint >= fixedHint })-1)
+		hints = slices.Delete(hints, i, i+1)
 	}
-	return " " + strings.Join(parts, "   ")
 }
 
 // title is the terminal's.

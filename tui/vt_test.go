@@ -160,7 +160,7 @@ func TestEachKeyOnATerminal(t *testing.T) {
 			t.Run(b.name+" "+k, func(t *testing.T) {
 				t.Parallel()
 				lead := before[b.name]
-				if b.in == inLogs || b.in == inDetail {
+				if b.in == inLogs {
 					lead = append([]string{"1"}, lead...)
 				}
 				d, other := newDesk(), newDesk() // each has marks of its own

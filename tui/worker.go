@@ -85,14 +85,15 @@ func (w *worker) run(ctx context.Context, send func()) {
 	pace := time.NewTimer(frame)
 	defer pace.Stop()
 	due, dirty := true, false // a message may be sent; one is wanted
-	seen := uint64(0)
+	seen, searching := uint64(0), false
 	for ctx.Err() == nil {
 		changed, more := w.step()
 		// A new line is a change by itself where nothing is left out, and it is one
 		// when its severity is known: a frame that was quicker has it without.
 		next := w.levels.Seen()
-		dirty = dirty || changed || next != seen
-		seen = next
+		// That a search has come to its end is one too: it may have found nothing.
+		dirty = dirty || changed || next != seen || searching && !more
+		seen, searching = next, more
 		if dirty && due && !w.sent.Load() {
 			w.sent.Store(true)
 			send()

@@ -72,6 +72,18 @@ func TestDashboard(t *testing.T) {
 		p.until("all are listed again", func(s string) bool { return row(s, "redis", "ready") && row(s, "worker", "ready") })
 	})
 
+	step("a mistake in kdev.yaml stays in sight until it is mended", func(t *testing.T) {
+		edit(t, file("kdev.yaml"), "services:", "servces:")
+		p.sees("the mistake with its line", "✗ kdev.yaml:3", "servces", "did you mean services")
+		if _, out := code(t, dir, "status"); !strings.Contains(out, "kdev.yaml:3") {
+			t.Errorf("status does not tell it:\n%s", out)
+		}
+		edit(t, file("kdev.yaml"), "servces:", "services:")
+		p.until("no mistake", func(s string) bool {
+			return !strings.Contains(s, "✗ kdev.yaml:3") && strings.Contains(s, "● ready 5/5")
+		})
+	})
+
 	step("search", func(t *testing.T) {
 		p.press("1", "/")
 		p.types("hashes")
@@ -99,6 +111,55 @@ func TestDashboard(t *testing.T) {
 		p.press("S", "BSpace", "1", "Enter")
 		p.until("one again", func(s string) bool { return row(s, "hasher", "1/1") })
 		same(t, without(before, "hasher"), without(identities(t, ns), "hasher"))
+	})
+
+	step("a port, a shell, another environment, an image from before", func(t *testing.T) {
+		p.press("g", "Down", "Down")
+		p.until("webui is selected", selected("webui"))
+		p.press("f")
+		p.types("18080:80")
+		p.press("Enter")
+		at := regexp.MustCompile(`port 80 of webui is at (http://localhost:\d+)`)
+		screen := p.until("where the port is", at.MatchString)
+		if _, err := get(at.FindStringSubmatch(screen)[1]); err != nil {
+			t.Error(err)
+		}
+		p.press("s")
+		p.sees("a shell", "a shell in webui-")
+		p.runs("echo here-$((20+3))")
+		p.sees("what it prints", "here-23")
+		p.runs("exit")
+		p.sees("the dashboard again", "the shell has ended", "SERVICE")
+		p.press(":")
+		p.types("environment")
+		p.press("Enter")
+		p.sees("which ones there are", "environment (dev")
+		p.types("dev")
+		p.press("Enter")
+		p.sees("how it is", "nothing can be changed here", "Deployment/webui")
+		p.press("Escape")
+		p.press("B")
+		p.sees("a question", "Roll webui back?")
+		p.press("y")
+		p.until("the image from before, and nothing is built for it", func(s string) bool { return row(s, "webui", "paused") && row(s, "webui", "1/1") })
+		p.press("p")
+		p.until("what the tree holds", func(s string) bool { return row(s, "webui", "ready") && strings.Contains(s, "● ready 5/5") })
+	})
+
+	step("a task of kdev.yaml", func(t *testing.T) {
+		before := identities(t, ns)
+		appendTo(t, file("kdev.yaml"), "tasks:\n  sum: {service: worker, command: [python, -c, print(20+3)]}\n")
+		p.press(":")
+		p.types("task")
+		p.sees("that there are tasks", "run a task of kdev.yaml")
+		p.press("Enter")
+		p.sees("which ones there are", "tasks of kdev.yaml", "in worker: python -c print(20+3)")
+		p.press("Enter")
+		p.sees("its end", "task sum is done")
+		if n, out := code(t, dir, "run", "sum"); n != 0 || strings.TrimSpace(out) != "23" {
+			t.Errorf("kdev run: code %d, %q", n, out)
+		}
+		same(t, before, identities(t, ns))
 	})
 
 	step("any size", func(t *testing.T) {
