@@ -53,9 +53,10 @@ escape() {
     done
 }
 
-# Draws the screen as it is now.
+# Draws the screen as it is now, with the spaces at the end of a row: the selected one is
+# coloured to its end.
 shoot() {
-    "${tmux[@]}" capture-pane -e -p | "$work/picture" -title "$2" >"$out/$1.svg"
+    "${tmux[@]}" capture-pane -e -N -p | "$work/picture" -title "$2" >"$out/$1.svg"
     echo "docs/pictures/$1.svg"
 }
 
