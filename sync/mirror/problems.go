@@ -69,7 +69,7 @@ func dialProblem(c Container, err error) (p *problem.Problem, lasting bool) {
 		case "busy":
 			p.Hint = "end the other kdev session on this project, or give this one a namespace of its own with -n"
 		case "version":
-			p.Hint = "restart `kdev up`: it builds the image with the agent that it needs"
+			p.Hint = "`kdev up` builds the image with the agent that it needs; with --no-build it does not, nor does `kdev sync`"
 		}
 		return p, true
 	}
