@@ -181,6 +181,42 @@ func TestFollowsPodsAsTheyComeAndGo(t *testing.T) {
 	}
 }
 
+// What ran already when the selection began is read from where the selection says, also
+// when it is chosen later; what starts later is read from its first line.
+func TestWhatIsChosenLaterRanBefore(t *testing.T) {
+	w := newWorld(t)
+	chosen := func(name string, yes bool) *corev1.Pod {
+		pod := testkube.Pod("default", name, "web")
+		pod.Labels = map[string]string{"chosen": fmt.Sprint(yes)}
+		return pod
+	}
+	w.put(chosen("before", false))
+	w.print("before", "web", "too old")
+	w.put(chosen("mark", true))
+	w.print("mark", "web", "too old")
+	w.watch(t.Context())
+	since := w.clock.Add(time.Millisecond)
+	w.clock = since
+	w.print("mark", "web", "it has begun")
+	w.print("before", "web", "new")
+	stop := w.run(Options{Format: format.Options{Output: "prefix"}}, Selection{
+		Select: func(pod *corev1.Pod, _ string, _ ContainerType) bool { return pod.Labels["chosen"] == "true" },
+		From:   source.Options{Follow: true, Since: since},
+	})
+	w.out.await(t, "mark › web │ it has begun\n")
+	w.put(chosen("before", true))
+	w.print("later", "web", "first")
+	w.put(chosen("later", true))
+	w.out.await(t, "before › web │ new\n")
+	text := w.out.await(t, "later › web │ first\n")
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(text, "too old") {
+		t.Error(text)
+	}
+}
+
 // The mark of a container that has ended stands behind its last line, which may have no newline.
 func TestEndIsToldBehindTheLastLine(t *testing.T) {
 	w := newWorld(t)

@@ -61,7 +61,10 @@ type tracker struct {
 	hub   *Hub
 	sel   Selection
 	tails map[tailKey]*tail
-	wait  sync.WaitGroup
+	// existed are the runs, by ID, of containers that were not chosen when the selection
+	// began, and may be later: what a pod belongs to is sometimes known after the pod.
+	existed map[tailKey]string
+	wait    sync.WaitGroup
 
 	mu     sync.Mutex
 	errors []error
@@ -100,7 +103,7 @@ func newTracker(h *Hub, sel Selection) *tracker {
 	if sel.Workload == nil {
 		sel.Workload = controller
 	}
-	return &tracker{hub: h, sel: sel, tails: map[tailKey]*tail{}}
+	return &tracker{hub: h, sel: sel, tails: map[tailKey]*tail{}, existed: map[tailKey]string{}}
 }
 
 func (t *tracker) run(ctx context.Context) error {
@@ -136,10 +139,14 @@ func (t *tracker) reconcile(ctx context.Context, first bool) {
 			key := tailKey{pod.UID, cs.Name}
 			known := t.tails[key]
 			if known == nil {
+				run := source.StateOf(pod, cs).ID
 				if t.sel.Select != nil && !t.sel.Select(pod, cs.Name, kind) {
+					if first && run != "" {
+						t.existed[key] = run
+					}
 					return
 				}
-				known = &tail{old: first && source.StateOf(pod, cs).ID != "", gone: make(chan struct{})}
+				known = &tail{old: run != "" && (first || t.existed[key] == run), gone: make(chan struct{})}
 				known.ignored = known.old && t.sel.Existing != nil && !t.sel.Existing(cs)
 				t.tails[key] = known
 			}
