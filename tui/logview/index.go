@@ -77,7 +77,7 @@ func (x *Index) Set(q Query, at uint64) {
 // there is more to look at.
 func (x *Index) Step() (changed, more bool) {
 	x.mu.Lock()
-	q, turn, from, to := x.query, x.turn, x.from, x.to
+	q, turn, from, to, none := x.query, x.turn, x.from, x.to, len(x.older) == 0
 	x.mu.Unlock()
 	st := x.store.Stats()
 	if q.all() {
@@ -87,7 +87,7 @@ func (x *Index) Step() (changed, more bool) {
 		st.Next = min(st.Next, x.levels.Seen())
 	}
 	// What is on the screen first, then what arrived, then what is older.
-	back := from > st.First && (len(x.older) == 0 || to >= st.Next)
+	back := from > st.First && (none || to >= st.Next)
 	low, high := to, min(to+block, st.Next)
 	if back {
 		low, high = from-min(block, from-st.First), from
