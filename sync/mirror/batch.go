@@ -44,13 +44,8 @@ func (c *conversation) batch(ctx context.Context, p plan, first bool, beat <-cha
 		return err
 	}
 	c.unacked = c.out.Sent() - before
-	c.busy = !little(p.ops) || w.doubted == p.generation
-	c.expect()
 	ack, err := c.acknowledged(ctx, p, beat)
-	c.unacked, c.busy = 0, false
-	if errors.Is(err, errSilent) {
-		w.doubted = p.generation // once: what the batch asks for may take its time there
-	}
+	c.unacked = 0
 	if err != nil {
 		return err
 	}
@@ -197,12 +192,6 @@ func (c *conversation) acknowledged(ctx context.Context, p plan, beat <-chan tim
 			// It answers pings, or the connection would end: something in the container
 			// holds it up, a disk or a stopped process.
 			c.w.fail(p.generation, slowProblem(c.w.describe()))
-		case <-c.due.C:
-			c.dialAgain(ctx)
-		case s := <-c.spare:
-			if err := c.compare(s); err != nil {
-				return nil, err
-			}
 		case m, ok := <-c.in:
 			ack, is := m.(*protocol.Ack)
 			if !is {
@@ -211,7 +200,7 @@ func (c *conversation) acknowledged(ctx context.Context, p plan, beat <-chan tim
 				}
 				continue
 			}
-			c.alive()
+			c.waiting = false
 			if ack.Generation != p.generation {
 				return nil, protocol.ErrFrame
 			}

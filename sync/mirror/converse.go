@@ -57,16 +57,13 @@ type conversation struct {
 	noticed time.Time
 
 	retry *time.Timer // runs while something waits to be tried again
-
-	*doubt
 }
 
 // converse serves the container over conn until either ends.
 func (w *worker) converse(ctx context.Context, conn io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &conversation{w: w, in: make(chan protocol.Message, 16), doubt: newDoubt()}
-	defer c.doubt.end()
+	c := &conversation{w: w, in: make(chan protocol.Message, 16)}
 	c.conn = &guarded{conn, w.patience()}
 	c.out = protocol.NewWriter(c.conn)
 	var readers sync.WaitGroup
@@ -170,11 +167,6 @@ func (c *conversation) idle(ctx context.Context, beat <-chan time.Time) error {
 		return a.answer(a.do(ctx, c))
 	case <-c.w.redo:
 		return c.probe(ctx)
-	case <-c.due.C:
-		c.dialAgain(ctx)
-		return nil
-	case s := <-c.spare:
-		return c.compare(s)
 	case m, ok := <-c.in:
 		return c.other(m, ok)
 	case <-beat:
@@ -194,14 +186,13 @@ func (c *conversation) beat() error {
 	}
 	c.pings++
 	c.pinged = time.Now()
-	c.expect()
 	return c.send(&protocol.Ping{N: c.pings})
 }
 
 // probe finds out whether this is the agent of the container that was just started: the
 // end of a stream to the one before may never come.
 func (c *conversation) probe(ctx context.Context) error {
-	c.alive()
+	c.waiting = false
 	if err := c.beat(); err != nil {
 		return err
 	}
@@ -227,7 +218,7 @@ func (c *conversation) other(m protocol.Message, ok bool) error {
 	if !ok {
 		return c.err
 	}
-	c.alive()
+	c.waiting = false
 	switch m := m.(type) {
 	case *protocol.Pong:
 		if m.N == c.pings {
@@ -265,9 +256,6 @@ func (c *conversation) receive(ctx context.Context) (protocol.Message, error) {
 	for {
 		select {
 		case m, ok := <-c.in:
-			if ok {
-				c.alive()
-			}
 			switch n := m.(type) {
 			case *protocol.Notice:
 				if err := c.notice(n); err != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -239,63 +238,5 @@ func TestStreamToTheContainerBefore(t *testing.T) {
 	case <-v.ended:
 	case <-b.ctx.Done():
 		t.Fatal("the stream is still there")
-	}
-}
-
-// A stream that has become silent, as one does that a network has cut, is left for another
-// one as soon as something was sent, however far away the next heartbeat is.
-func TestStreamThatBecomesSilent(t *testing.T) {
-	b := newBench(t)
-	v := &villain{Cluster: b.cluster, ended: make(chan struct{}, 1)}
-	var calls atomic.Int64
-	v.talk = func(rw io.ReadWriter) {
-		silent := calls.Add(1) == 1
-		in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
-		in.Receive()
-		out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
-		out.Send(&protocol.State{Last: true})
-		out.Flush()
-		var gen uint64
-		for !silent {
-			m, err := in.Receive()
-			if err != nil {
-				return
-			}
-			switch m := m.(type) {
-			case *protocol.Begin:
-				gen = m.Generation
-			case *protocol.End:
-				out.Send(&protocol.Ack{Generation: gen, Acted: true})
-				out.Flush()
-			}
-		}
-	}
-	b.m.opts.Dial, b.m.opts.Heartbeat = v, time.Hour
-	g := b.next()
-	b.m.SetDesired("web", g, map[string]engine.File{"/app/x": b.write("x", "1", 0o644)}, nil)
-	b.containers("villain")
-	b.synced(g)
-	if n := calls.Load(); n != 2 {
-		t.Errorf("%d streams", n)
-	}
-}
-
-// What takes an agent its time is no reason for doubt.
-func TestLittleToDo(t *testing.T) {
-	small, big := engine.File{Size: 1 << 10}, engine.File{Size: 2 << 20}
-	for name, c := range map[string]struct {
-		ops  []engine.Op
-		want bool
-	}{
-		"a save":          {[]engine.Op{{File: small, Old: &small}}, true},
-		"a big file":      {[]engine.Op{{File: big}}, false},
-		"instead of one":  {[]engine.Op{{File: small, Old: &big}}, false},
-		"a thousand":      {make([]engine.Op, 1000), false},
-		"nothing at all":  {nil, true},
-		"what is removed": {[]engine.Op{{Kind: engine.Remove, Old: &small}}, true},
-	} {
-		if got := little(c.ops); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
 	}
 }

@@ -49,14 +49,12 @@ type worker struct {
 	// its connection.
 	unanswered   actions
 	unansweredOf uint64
-	answered     uint64             // generation of the last batch of which the agent did all
-	told         string             // the last dial problem
-	failing      time.Time          // since when dialling fails; zero when it does not
-	tries        map[string]int     // of paths that changed in the container or while they were read
-	spare        io.ReadWriteCloser // opened while the stream before was silent
-	doubted      uint64             // generation of the last batch that ended so
-	restarted    restarts           // of the whole container, by what they were for
-	restartFor   []engine.Op        // what unanswered restarts the container for
+	answered     uint64         // generation of the last batch of which the agent did all
+	told         string         // the last dial problem
+	failing      time.Time      // since when dialling fails; zero when it does not
+	tries        map[string]int // of paths that changed in the container or while they were read
+	restarted    restarts       // of the whole container, by what they were for
+	restartFor   []engine.Op    // what unanswered restarts the container for
 }
 
 // A refusal stands until what is desired changes or the connection is new.
@@ -119,22 +117,13 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		conn, err := w.spare, error(nil)
-		if w.spare = nil; conn == nil {
-			conn, err = w.dial(ctx, c)
-		}
+		conn, err := w.dial(ctx, c)
 		took := time.Since(began)
 		if err == nil {
 			retry = firstRetry
 			err = w.converse(ctx, conn)
 		}
-		if w.spare != nil && ctx.Err() == nil {
-			continue
-		}
 		if ctx.Err() != nil {
-			if w.spare != nil {
-				w.spare.Close()
-			}
 			return
 		}
 		w.dialFailed(c, err)
