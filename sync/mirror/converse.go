@@ -20,7 +20,7 @@ import (
 // found while the network is still away: what follows is a dial every second.
 const (
 	heartbeat   = 3 * time.Second
-	probeLimit  = 500 * time.Millisecond
+	probeLimit  = 5 * time.Second  // as patient as the heartbeat is: a busy machine is slow
 	answerLimit = 10 * time.Second // for the first answers, which may have to hash a lot
 	slowBatch   = 20 * time.Second // after which a batch without an answer is news
 	bigBatch    = 5 << 20          // bytes that earn an agent another second to answer
