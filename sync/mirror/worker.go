@@ -98,12 +98,9 @@ const (
 	downWithin = 30 * time.Second
 
 	// A dial that takes longer has perhaps been swallowed. Of five that begin a second
-	// after each other the system tries one again each second, until the first gives up. A
-	// container that does not run yet refuses them all, and later the busier the machine
-	// is that starts it.
+	// after each other the system tries one again each second, until the first gives up.
 	slowDial  = time.Second
 	mostDials = 5
-	mostEarly = 2
 )
 
 // run dials, serves, and dials again.
@@ -116,9 +113,7 @@ func (w *worker) run(ctx context.Context) {
 			<-ctx.Done() // nothing will help but another container
 			return
 		}
-		began := time.Now()
 		conn, err := w.dial(ctx, c)
-		took := time.Since(began)
 		if err == nil {
 			retry = firstRetry
 			err = w.converse(ctx, conn)
@@ -141,9 +136,7 @@ func (w *worker) run(ctx context.Context) {
 		timer.Stop()
 		switch {
 		case w.describe().ID == "":
-			// It is about to start: be there, but do not keep the machine that starts
-			// it busy with refusing us.
-			retry = min(max(firstRetry, took), downRetry)
+			retry = firstRetry // it is about to start: be there
 		case (transport.Down(err) || transport.Away(err)) && w.m.opts.Now().Sub(w.failing) < downWithin:
 			retry = min(retry, downRetry)
 		}
@@ -182,11 +175,7 @@ func (w *worker) dial(ctx context.Context, c Container) (io.ReadWriteCloser, err
 	again := time.NewTicker(slowDial)
 	defer again.Stop()
 	more := func() {
-		most := mostDials
-		if w.describe().ID == "" {
-			most = mostEarly
-		}
-		if out < most {
+		if out < mostDials {
 			attempt()
 		}
 	}
