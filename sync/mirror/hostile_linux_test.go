@@ -165,17 +165,23 @@ func TestHostileAgent(t *testing.T) {
 	}
 }
 
+// welcomed is the beginning of a conversation with a run whose container holds nothing.
+func welcomed(rw io.ReadWriter) (*protocol.Reader, *protocol.Writer) {
+	in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
+	in.Receive()
+	out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
+	out.Send(&protocol.State{Last: true})
+	out.Flush()
+	return in, out
+}
+
 // An agent that answers pings and nothing else is no longer waited for in silence.
 func TestAgentThatNeverAcknowledges(t *testing.T) {
 	b := newBench(t)
 	v := &villain{Cluster: b.cluster, ended: make(chan struct{}, 1)}
 	release := make(chan struct{})
 	v.talk = func(rw io.ReadWriter) {
-		in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
-		in.Receive()
-		out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
-		out.Send(&protocol.State{Last: true})
-		out.Flush()
+		in, out := welcomed(rw)
 		var gen uint64
 		for {
 			m, err := in.Receive()
@@ -212,11 +218,7 @@ func TestStreamToTheContainerBefore(t *testing.T) {
 	b := newBench(t)
 	v := &villain{Cluster: b.cluster, ended: make(chan struct{}, 1)}
 	v.talk = func(rw io.ReadWriter) {
-		in, out := protocol.NewReader(rw), protocol.NewWriter(rw)
-		in.Receive()
-		out.Send(&protocol.Welcome{Protocol: protocol.Version, Run: true, Boot: [16]byte{1}})
-		out.Send(&protocol.State{Last: true})
-		out.Flush()
+		in, out := welcomed(rw)
 		for {
 			m, err := in.Receive()
 			if _, ended := m.(*protocol.End); err != nil || ended {
