@@ -76,19 +76,22 @@ func (l *listener) accept() (in, out, hold *os.File, err error) {
 	}
 }
 
+// peerLimit is how long a peer that connected may say nothing.
+const peerLimit = time.Second
+
 // receive checks the peer and takes the two descriptors that a serve sends.
 func receive(fd int) (in, out *os.File, err error) {
 	if err := checkPeer(fd); err != nil {
 		return nil, nil, err
 	}
 	// A peer that sends nothing must not keep others out.
-	limit := syscall.Timeval{Sec: 1}
+	limit := syscall.NsecToTimeval(peerLimit.Nanoseconds())
 	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &limit); err != nil {
 		return nil, nil, err
 	}
 	var b [1]byte
 	oob := make([]byte, syscall.CmsgSpace(2*4))
-	_, n, _, _, err := syscall.Recvmsg(fd, b[:], oob, syscall.MSG_CMSG_CLOEXEC)
+	n, err := receiveMessage(fd, b[:], oob)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,6 +113,18 @@ func receive(fd int) (in, out *os.File, err error) {
 		return nil, nil, errors.New("no stream was handed over")
 	}
 	return pollable(fds[0]), pollable(fds[1]), nil
+}
+
+// receiveMessage returns how many bytes of oob a message has filled. A wait with a limit is
+// cut short by every signal, those of Go's own scheduler included, whatever their handlers
+// ask for (signal(7)).
+func receiveMessage(fd int, p, oob []byte) (int, error) {
+	for end := time.Now().Add(peerLimit); ; {
+		_, n, _, _, err := syscall.Recvmsg(fd, p, oob, syscall.MSG_CMSG_CLOEXEC)
+		if err != syscall.EINTR || time.Now().After(end) {
+			return n, err
+		}
+	}
 }
 
 // pollable makes a file that another goroutine can close, and that has deadlines

@@ -107,7 +107,12 @@ func StartLimited(t testing.TB, limits agent.Limits, argv ...string) *Container 
 			}
 		}
 	}()
-	t.Cleanup(c.Kill)
+	t.Cleanup(func() {
+		c.Kill()
+		if t.Failed() {
+			t.Logf("the container said:\n%s", c.Output)
+		}
+	})
 	c.awaitSocket()
 	return c
 }
