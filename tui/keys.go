@@ -163,7 +163,7 @@ func moving() []binding {
 		{name: "build", keys: []string{"2"}, help: "the output of its build", run: showTab(buildTab)},
 		{name: "rollout", keys: []string{"3"}, help: "its workloads and pods, stage by stage", run: showTab(rolloutTab)},
 		{name: "sync", keys: []string{"4"}, help: "what was sent to its containers", run: showTab(syncTab)},
-		{name: "problem", keys: []string{"5"}, help: "why it fails", hint: 1, hintWhen: (*Model).troubled, run: showTab(problemTab)},
+		{name: "problem", keys: []string{"5"}, help: "why it fails", hint: 1, hintWhen: (*Model).unexplained, run: showTab(problemTab)},
 		{name: "manifest diff", keys: []string{"6"}, help: "what an apply would change", run: showTab(diffTab)},
 	}
 }

@@ -265,3 +265,6 @@ func (m *Model) troubled() bool {
 	svc := m.service()
 	return svc != nil && svc.Problem != nil || len(m.state.Troubles()) > 0
 }
+
+// unexplained says whether it has, and the explanation is not what is shown.
+func (m *Model) unexplained() bool { return m.troubled() && m.tab != problemTab }

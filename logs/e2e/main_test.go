@@ -59,7 +59,7 @@ func run(m *testing.M) int {
 // memory of what runs from those counts 35 MB of the program that nothing touched.
 func install(dir, binary string) error {
 	linked := filepath.Join(dir, "linked")
-	if out, err := exec.Command("go", "build", "-o", linked, "github.com/kdev-io/kdev/cmd/kdev").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-o", linked, "github.com/kdev-io/kdev/cmd/kdev").CombinedOutput(); err != nil {
 		return fmt.Errorf("compile kdev: %w\n%s", err, out)
 	}
 	from, err := os.Open(linked)

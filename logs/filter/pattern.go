@@ -14,6 +14,7 @@ type Pattern struct {
 	re      *regexp.Regexp
 	literal []byte // "" when there is none
 	whole   bool   // the expression is that text and nothing else
+	auto    *automaton
 }
 
 // Compile reads a regular expression in Go's syntax.
@@ -24,8 +25,12 @@ func Compile(expr string) (*Pattern, error) {
 	}
 	p := &Pattern{re: re}
 	if tree, err := syntax.Parse(expr, syntax.Perl); err == nil {
-		text, whole := needed(tree.Simplify())
+		tree = tree.Simplify()
+		text, whole := needed(tree)
 		p.literal, p.whole = []byte(text), whole
+		if !whole {
+			p.auto = newAutomaton(tree)
+		}
 	}
 	return p, nil
 }
@@ -54,6 +59,11 @@ func (p *Pattern) Match(line []byte) bool {
 		}
 		if p.whole {
 			return true
+		}
+	}
+	if p.auto != nil {
+		if match, known := p.auto.match(line); known {
+			return match
 		}
 	}
 	return p.re.Match(line)

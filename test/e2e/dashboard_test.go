@@ -113,6 +113,55 @@ func TestDashboard(t *testing.T) {
 		same(t, without(before, "hasher"), without(identities(t, ns), "hasher"))
 	})
 
+	step("a port, a shell, another environment, an image from before", func(t *testing.T) {
+		p.press("g", "Down", "Down")
+		p.until("webui is selected", selected("webui"))
+		p.press("f")
+		p.types("18080:80")
+		p.press("Enter")
+		at := regexp.MustCompile(`port 80 of webui is at (http://localhost:\d+)`)
+		screen := p.until("where the port is", at.MatchString)
+		if _, err := get(at.FindStringSubmatch(screen)[1]); err != nil {
+			t.Error(err)
+		}
+		p.press("s")
+		p.sees("a shell", "a shell in webui-")
+		p.runs("echo here-$((20+3))")
+		p.sees("what it prints", "here-23")
+		p.runs("exit")
+		p.sees("the dashboard again", "the shell has ended", "SERVICE")
+		p.press(":")
+		p.types("environment")
+		p.press("Enter")
+		p.sees("which ones there are", "environment (dev")
+		p.types("dev")
+		p.press("Enter")
+		p.sees("how it is", "nothing can be changed here", "webui")
+		p.press("Escape")
+		p.press("B")
+		p.sees("a question", "Roll webui back?")
+		p.press("y")
+		p.until("the image from before, and nothing is built for it", func(s string) bool { return row(s, "webui", "paused") && row(s, "webui", "1/1") })
+		p.press("p")
+		p.until("what the tree holds", func(s string) bool { return row(s, "webui", "ready") && strings.Contains(s, "● ready 5/5") })
+	})
+
+	step("a task of kdev.yaml", func(t *testing.T) {
+		before := identities(t, ns)
+		appendTo(t, file("kdev.yaml"), "tasks:\n  sum: {service: worker, command: [python, -c, print(20+3)]}\n")
+		p.press(":")
+		p.types("task")
+		p.sees("that there are tasks", "run a task of kdev.yaml")
+		p.press("Enter")
+		p.sees("which ones there are", "tasks of kdev.yaml", "in worker: python -c print(20+3)")
+		p.press("Enter")
+		p.sees("its end", "task sum is done")
+		if n, out := code(t, dir, "run", "sum"); n != 0 || strings.TrimSpace(out) != "23" {
+			t.Errorf("kdev run: code %d, %q", n, out)
+		}
+		same(t, before, identities(t, ns))
+	})
+
 	step("any size", func(t *testing.T) {
 		for _, size := range [][2]string{{"80", "24"}, {"40", "10"}, {"200", "60"}, {"140", "45"}} {
 			p.tmux("resize-window", "-x", size[0], "-y", size[1])

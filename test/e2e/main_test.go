@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -38,8 +37,11 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	_, file, _, _ := runtime.Caller(0)
-	repo = filepath.Join(filepath.Dir(file), "..", "..")
+	here, err := os.Getwd() // go test runs a package in its folder
+	if err != nil {
+		return failed(err)
+	}
+	repo = filepath.Join(here, "..", "..")
 	keep := os.Getenv("KDEV_E2E_KEEP") != ""
 	dir := filepath.Join(os.TempDir(), "kdev-e2e")
 	if !keep {
@@ -111,9 +113,9 @@ func failed(err error) int {
 }
 
 // build makes the binary that all tests run, without the race detector: what
-// is timed here is the real thing.
+// is timed here is the real thing. With the flags of the Makefile nothing is compiled twice.
 func build() error {
-	cmd := exec.Command("go", "build", "-o", kdevBinary, "./cmd/kdev")
+	cmd := exec.Command("go", "build", "-trimpath", "-gcflags=all=-dwarf=false", "-o", kdevBinary, "./cmd/kdev")
 	cmd.Dir = repo
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building kdev: %w\n%s", err, out)

@@ -14,10 +14,11 @@ import (
 )
 
 func TestGoMod(t *testing.T) {
-	got := goMod("// generated\n\nmodule k8s.io/kubernetes\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/a/b v1.0.0\n\tk8s.io/api v0.0.0\n)\n\n" +
-		"replace (\n\tk8s.io/api => ./staging/src/k8s.io/api\n\tk8s.io/client-go => ./staging/src/k8s.io/client-go\n)\n")
+	got := goMod("// generated\n\nmodule k8s.io/kubernetes\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/a/b v1.0.0\n\tk8s.io/api v0.0.0\n)\n\n"+
+		"replace (\n\tk8s.io/api => ./staging/src/k8s.io/api\n\tk8s.io/client-go => ./staging/src/k8s.io/client-go\n)\n",
+		"module github.com/kdev-io/kdev\n\nrequire (\n\tgithub.com/c/d v1.2.3\n\tgithub.com/containerd/containerd/v2 v2.0.0 // indirect\n)\n")
 	for _, want := range []string{
-		"\nmodule kdev.dev/offline/node\n", "\ngo 1.26.0\n", "\tgithub.com/a/b v1.0.0\n",
+		"\nmodule kdev.dev/offline/node\n", "\ngo 1.26.0\n", "\tgithub.com/a/b v1.0.0\n", "\tgithub.com/c/d v1.2.3\n",
 		"\tk8s.io/kubernetes " + kubernetes + "\n", "\tgithub.com/containerd/containerd/v2 " + containerd + "\n",
 		"\tk8s.io/api => k8s.io/api " + staging + "\n", "\tk8s.io/client-go => k8s.io/client-go " + staging + "\n",
 	} {
@@ -25,8 +26,31 @@ func TestGoMod(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
+	if strings.Contains(got, "containerd/v2 v2.0.0") {
+		t.Errorf("a program of the node at kdev's version in\n%s", got)
+	}
 	if strings.Contains(got, "./staging") || strings.Contains(got, "module k8s.io/kubernetes") {
 		t.Errorf("left over in\n%s", got)
+	}
+}
+
+// What kdev and the node's programs share is compiled once only where the versions are the same.
+func TestVersionsAreKdevs(t *testing.T) {
+	text, err := os.ReadFile("../../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for _, line := range requirement.FindAllStringSubmatch(string(text), -1) {
+		versions[line[1]] = line[2]
+	}
+	for path, version := range versions {
+		if want := requirements[path]; want != "" && version != want {
+			t.Errorf("%s %s, and the node's is %s", path, version, want)
+		}
+	}
+	if got := versions["k8s.io/client-go"]; got != staging {
+		t.Errorf("client-go %s, and the node's is %s", got, staging)
 	}
 }
 

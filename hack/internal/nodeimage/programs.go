@@ -17,14 +17,14 @@ import (
 	"github.com/kdev-io/kdev/hack/internal/step"
 )
 
-// Versions that belong together: Kubernetes and the etcd and CoreDNS that its kubeadm names; a containerd with the same
-// k8s.io modules, so that nothing is compiled twice.
+// Versions that belong together: Kubernetes and the etcd and CoreDNS that its kubeadm names. Its k8s.io modules and containerd
+// are those of kdev's own go.mod, so that nothing is compiled twice.
 const (
-	kubernetes   = "v1.36.3"
-	staging      = "v0.36.3" // of k8s.io/api and its siblings
-	containerd   = "v2.3.4"
-	etcd         = "v3.6.8"
-	coredns      = "v1.14.2"
+	kubernetes   = "v1.37.2"
+	staging      = "v0.37.2" // of k8s.io/api and its siblings
+	containerd   = "v2.4.2"
+	etcd         = "v3.7.0"
+	coredns      = "v1.14.6"
 	cni          = "v1.9.1"
 	provisioner  = "v0.0.30"
 	pluginModule = "github.com/containernetworking/plugins"
@@ -179,7 +179,11 @@ func (m *Maker) module(ctx context.Context, work string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(filepath.Join(work, "go.mod"), goMod(string(text))); err != nil {
+	own, err := os.ReadFile(filepath.Join(m.Source, "go.mod"))
+	if err != nil {
+		return err
+	}
+	if err := write(filepath.Join(work, "go.mod"), goMod(string(text), string(own))); err != nil {
 		return err
 	}
 	for _, name := range []string{"kube", "coredns"} {
@@ -221,13 +225,23 @@ var moduleLine = regexp.MustCompile(`(?m)^module .*$`)
 // stagingLine is a line of Kubernetes's go.mod that takes a sibling from a folder which its module does not have.
 var stagingLine = regexp.MustCompile(`(?m)^\s*(k8s\.io/[a-z-]+) => \./staging/`)
 
-// goMod makes the module file from Kubernetes's own: its requirements, with each staging sibling at its tag, and ours.
-func goMod(kubernetesMod string) string {
+// requirement is a line of a module file that names a module and its version.
+var requirement = regexp.MustCompile(`(?m)^\t(\S+) (v\S+)(?: // indirect)?$`)
+
+// goMod makes the module file from Kubernetes's own: its requirements, with each staging sibling at its tag, and ours. Those
+// of kdev are taken over as well: four fifths of what kdev is compiled from are in the node's programs too, and what has the
+// same version is compiled once for both. The recipe leaves them out: other versions of them make no other programs.
+func goMod(kubernetesMod, kdevMod string) string {
 	head, replaced, _ := strings.Cut(kubernetesMod, "\nreplace ")
 	var b strings.Builder
 	b.WriteString(moduleLine.ReplaceAllString(head, "module kdev.dev/offline/node") + "\n\nrequire (\n")
 	for _, path := range slices.Sorted(maps.Keys(requirements)) {
 		fmt.Fprintf(&b, "\t%s %s\n", path, requirements[path])
+	}
+	for _, line := range requirement.FindAllStringSubmatch(kdevMod, -1) {
+		if requirements[line[1]] == "" {
+			fmt.Fprintf(&b, "\t%s %s\n", line[1], line[2])
+		}
 	}
 	b.WriteString(")\n\nreplace (\n")
 	for _, line := range stagingLine.FindAllStringSubmatch(replaced, -1) {
