@@ -14,13 +14,17 @@ import (
 	"github.com/kdev-io/kdev/logs/store"
 )
 
+// DefaultStoreBytes hold some 150,000 lines of 120 bytes. What is older is read
+// from the disk or from the cluster.
+const DefaultStoreBytes = 24 << 20
+
 // Options say where lines go and how they look.
 type Options struct {
 	// Out gets the formatted lines; nil where only the store is read.
 	Out    io.Writer
 	Format format.Options
 	Filter filter.Options
-	// StoreBytes bounds what is kept in memory; 0 is 64 MiB.
+	// StoreBytes bounds what is kept in memory; 0 is DefaultStoreBytes.
 	StoreBytes int64
 	// MaxStreams bounds the streams that are open at a time; 0 is 200. Containers
 	// beyond it are read in turn.
@@ -87,7 +91,7 @@ type Hub struct {
 // New makes a hub. Its errors are those of options that do not parse.
 func New(opts Options) (*Hub, error) {
 	if opts.StoreBytes == 0 {
-		opts.StoreBytes = 64 << 20
+		opts.StoreBytes = DefaultStoreBytes
 	}
 	if opts.MaxStreams == 0 {
 		opts.MaxStreams = 200

@@ -57,6 +57,7 @@ done there, or as lines. Ctrl-C leaves it and ends nothing; "kdev stop" ends it.
 
 // attach joins with a face of its own.
 func (o *upOptions) attach(ctx context.Context, about control.About) error {
+	defer spareMemory(o.env, spareUpFrom)()
 	facts := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv)
 	o.joins = true
 	p := &config.Project{Name: about.Project, Root: about.Root, Namespace: about.Namespace}

@@ -7,9 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session/control"
@@ -20,7 +18,7 @@ import (
 
 // run reads until nothing is left, what --until says is reached, or ctx is done.
 func (p *logsPlan) run(ctx context.Context) (err error) {
-	defer p.spareMemory()()
+	defer spareMemory(p.o.env, spareLogsFrom)()
 	p.hub.Out = p.o.env.Out
 	if p.o.save != "" {
 		file, openErr := os.OpenFile(p.o.path(p.o.save), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -65,26 +63,6 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		return badLogs(err)
 	}
 	return p.follow(ctx, hub, clusters)
-}
-
-// spareFrom is when the streams of some hundred containers are open: until then nothing
-// is to take the processor from them.
-const spareFrom = 3 * time.Second
-
-// spareMemory lets the heap grow by a quarter between collections instead of doubling, once
-// the logs are open: what is alive is small (4 MiB of lines, the pods), collections cost next
-// to nothing then, and the command runs for days beside the user's other programs. $GOGC wins.
-func (p *logsPlan) spareMemory() (restore func()) {
-	if p.o.env.Getenv("GOGC") != "" {
-		return func() {}
-	}
-	before := make(chan int, 1)
-	timer := time.AfterFunc(spareFrom, func() { before <- debug.SetGCPercent(25) })
-	return func() {
-		if !timer.Stop() {
-			debug.SetGCPercent(<-before)
-		}
-	}
 }
 
 // follow reads clusters.

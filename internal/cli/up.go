@@ -94,6 +94,7 @@ it what was named.`,
 }
 
 func (o *upOptions) run(ctx context.Context) error {
+	defer spareMemory(o.env, spareUpFrom)()
 	p, err := o.flags.loadIncluded(o.env)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/internal/session"
+	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/store"
 )
 
@@ -31,7 +32,7 @@ type load struct {
 }
 
 func newLoad() *load {
-	l := &load{store: store.New(64 << 20), changed: make(chan struct{}, 1)}
+	l := &load{store: store.New(logs.DefaultStoreBytes), changed: make(chan struct{}, 1)}
 	l.state = project(0)
 	for _, svc := range l.state.Services {
 		src := store.Source{Namespace: "shop", Pod: svc.Pods[0].Name, Container: "app", Color: len(l.apps) % 8}

@@ -20,6 +20,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -60,6 +61,7 @@ type result struct {
 }
 
 func measure(ctx context.Context, length time.Duration) ([]result, error) {
+	debug.SetGCPercent(25) // as kdev up does
 	l := newLoad()
 	l.fill(stored)
 	results := searches(l)
