@@ -23,6 +23,8 @@ E2E = $(shell git grep -l --untracked '^//go:build e2e' -- '*_test.go' | xargs -
 # the compilers' alone.
 GOC := CGO_ENABLED=0 GOGC=400
 FLAGS := -trimpath -gcflags=all=-dwarf=false
+RUN := CGO_ENABLED=0 go run $(FLAGS)
+TEST := $(GOC) go test $(FLAGS) -exec='env -u GOGC'
 
 .PHONY: build embed demo offline-demo offline-images demo-down offline test check lint fmt vet cross cross-check staticcheck unit e2e generate fuzz bench-watch chaos-ports bench-tui pictures bench-build soak-store bench-sync bench-deploy soak bench-logs soak-logs clean help
 
@@ -32,24 +34,24 @@ build: embed ## compile bin/kdev, with the programs that it puts into clusters
 	$(GOC) go build $(FLAGS) -ldflags="-s -w" -o bin/kdev ./cmd/kdev
 
 embed: ## compile those programs into internal/embedded/bin
-	go run ./internal/embedded/gen
+	$(RUN) ./internal/embedded/gen
 
 # The base images of the example alone: the tests need twice as many. They are mostly
 # downloads, so kdev is compiled beside; the node's programs come after it and are
 # compiled from what it has compiled.
 demo: ## bring the example up and leave it running
 	$(MAKE) --jobs=2 --output-sync=line offline-images build IMAGES='python node golang redis'
-	go run ./hack/offline all python node golang redis
+	$(RUN) ./hack/offline all python node golang redis
 	hack/demo.sh up
 
 offline-images:
-	go run ./hack/offline base-images $(IMAGES)
+	$(RUN) ./hack/offline base-images $(IMAGES)
 
 demo-down: ## stop and remove what `make demo` started
 	hack/demo.sh down
 
 offline: ## engine, node image and base images, where the machine has none
-	go run ./hack/offline all
+	$(RUN) ./hack/offline all
 
 # What needs no cluster runs beside what is mostly waiting for downloads. The first two
 # lines compile the same packages, so they are not run at once.
@@ -88,8 +90,8 @@ cross: ## build and vet kdev for linux, darwin and windows, amd64 and arm64
 		go vet $$(go list -deps -f '{{with .Module}}{{if .Main}}{{$$.ImportPath}}{{end}}{{end}}' ./cmd/kdev) ); done
 
 cross-check:
-	go run ./hack/cross ./cmd/kdev $(PLATFORMS)
-	go run ./hack/cross -test ./watch,./internal/tree/... $(PLATFORMS)
+	$(RUN) ./hack/cross ./cmd/kdev $(PLATFORMS)
+	$(RUN) ./hack/cross -test ./watch,./internal/tree/... $(PLATFORMS)
 	@for p in $(PLATFORMS); do echo "compile ./watch for $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build ./watch/... ./internal/tree/...; done
 
 staticcheck:
@@ -100,23 +102,23 @@ unit: ## unit and script tests, with the race detector
 	cd examples/dockercoins/hasher && go test ./...
 
 e2e: embed ## the tests on a real cluster; one package at a time, they share the engine
-	$(GOC) go test $(FLAGS) -exec='env -u GOGC' -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
+	$(TEST) -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
 
 # Makes a cluster and a registry of its own, and removes them. Alone on the
 # machine the figures are those of the machine; otherwise compare with the floor.
 bench-build: embed ## measure the image path on a real cluster: table, and JSON in bench-build.json
-	go run ./build/bench -big 1000 >bench-build.json
+	$(RUN) ./build/bench -big 1000 >bench-build.json
 
 # The figure of issue 5: 200 rebuilds of a layer of 30 MB, and a collection.
-soak-store: ## rebuild a large layer 200 times and collect the store (2 min)
-	KDEV_LAYER_MB=30 go test -count=1 -v -timeout=20m -run='^TestManyRebuildsAreCollected$$' ./build
+soak-store: embed ## rebuild a large layer 200 times and collect the store (2 min)
+	KDEV_LAYER_MB=30 $(TEST) -count=1 -v -timeout=20m -run='^TestManyRebuildsAreCollected$$' ./build
 
 bench-sync: embed ## measure syncing on a real cluster: table, and JSON in bench-sync.json (8 min)
-	go run ./test/benchsync >bench-sync.json
+	$(RUN) ./test/benchsync >bench-sync.json
 
 # KDEV_CHAOS_SEED=n repeats or changes a run; the seed is in the output.
 soak: embed ## an hour of random saves while everything around them fails
-	KDEV_CHAOS_FOR=1h go test -tags e2e -count=1 -timeout 90m -run '^TestChaos$$' -v ./sync/e2e
+	KDEV_CHAOS_FOR=1h $(TEST) -tags e2e -count=1 -timeout 90m -run '^TestChaos$$' -v ./sync/e2e
 
 generate: ## write the files that follow from the code
 	go generate ./...
@@ -129,31 +131,31 @@ fuzz: ## a minute of fuzzing for each fuzz test
 	done
 
 bench-watch: ## the figures of docs/watch.md, each beside its aim (3 min)
-	go test ./watch -run '^$$' -bench . -benchtime 1x -count=1 -timeout 15m
+	$(TEST) ./watch -run '^$$' -bench . -benchtime 1x -count=1 -timeout 15m
 
 chaos-ports: embed ## a forwarded port while its pod is replaced 50 times (4 min, a real cluster)
-	KDEV_E2E_REPLACEMENTS=50 go test -tags e2e ./test/e2e -run TestForwardedPort -count=1 -v -timeout 20m
+	KDEV_E2E_REPLACEMENTS=50 $(TEST) -tags e2e ./test/e2e -run TestForwardedPort -count=1 -v -timeout 20m
 
 bench-tui: ## the dashboard under load and at rest, each figure beside its aim (1 min)
-	go run ./tui/bench
+	$(RUN) ./tui/bench
 
 # Uses the cluster that bin/kdev up would use, and tmux; the example is removed again.
 pictures: build ## the pictures of docs/dashboard.md, from a real run of the example (3 min)
 	hack/pictures.sh
 
 bench-deploy: build ## render, apply, start and explain on a real cluster: table, and JSON in bench-deploy.json (4 min)
-	go run ./test/benchdeploy -kdev bin/kdev >bench-deploy.json
+	$(RUN) ./test/benchdeploy -kdev bin/kdev >bench-deploy.json
 
 # Takes a cluster of its own, and compares with stern and kubectl where they are on the
 # PATH: GOBIN=… go install github.com/stern/stern@v1.34.0.
 bench-logs: build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
-	go run ./test/benchlogs -kdev bin/kdev -cluster kdev-bench-logs >bench-logs.json
+	$(RUN) ./test/benchlogs -kdev bin/kdev -cluster kdev-bench-logs >bench-logs.json
 
 # Two cores bring some 12,000 lines a second through kubelet and API server, whoever
 # reads: `make soak-logs RATE=300` there.
 soak-logs: RATE ?= 1000
 soak-logs: embed ## follow 20 containers of 1,000 lines a second for ten minutes (the end-to-end tests: one)
-	go test -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m -soak-rate $(RATE)
+	$(TEST) -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m -soak-rate $(RATE)
 
 clean: ## remove what make build made
 	rm -rf bin
