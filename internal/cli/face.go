@@ -43,12 +43,7 @@ func (o *upOptions) face(p *config.Project, facts term.Facts) (face, error) {
 		}
 		return d, err
 	}
-	f, err := newPlainFace(o.env, p, facts, &o.hide, run)
-	if err != nil {
-		return nil, err
-	}
-	f.plain.spoken = o.spoken()
-	return f, nil
+	return newPlainFace(o.env, p, facts, o.spoken(), &o.hide, run)
 }
 
 // spoken says whether the lines are for a screen reader.
@@ -70,8 +65,8 @@ type plainFace struct {
 	done  chan error
 }
 
-func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets, run runHub) (*plainFace, error) {
-	hub, err := logs.New(logs.Options{Out: env.Out, Mask: &hide.mask, Format: format.Options{Color: facts.Color, Safe: facts.TTY}})
+func newPlainFace(env Env, p *config.Project, facts term.Facts, spoken bool, hide *secrets, run runHub) (*plainFace, error) {
+	hub, err := logs.New(logs.Options{Out: env.Out, Mask: &hide.mask, Format: format.Options{Color: facts.Color, Safe: facts.TTY, Spoken: spoken}})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +74,7 @@ func newPlainFace(env Env, p *config.Project, facts term.Facts, hide *secrets, r
 	// through it too.
 	ctx, stop := context.WithCancel(context.Background())
 	f := &plainFace{hub: hub, stop: stop, done: make(chan error, 1)}
-	f.plain = plain{out: hub.Source(""), colour: facts.Color, width: nameWidth(p)}
+	f.plain = plain{out: hub.Source(""), colour: facts.Color, width: nameWidth(p), spoken: spoken}
 	go func() { f.done <- run(ctx, env, p, hub, hide) }()
 	return f, nil
 }

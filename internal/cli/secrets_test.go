@@ -218,7 +218,7 @@ func TestUpHidesSecrets(t *testing.T) {
 	}
 	hide := &secrets{}
 	hide.ofManifests(t.Context(), p)
-	plain, err := newPlainFace(env, p, term.Facts{}, hide, runAndKeep)
+	plain, err := newPlainFace(env, p, term.Facts{}, false, hide, runAndKeep)
 	if err != nil {
 		t.Fatal(err)
 	}

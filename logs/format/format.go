@@ -28,6 +28,9 @@ type Options struct {
 	Palette   Palette // zero is the default one
 	// Safe is set where the output is a terminal: see [term.AppendSafe].
 	Safe bool
+	// Spoken is for a screen reader: the default output says the container alone, since the
+	// letters of a pod's name are read one by one.
+	Spoken bool
 	// Highlight marks matches in the message; nil marks none.
 	Highlight func(dst, msg []byte) []byte
 	// Failed is told of a template that failed on a line. The line is then written
@@ -154,8 +157,13 @@ func (f *Formatter) defaultLine(dst []byte, src *store.Source, l store.Line, msg
 
 func (f *Formatter) defaultPrefix(dst []byte, src *store.Source) []byte {
 	pod, container := f.podColor(src), f.containerColor(src)
-	if src.Kind == store.Local {
+	switch {
+	case src.Kind == store.Local && f.opts.Spoken:
+		return append(append(dst, src.Name...), ": "...)
+	case src.Kind == store.Local:
 		return append(pod.Append(dst, src.Name), ' ')
+	case f.opts.Spoken:
+		return append(append(dst, src.Container...), ": "...)
 	}
 	if f.opts.Cluster {
 		dst = append(pod.Append(dst, src.Cluster), ' ')

@@ -90,3 +90,19 @@ func terminal(t *testing.T, in, out []byte) {
 		left = left[size:]
 	}
 }
+
+// What is read aloud names the container alone, and kdev's own text nothing.
+func TestSpoken(t *testing.T) {
+	fm, err := New(Options{Spoken: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for i, src := range []store.Source{{Namespace: "shop", Pod: "web-5d9c7bd6f8-x2x4j", Container: "web"}, {Kind: store.Local, Name: "local/docs"}, {Kind: store.Local}} {
+		src.ID = i
+		got = fm.Append(got, &src, store.Line{}, []byte("up"))
+	}
+	if want := "web: up\nlocal/docs: up\nup\n"; string(got) != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
