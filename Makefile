@@ -144,12 +144,12 @@ pictures: build ## the pictures of docs/dashboard.md, from a real run of the exa
 	hack/pictures.sh
 
 bench-deploy: build ## render, apply, start and explain on a real cluster: table, and JSON in bench-deploy.json (4 min)
-	$(RUN) ./test/benchdeploy -kdev bin/kdev >bench-deploy.json
+	$(RUN) ./test/benchdeploy -kdev $(CURDIR)/bin/kdev >bench-deploy.json
 
 # Takes a cluster of its own, and compares with stern and kubectl where they are on the
 # PATH: GOBIN=… go install github.com/stern/stern@v1.34.0.
 bench-logs: build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
-	$(RUN) ./test/benchlogs -kdev bin/kdev -cluster kdev-bench-logs >bench-logs.json
+	$(RUN) ./test/benchlogs -kdev $(CURDIR)/bin/kdev -cluster kdev-bench-logs >bench-logs.json
 
 # Two cores bring some 12,000 lines a second through kubelet and API server, whoever
 # reads: `make soak-logs RATE=300` there.
