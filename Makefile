@@ -106,18 +106,18 @@ e2e: embed ## the tests on a real cluster; one package at a time, they share the
 
 # Makes a cluster and a registry of its own, and removes them. Alone on the
 # machine the figures are those of the machine; otherwise compare with the floor.
-bench-build: embed ## measure the image path on a real cluster: table, and JSON in bench-build.json
+bench-build: offline embed ## measure the image path on a real cluster: table, and JSON in bench-build.json
 	$(RUN) ./build/bench -big 1000 >bench-build.json
 
 # The figure of issue 5: 200 rebuilds of a layer of 30 MB, and a collection.
 soak-store: embed ## rebuild a large layer 200 times and collect the store (2 min)
 	KDEV_LAYER_MB=30 $(TEST) -count=1 -v -timeout=20m -run='^TestManyRebuildsAreCollected$$' ./build
 
-bench-sync: embed ## measure syncing on a real cluster: table, and JSON in bench-sync.json (8 min)
+bench-sync: offline embed ## measure syncing on a real cluster: table, and JSON in bench-sync.json (8 min)
 	$(RUN) ./test/benchsync >bench-sync.json
 
 # KDEV_CHAOS_SEED=n repeats or changes a run; the seed is in the output.
-soak: embed ## an hour of random saves while everything around them fails
+soak: offline embed ## an hour of random saves while everything around them fails
 	KDEV_CHAOS_FOR=1h $(TEST) -tags e2e -count=1 -timeout 90m -run '^TestChaos$$' -v ./sync/e2e
 
 generate: ## write the files that follow from the code
@@ -133,28 +133,28 @@ fuzz: ## a minute of fuzzing for each fuzz test
 bench-watch: ## the figures of docs/watch.md, each beside its aim (3 min)
 	$(TEST) ./watch -run '^$$' -bench . -benchtime 1x -count=1 -timeout 15m
 
-chaos-ports: embed ## a forwarded port while its pod is replaced 50 times (4 min, a real cluster)
+chaos-ports: offline embed ## a forwarded port while its pod is replaced 50 times (4 min, a real cluster)
 	KDEV_E2E_REPLACEMENTS=50 $(TEST) -tags e2e ./test/e2e -run TestForwardedPort -count=1 -v -timeout 20m
 
 bench-tui: ## the dashboard under load and at rest, each figure beside its aim (1 min)
 	$(RUN) ./tui/bench
 
 # Uses the cluster that bin/kdev up would use, and tmux; the example is removed again.
-pictures: build ## the pictures of docs/dashboard.md, from a real run of the example (3 min)
+pictures: offline build ## the pictures of docs/dashboard.md, from a real run of the example (3 min)
 	hack/pictures.sh
 
-bench-deploy: build ## render, apply, start and explain on a real cluster: table, and JSON in bench-deploy.json (4 min)
+bench-deploy: offline build ## render, apply, start and explain on a real cluster: table, and JSON in bench-deploy.json (4 min)
 	$(RUN) ./test/benchdeploy -kdev $(CURDIR)/bin/kdev >bench-deploy.json
 
 # Takes a cluster of its own, and compares with stern and kubectl where they are on the
 # PATH: GOBIN=… go install github.com/stern/stern@v1.34.0.
-bench-logs: build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
+bench-logs: offline build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
 	$(RUN) ./test/benchlogs -kdev $(CURDIR)/bin/kdev -cluster kdev-bench-logs >bench-logs.json
 
 # Two cores bring some 12,000 lines a second through kubelet and API server, whoever
 # reads: `make soak-logs RATE=300` there.
 soak-logs: RATE ?= 1000
-soak-logs: embed ## follow 20 containers of 1,000 lines a second for ten minutes (the end-to-end tests: one)
+soak-logs: offline embed ## follow 20 containers of 1,000 lines a second for ten minutes (the end-to-end tests: one)
 	$(TEST) -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m -soak-rate $(RATE)
 
 clean: ## remove what make build made

@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/cluster/clustertest"
@@ -123,14 +124,23 @@ func (b *bench) cluster(ctx context.Context) (down func() error, err error) {
 	if err := clustertest.Load(ctx, c); err != nil {
 		return down, err
 	}
+	// As a user has it; making a cluster leaves the current one what it was, here none.
+	config, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return down, err
+	}
+	config.CurrentContext = c.Context
+	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
+		return down, err
+	}
 	plain, err := kube.New(kubeconfig, c.Context)
 	if err != nil {
 		return down, err
 	}
 	defer plain.Close()
-	config := rest.CopyConfig(plain.Config)
-	config.Wrap(b.traffic.count)
-	b.kube, err = kube.ForConfig(config)
+	counted := rest.CopyConfig(plain.Config)
+	counted.Wrap(b.traffic.count)
+	b.kube, err = kube.ForConfig(counted)
 	return down, err
 }
 

@@ -107,8 +107,11 @@ func (r *running) until(wanted func(event) bool) error {
 		if err := json.Unmarshal(r.events.Bytes(), &e); err != nil {
 			return fmt.Errorf("%w: %q", err, r.events.Text())
 		}
-		if wanted(e) {
+		switch {
+		case wanted(e):
 			return nil
+		case e.Problem != nil && e.Problem.Code == "build-failed":
+			return fmt.Errorf("nothing follows: %s", r.events.Text())
 		}
 	}
 	return errors.Join(fmt.Errorf("kdev up ended: %s", r.errs.String()), r.events.Err())
