@@ -71,9 +71,10 @@ func (e *evidence) container(r containerRun) *finding {
 	if t := r.State.Terminated; t != nil {
 		return e.crash(r, t)
 	}
-	if s := r.State.Running; s != nil && r.RestartCount > 1 && !r.Ready {
+	if s, t := r.State.Running, r.LastTerminationState.Terminated; s != nil && t != nil {
 		// Between two crashes: still the same problem until it has run for a while.
-		if t := r.LastTerminationState.Terminated; t != nil && !e.later(s.StartedAt.Time, steadyAfter) {
+		again, _ := restless(e.pod)
+		if (r.RestartCount > 1 && (!r.Ready || again == r.Name) || hopeless(t)) && !e.later(s.StartedAt.Time, steadyAfter) {
 			return e.crash(r, t)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // crash explains a run that ended. A first end of a container that will be
-// started again is not a problem yet.
+// started again is not a problem yet, unless no other start can go better.
 func (e *evidence) crash(r containerRun, t *corev1.ContainerStateTerminated) *finding {
 	if t.ExitCode == 0 && (r.init || e.pod.Spec.RestartPolicy != corev1.RestartPolicyAlways) {
 		return nil // done
@@ -19,7 +19,7 @@ func (e *evidence) crash(r containerRun, t *corev1.ContainerStateTerminated) *fi
 		return e.start(r, t.Message)
 	}
 	restarts := e.pod.Spec.RestartPolicy != corev1.RestartPolicyNever
-	if restarts && r.RestartCount < 1 && t.Reason != "OOMKilled" {
+	if restarts && r.RestartCount < 1 && t.Reason != "OOMKilled" && !hopeless(t) {
 		return nil
 	}
 	if strings.Contains(t.Message, "exec format error") {
@@ -48,6 +48,10 @@ func (e *evidence) crash(r containerRun, t *corev1.ContainerStateTerminated) *fi
 	}
 	return f
 }
+
+// hopeless says whether a command is missing or no program, by the exit codes of shells
+// and of the agent: that is so at each start.
+func hopeless(t *corev1.ContainerStateTerminated) bool { return t.ExitCode == 126 || t.ExitCode == 127 }
 
 // exitFinding explains an exit code.
 func exitFinding(r containerRun, t *corev1.ContainerStateTerminated) *finding {

@@ -198,7 +198,7 @@ func (l *look) pods(o metav1.Object, current func(*corev1.Pod) bool) {
 			newest = append(newest, p)
 		}
 	}
-	if s.Ready {
+	if s.Ready && l.steady(newest) {
 		return
 	}
 	l.explain(newest)
@@ -212,11 +212,51 @@ func (l *look) pods(o metav1.Object, current func(*corev1.Pod) bool) {
 	}
 }
 
+// steady says whether the containers stay up, as far as can be told. Without a readiness
+// probe a container that crashes again and again is ready for a moment after each start,
+// and the cluster then calls its workload available.
+func (l *look) steady(pods []*corev1.Pod) bool {
+	for _, p := range pods {
+		name, since := restless(p)
+		if name == "" {
+			continue
+		}
+		if at := since.Add(steadyAfter); l.now.Before(at) {
+			l.s.Ready, l.s.Waiting = false, "container "+name+" to stay up: it crashed and was started again"
+			if l.again.IsZero() || at.Before(l.again) {
+				l.again = at
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// restless returns the container of a pod that runs again after a crash soon after its
+// start, and since when; "" where there is none. One that was told to end is none: so
+// kdev starts those anew whose program cannot be started in place.
+func restless(p *corev1.Pod) (name string, since time.Time) {
+	for _, r := range runs(p) {
+		s, t := r.State.Running, r.LastTerminationState.Terminated
+		if r.init || s == nil || t == nil || r.spec.ReadinessProbe != nil || t.ExitCode == exitTerminated {
+			continue
+		}
+		if t.FinishedAt.Sub(t.StartedAt.Time) < steadyAfter {
+			return r.Name, s.StartedAt.Time
+		}
+	}
+	return "", time.Time{}
+}
+
+// exitTerminated is how a program ends that SIGTERM ended.
+const exitTerminated = 128 + 15
+
 // explain takes the first cause that a pod shows, else in words what the first
 // that is not ready waits for.
 func (l *look) explain(pods []*corev1.Pod) {
 	for _, p := range pods {
-		if podReady(p) {
+		again, since := restless(p)
+		if podReady(p) && (again == "" || !l.now.Before(since.Add(steadyAfter))) {
 			continue
 		}
 		e := l.evidence(p)

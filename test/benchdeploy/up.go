@@ -152,14 +152,36 @@ func (b *bench) starts(ctx context.Context, dir string, n int) error {
 		took := time.Since(start)
 		return took, errors.Join(err, r.stop())
 	}
-	took, err := once()
-	if err != nil {
-		return err
+	// The first of all also starts the first pod that the node ever ran.
+	rounds := 1
+	if n == 1 {
+		rounds = 5
 	}
-	first := figures.Figure{Name: "first kdev up of " + what + ", until ready", Value: took.Seconds(), Unit: "s"}
+	var firsts []time.Duration
+	for i := range rounds {
+		if i > 0 {
+			if _, err := b.call(ctx, dir, "down", "--volumes"); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, "web-00", "page.txt"), fmt.Appendf(nil, "page %d\n", i), 0o644); err != nil {
+				return err
+			}
+		}
+		took, err := once()
+		if err != nil {
+			return err
+		}
+		firsts = append(firsts, took)
+	}
+	first := figures.Figure{Name: "first kdev up of " + what + ", until ready: median", Unit: "s"}
 	again := figures.Figure{Name: "second kdev up of " + what + ", unchanged, until it watches: median", Unit: "ms", Aim: 1000}
 	if n == 1 {
 		first.Aim, again.Aim = 1.3, 500
+	}
+	first.Value, first.All = figures.Median(firsts)
+	first.Value /= 1000
+	for i := range first.All {
+		first.All[i] /= 1000
 	}
 	b.table.Add(first)
 	before, err := b.versions(ctx, filepath.Base(dir))
