@@ -174,7 +174,7 @@ func hint(p *problem.Problem) string {
 	case p.Output != "":
 		return "the output above is the instruction's own; the same happens with `docker build`"
 	default:
-		return ""
+		return "correct the instruction there; `kdev build` tries again, and `kdev up` does when the file is saved"
 	}
 }
 

@@ -39,7 +39,7 @@ var yamlPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
 func syntaxProblem(name string, content []byte, err error) *problem.Problem {
 	text := yamlPrefix.ReplaceAllString(err.Error(), "")
-	hint := ""
+	hint := "look at this line and the one before it: indentation, quotes and brackets are the usual causes"
 	switch {
 	case strings.Contains(text, "cannot start any token") && strings.Contains(string(content), "\t"):
 		hint = "indent with spaces: YAML takes no tabs"

@@ -87,7 +87,7 @@ func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
 		return s
 	}
 	if !ok || known && found.(metav1.Object).GetUID() != made.uid {
-		s.Absent, s.Waiting = true, "to be created"
+		s.Absent, s.Waiting = true, "its creation"
 		return s
 	}
 	l := &look{d: d, live: live, s: &s, now: d.now()}

@@ -32,9 +32,9 @@ func TestStatusOfWhatWasApplied(t *testing.T) {
 		{"ready in the generation that was applied", []runtime.Object{ready(2, 2)}, &version{"u-x", 2}, true, ""},
 		{"the informer has not seen the apply", []runtime.Object{ready(1, 1)}, &version{"u-x", 2}, false, "the deployment controller"},
 		{"the controller has not seen the apply", []runtime.Object{ready(2, 1)}, &version{"u-x", 2}, false, "the deployment controller"},
-		{"made anew, the informer has the old one", []runtime.Object{ready(2, 2)}, &version{"u-y", 1}, false, "to be created"},
-		{"not there yet", nil, &version{"u-x", 1}, false, "to be created"},
-		{"never applied", nil, nil, false, "to be created"},
+		{"made anew, the informer has the old one", []runtime.Object{ready(2, 2)}, &version{"u-y", 1}, false, "its creation"},
+		{"not there yet", nil, &version{"u-x", 1}, false, "its creation"},
+		{"never applied", nil, nil, false, "its creation"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
