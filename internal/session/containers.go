@@ -325,6 +325,7 @@ func (l *loop) tellSynced(svc *service) {
 		st.files = 0
 	}
 	svc.lastBatch = nil
+	svc.land()
 	if files == 0 {
 		if svc.track.under(ActSync) != nil {
 			svc.track.end(Nothing)

@@ -104,6 +104,7 @@ type service struct {
 	build     *buildRun
 	builds    int // started so far: names a build
 	swap      *swapRun
+	landing   chan struct{}  // of the compilation whose outputs are on their way; see land
 	outputs   []build.Output // what the newest build or compilation made on this machine
 
 	workloads []deploy.Ref // of the manifests

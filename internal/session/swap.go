@@ -26,7 +26,13 @@ type swapRun struct {
 	cancel context.CancelFunc
 	why    []string // paths of the context, sorted
 	saved  time.Time
+	landed chan struct{} // closed when what it made is in the containers
 }
+
+// landPatience is how long the list of a program's files waits for what was compiled to be
+// in the containers. To make it takes a core for some hundred milliseconds, and beside the
+// patch it would hold that up for as long.
+const landPatience = 5 * time.Second
 
 // compiles says whether edits of svc's program can go into containers.
 func (l *loop) compiles(svc *service) bool {
@@ -59,14 +65,21 @@ func (l *loop) swap(svc *service, why []string, saved time.Time) {
 	}
 	svc.builds++
 	ctx, cancel := context.WithCancel(l.ctx)
-	svc.swap = &swapRun{id: svc.builds, start: time.Now(), cancel: cancel, why: why, saved: saved}
+	svc.swap = &swapRun{id: svc.builds, start: time.Now(), cancel: cancel, why: why, saved: saved, landed: make(chan struct{})}
+	landed := svc.swap.landed
 	name, id, spec := svc.Name, svc.builds, svc.spec
 	progress := func(e build.Event) { l.s.post(ctx, swapProgress{name, id, e}) }
 	l.work.Go(func() {
 		defer cancel()
 		outputs, err := l.s.parts.Compiler.Compile(ctx, spec, progress)
 		l.s.post(l.ctx, swapDone{name, id, outputs, err})
-		if err != nil || ctx.Err() != nil {
+		if err != nil {
+			return
+		}
+		select {
+		case <-landed:
+		case <-time.After(landPatience):
+		case <-ctx.Done():
 			return
 		}
 		// A new import may have made other files part of the program; what was saved
@@ -115,6 +128,8 @@ func (e swapDone) apply(l *loop) {
 		return // superseded: a newer one is under way, or an image is made
 	}
 	svc.swap = nil
+	svc.land()
+	svc.landing = run.landed
 	took := time.Since(run.start)
 	if e.err != nil {
 		svc.problem = asProblem(e.err, "build-failed", svc.Name)
@@ -131,8 +146,10 @@ func (e swapDone) apply(l *loop) {
 	svc.outputs = e.outputs
 	switch {
 	case svc.files == nil: // the first one since the session's start
+		svc.land()
 		l.desire(svc)
 	case same:
+		svc.land()
 		if len(run.why) > 0 {
 			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "compiled", Text: "compiled, and the program is the same", Took: Millis(took)})
 		}
@@ -142,6 +159,14 @@ func (e swapDone) apply(l *loop) {
 		svc.files.swap(e.outputs, batchTimes{generation: l.generation, saved: run.saved, batched: run.start, paths: run.why})
 	}
 	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "compiled", Text: "compiled", Took: Millis(took)})
+}
+
+// land tells that what was compiled is in the containers, or that nothing is on its way.
+func (svc *service) land() {
+	if svc.landing != nil {
+		close(svc.landing)
+		svc.landing = nil
+	}
 }
 
 // dropSwap ends a compilation whose result nobody wants any more.

@@ -85,10 +85,13 @@ func (v view) begins(path, head string, size int) bool {
 const pause = 300 * time.Microsecond
 
 // until looks again and again.
-func until(ctx context.Context, what string, ok func() bool) error {
+func until(ctx context.Context, what string, ok func() bool) error { return ask(ctx, what, pause, ok) }
+
+// ask is until with a pause of its own.
+func ask(ctx context.Context, what string, every time.Duration, ok func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(pause)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !ok() {
 		select {

@@ -97,8 +97,13 @@ func restart(ctx context.Context, r *rig, _ options) (rows []result, err error) 
 
 // answers waits until the service at a port of the node answers with a version.
 func (p *project) answers(ctx context.Context, port int, version string) error {
+	return p.answersWithin(ctx, port, version, pause)
+}
+
+// answersWithin asks as often as every says.
+func (p *project) answersWithin(ctx context.Context, port int, version string, every time.Duration) error {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	return until(ctx, version, func() bool {
+	return ask(ctx, version, every, func() bool {
 		answer, err := client.Get(fmt.Sprintf("http://%s:%d/", p.node, port))
 		if err != nil {
 			return false
