@@ -30,14 +30,23 @@ func (l *look) deployment(o *appsv1.Deployment, seen bool) {
 		s.Waiting = "the deployment controller"
 		return
 	}
-	hash, rs := newestTemplate(l.live, o)
+	hash, rs, older := newestTemplate(l.live, o)
+	if older && !s.Ready {
+		s.Waiting = "the deployment controller"
+		return
+	}
 	s.Template = hash
-	if s.Updated >= s.Desired && int(o.Status.AvailableReplicas) >= s.Desired {
+	current := func(p *corev1.Pod) bool { return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash }
+	l.pods(o, current)
+	ready := 0
+	for _, p := range s.Pods {
+		if current(p) && podReady(p) && p.DeletionTimestamp == nil {
+			ready++
+		}
+	}
+	if !s.Ready && s.Waiting == "" && ready >= s.Desired {
 		s.Waiting = "old pods to go"
 	}
-	l.pods(o, func(p *corev1.Pod) bool {
-		return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash
-	})
 	if s.Ready {
 		return
 	}

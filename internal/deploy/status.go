@@ -159,15 +159,20 @@ func replicas(n *int32) int {
 }
 
 // newestTemplate finds the hash of a Deployment's newest ReplicaSet, "" when
-// there is none yet.
-func newestTemplate(live *kube.Namespace, o *appsv1.Deployment) (hash string, rs *appsv1.ReplicaSet) {
+// there is none yet. Then older says whether there are those of earlier templates: what is
+// known of the ReplicaSets is a moment behind what is known of the Deployment.
+func newestTemplate(live *kube.Namespace, o *appsv1.Deployment) (hash string, rs *appsv1.ReplicaSet, older bool) {
 	const revision = "deployment.kubernetes.io/revision"
 	for _, rs := range live.ReplicaSets() {
-		if metav1.IsControlledBy(rs, o) && rs.Annotations[revision] == o.Annotations[revision] {
-			return rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey], rs
+		if !metav1.IsControlledBy(rs, o) {
+			continue
 		}
+		if rs.Annotations[revision] == o.Annotations[revision] {
+			return rs.Labels[appsv1.DefaultDeploymentUniqueLabelKey], rs, false
+		}
+		older = true
 	}
-	return "", nil
+	return "", nil, older
 }
 
 func podReady(p *corev1.Pod) bool {
