@@ -138,6 +138,7 @@ func TestDashboard(t *testing.T) {
 		p.press("Enter")
 		p.sees("how it is", "nothing can be changed here", "webui")
 		p.press("Escape")
+		p.until("the project's own state", func(s string) bool { return !strings.Contains(s, "nothing can be changed here") })
 		p.press("B")
 		p.sees("a question", "Roll webui back?")
 		p.press("y")
