@@ -36,7 +36,9 @@ func (l *look) deployment(o *appsv1.Deployment, seen bool) {
 		return
 	}
 	s.Template = hash
-	current := func(p *corev1.Pod) bool { return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash }
+	current := func(p *corev1.Pod) bool {
+		return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash
+	}
 	l.pods(o, current)
 	ready := 0
 	for _, p := range s.Pods {
