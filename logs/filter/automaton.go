@@ -170,22 +170,22 @@ func (c *closure) add(prog *syntax.Prog, pc uint32, edges syntax.EmptyOp) {
 	if c.seen == nil {
 		c.seen = map[uint32]bool{}
 	}
-	todo := []uint32{pc}
-	for len(todo) > 0 {
-		pc, todo = todo[len(todo)-1], todo[:len(todo)-1]
+	stack := []uint32{pc}
+	for len(stack) > 0 {
+		pc, stack = stack[len(stack)-1], stack[:len(stack)-1]
 		if c.seen[pc] {
 			continue
 		}
 		c.seen[pc] = true
 		switch in := &prog.Inst[pc]; in.Op {
 		case syntax.InstAlt, syntax.InstAltMatch:
-			todo = append(todo, in.Out, in.Arg)
+			stack = append(stack, in.Out, in.Arg)
 		case syntax.InstCapture, syntax.InstNop:
-			todo = append(todo, in.Out)
+			stack = append(stack, in.Out)
 		case syntax.InstEmptyWidth:
 			switch wants := syntax.EmptyOp(in.Arg); {
 			case wants&^edges == 0:
-				todo = append(todo, in.Out)
+				stack = append(stack, in.Out)
 			case wants&syntax.EmptyBeginText == 0 || edges&syntax.EmptyBeginText != 0:
 				c.set = append(c.set, pc) // the text may end here
 			}
