@@ -151,8 +151,8 @@ bench-deploy: offline build ## render, apply, start and explain on a real cluste
 bench-logs: offline build ## the figures of docs/logs.md, each beside its aim (5 min); JSON in bench-logs.json
 	$(RUN) ./test/benchlogs -kdev $(CURDIR)/bin/kdev -cluster kdev-bench-logs >bench-logs.json
 
-# Two cores bring some 12,000 lines a second through kubelet and API server, whoever
-# reads: `make soak-logs RATE=300` there.
+# Slow cores bring fewer lines a second through kubelet and API server, whoever reads
+# (two of them 12,000 on one machine, 20,000 on another): `make soak-logs RATE=300` there.
 soak-logs: RATE ?= 1000
 soak-logs: offline embed ## follow 20 containers of 1,000 lines a second for ten minutes (the end-to-end tests: one)
 	$(TEST) -tags e2e -count=1 -timeout 30m -v -run '^TestSoak$$' ./logs/e2e -soak 10m -soak-rate $(RATE)

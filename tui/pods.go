@@ -83,7 +83,10 @@ func (m *Model) stages(p *session.Pod, form func(string) string, painted bool) s
 		text, style := form(s.Name), t.Faint
 		switch {
 		case s.Done:
-			text = "✓" + text + " " + seconds(time.Duration(s.Took))
+			text = "✓" + text
+			if s.Took >= 0 {
+				text += " " + seconds(time.Duration(s.Took))
+			}
 			style = t.Good
 			since = s.At
 		case !waiting:

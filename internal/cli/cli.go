@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/term"
 )
 
 // Env is what a command may see of the world: handed in, so that a test can
@@ -49,7 +50,8 @@ func Main(ctx context.Context, env Env, args []string) int {
 	// client-go logs what it survives to stderr, into the middle of a face. What
 	// of it matters to a person comes as an error.
 	klog.SetLogger(logr.Discard())
-	ctx, left, stop := interruptible(ctx, func() { fmt.Fprintln(env.Err, "\n"+farewell(env, args)) })
+	ctx, left, stop := interruptible(ctx, func(s os.Signal) { endLine(env, s) },
+		func() { fmt.Fprintln(env.Err, "\n"+farewell(env, args)) })
 	defer stop()
 	env.left = left
 	root := newRoot(env)
@@ -62,6 +64,14 @@ func Main(ctx context.Context, env Env, args []string) int {
 		return exitInterrupted
 	}
 	return report(env.Err, err)
+}
+
+// endLine ends the line that the terminal has begun with its ^C, so that what is said
+// then has one of its own.
+func endLine(env Env, s os.Signal) {
+	if s == os.Interrupt && term.Echoes(env.Err) {
+		fmt.Fprintln(env.Err)
+	}
 }
 
 // leftBehind is the annotation of a command that says what it leaves when it is
@@ -98,9 +108,9 @@ func again(signals <-chan os.Signal, done <-chan struct{}, at time.Time, now fun
 
 // interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP cancels.
 // The second one ends the process at once, after goodbye: whatever hangs, the
-// user gets the terminal back. first stands for the first one where it came as
-// a key.
-func interruptible(ctx context.Context, goodbye func()) (_ context.Context, first, stop func()) {
+// user gets the terminal back. heard is called with the first one; first stands for it
+// where it came as a key.
+func interruptible(ctx context.Context, heard func(os.Signal), goodbye func()) (_ context.Context, first, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	asked := make(chan struct{})
@@ -115,8 +125,9 @@ func interruptible(ctx context.Context, goodbye func()) (_ context.Context, firs
 		defer close(ended)
 		var at time.Time
 		select {
-		case <-signals:
+		case s := <-signals:
 			at = time.Now()
+			heard(s)
 			cancel()
 		case <-asked: // what runs ends by itself
 		case <-done:

@@ -319,12 +319,19 @@ func (s *statusService) waiting() string {
 func (p *statusPod) stages() string {
 	var parts []string
 	for _, s := range p.Stages {
-		took := (time.Duration(s.TookMS) * time.Millisecond).Round(time.Second)
+		took := time.Duration(s.TookMS) * time.Millisecond
+		if took >= 0 {
+			took = took.Round(time.Second)
+		}
 		if !s.Done {
 			parts = append(parts, fmt.Sprintf("%s … %s", s.Name, took))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s %s", s.Name, took))
+		if took >= 0 {
+			parts = append(parts, fmt.Sprintf("%s %s", s.Name, took))
+		} else {
+			parts = append(parts, s.Name)
+		}
 	}
 	return strings.Join(parts, ", ")
 }

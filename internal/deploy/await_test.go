@@ -120,4 +120,9 @@ func TestStages(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got[i], want[i])
 		}
 	}
+	// It was ready, then not (its node was away), and now it is again.
+	pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: at(7200)})
+	if got := Stages(pod, time.Unix(7300, 0)); got[3].Took != time.Second || !got[4].Done || got[4].Took != NotTold {
+		t.Errorf("of a pod that became ready once more: %+v", got[3:])
+	}
 }

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,7 +13,25 @@ type Stage struct {
 	Name string
 	Done bool
 	At   time.Time     // when it was done, exact to the second, as the API has it
-	Took time.Duration // since the stage before was done; of the first that is not, until now
+	Took time.Duration // since the stage before was done; of the first that is not, until now; NotTold where the API no longer says it
+}
+
+// NotTold is written as -1 in milliseconds.
+const NotTold = -time.Millisecond
+
+// longestStart is how long a stage of a pod's start takes at most, as a Deployment's
+// progressDeadlineSeconds has it by default.
+const longestStart = 10 * time.Minute
+
+// OfStart says whether what the API tells of a stage that is done, the i-th, is of the
+// pod's start. It keeps the last time only: where a container runs for the second time,
+// or the pod has lost its readiness and found it again, that is a later one.
+func OfStart(pod *corev1.Pod, i int, took time.Duration) bool {
+	if i == 0 {
+		return true
+	}
+	again := func(st corev1.ContainerStatus) bool { return st.RestartCount > 0 }
+	return took <= longestStart && !slices.ContainsFunc(pod.Status.InitContainerStatuses, again) && !slices.ContainsFunc(pod.Status.ContainerStatuses, again)
 }
 
 // Stages says how far a pod's start is, in the order of the steps.
@@ -55,6 +74,9 @@ func Stages(pod *corev1.Pod, now time.Time) []Stage {
 			waiting, s.Took = true, max(0, now.Sub(last))
 		default:
 			s.Took = max(0, s.At.Sub(last))
+			if !OfStart(pod, i, s.Took) {
+				s.Took = NotTold
+			}
 			if s.At.After(last) {
 				last = s.At
 			}

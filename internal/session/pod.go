@@ -36,7 +36,8 @@ type PodStage struct {
 	At   time.Time `json:"at,omitzero"` // when it was done
 	// Took is since the stage before it was done; of the first stage that is not,
 	// until the snapshot was made. Times of pods that were there before the session
-	// are exact to the second, as the API has them.
+	// are exact to the second, as the API has them; -1 where they are of a later time
+	// than the pod's start, as after the restart of a container.
 	Took Millis `json:"tookMs"`
 }
 
@@ -131,6 +132,9 @@ func podStages(pod *corev1.Pod, seen *podTimes, now time.Time) []PodStage {
 			continue
 		}
 		s.Took = Millis(max(0, s.At.Sub(last)))
+		if !exact && !deploy.OfStart(pod, i, time.Duration(s.Took)) {
+			s.Took = Millis(deploy.NotTold)
+		}
 		if s.At.After(last) {
 			last = s.At
 		}

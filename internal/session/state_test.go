@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/watch"
 )
@@ -126,6 +127,15 @@ func TestPodStages(t *testing.T) {
 	}
 	if want := []float64{1, 3, 1, 3}; !reflect.DeepEqual(seconds, want) {
 		t.Errorf("stages took %v s, want %v", seconds, want)
+	}
+
+	// The API keeps the last time: after a restart it is not that of the start.
+	pod.Status.ContainerStatuses[0] = running("web", 30)
+	pod.Status.ContainerStatuses[0].RestartCount = 1
+	for i, s := range podStages(pod, nil, noon.Add(time.Minute)) {
+		if told := time.Duration(s.Took) != deploy.NotTold; told != (i == 0) {
+			t.Errorf("of a pod with a restart, %s took %v", s.Name, time.Duration(s.Took))
+		}
 	}
 }
 
