@@ -82,7 +82,7 @@ it what was named.`,
 	f.BoolVar(&o.plain, "plain", false, "lines of text instead of the dashboard; the default where there is no terminal, with CI set or TERM=dumb")
 	f.BoolVar(&o.accessible, "accessible", false, "lines for a screen reader: words instead of glyphs, columns and boxes; as with ACCESSIBLE set")
 	f.BoolVar(&o.session.NoSync, "no-sync", false, "build images for every change instead of copying files")
-	f.BoolVar(&o.session.NoBuild, "no-build", false, "build nothing: what was built before is used")
+	f.BoolVar(&o.session.NoBuild, "no-build", false, "build nothing: what runs goes on, and files that need no new image are synced")
 	f.BoolVar(&o.session.NoPorts, "no-ports", false, "forward no ports, and serve no addresses by name")
 	f.BoolVarP(&o.detach, "detach", "d", false, "go on in the background; with --until, return when that has come")
 	f.BoolVar(&o.cleanup, "cleanup", false, "remove what was deployed on leaving, as `kdev down` does")

@@ -73,6 +73,7 @@ func (l *loop) ancestorChanged(svc *service, changed string, batch watch.Batch) 
 		l.tellUnsynced(svc, changed, "the image is made from that of "+a.spec.Service)
 		return true
 	case l.s.opts.NoBuild:
+		l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "no-build", Text: why + "; nothing is built here"})
 		return true
 	}
 	svc.changed(ActBuild, changed, batch)

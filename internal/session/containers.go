@@ -83,6 +83,10 @@ func (l *loop) containersChanged(svc *service) {
 			delete(svc.syncErr, key)
 		}
 	}
+	if len(svc.sync) == 0 {
+		svc.lastBatch = nil
+		svc.land()
+	}
 	maps.DeleteFunc(svc.held, func(digest string, _ heldFiles) bool { return !digests[digest] })
 	l.s.mirror.SetContainers(svc.Name, list)
 }
@@ -197,7 +201,11 @@ type syncStarted struct {
 
 func (e syncStarted) apply(l *loop) {
 	svc := l.byName[e.service]
-	svc.lastBatch = &e.batch
+	if svc.lastBatch = nil; len(svc.sync) > 0 {
+		svc.lastBatch = &e.batch
+	} else {
+		svc.land() // there is no container to wait for: one that comes gets all at once
+	}
 	for _, path := range e.batch.paths {
 		if l.unchanged(svc, path) {
 			delete(svc.ahead, path)

@@ -170,7 +170,7 @@ func (l *loop) awaited(svc *service) string {
 		other, ok := l.s.State().Service(name)
 		switch {
 		case ok && other.Ignored: // by wish
-		case ok && other.Phase != Ready && other.Phase != Syncing:
+		case ok && !slices.Contains([]Phase{Ready, Syncing, Paused, Sleeping}, other.Phase): // the last two by wish
 			return name
 		case !ok && l.objects == nil:
 			return name // it may come with the manifests

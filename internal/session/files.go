@@ -109,10 +109,19 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		if svc.files != nil {
 			svc.files.mark(rel, v.Dests, batch)
 		}
+		if svc.unbuilt() && !l.unchanged(svc, rel) {
+			l.needBuild(svc, changed, changed+" changed, and the build before failed", batch)
+		}
 		return true
 	}
 	l.trigger(svc, rel, batch)
 	return false
+}
+
+// unbuilt says that the newest build of svc made no image and none is on its way: the
+// next save of whatever the image holds may be what it lacked.
+func (svc *service) unbuilt() bool {
+	return svc.build == nil && svc.dirty == "" && !svc.deciding && svc.last != nil && (svc.last.Phase == BuildFailed || svc.last.Phase == BuildCancelled) && svc.problem != nil
 }
 
 // concerns says whether a path is any of svc's business, and does nothing.

@@ -189,7 +189,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Pending, ForGenerator, generator+", which runs before it", generator)
 	case awaited != "":
 		wait(Pending, ForNeeds, awaited+", which it needs", awaited)
-	case l.blocked() != nil:
+	case l.blocked() != nil && !l.there(svc):
 		wait(Pending, ForManifests, "the manifests")
 	case l.applying || l.applyAgain:
 		text := "its objects to be applied"
@@ -216,6 +216,12 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	default:
 		v.Phase, v.Waiting = Ready, nil
 	}
+}
+
+// there says whether the cluster has what svc consists of already: manifests that cannot
+// be used now change nothing of it.
+func (l *loop) there(svc *service) bool {
+	return svc.admitted && !slices.ContainsFunc(svc.workloads, func(r deploy.Ref) bool { return !l.present[r] })
 }
 
 // watches says whether a workload of svc is of a kind whose status says how far

@@ -72,6 +72,7 @@ type loop struct {
 	old        *config.Project     // what this one worked with
 	before     map[string]*service // of the loop before this one
 	asked      []asked             // commands that came between two loops
+	missed     []filesChanged      // batches that did
 	fatal      chan error
 	deploying  *Change // manifests that were saved and are not yet applied: a model for the services that it touches
 }
@@ -395,6 +396,9 @@ func (e decided) apply(l *loop) {
 		return
 	}
 	if l.s.opts.NoBuild {
+		svc.problem = &problem.Problem{Code: "no-build", Where: svc.Name, Summary: "it needs an image that is not there, and nothing is built here: " + e.choice.why, Hint: "leave out --no-build"}
+		svc.track.end(Failed)
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "no-build", Text: "its image is not built", Problem: svc.problem})
 		return
 	}
 	svc.dirty = e.choice.why
@@ -493,6 +497,7 @@ func (e buildDone) apply(l *loop) {
 // back asks for nothing.
 func (l *loop) needBuild(svc *service, path, why string, batch watch.Batch) {
 	if l.s.opts.NoBuild {
+		l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "no-build", Text: why + "; nothing is built here"})
 		return
 	}
 	svc.changed(ActBuild, path, batch)

@@ -74,7 +74,10 @@ func unplaced(v any) any {
 func (l *loop) adopt(was *loop) {
 	l.before = was.byName
 	l.generation, l.deployed, l.ready, l.since = was.generation, was.deployed, was.ready, was.since
-	l.stages, l.present, l.asked = was.stages, was.present, was.asked
+	l.stages, l.present, l.asked, l.missed = was.stages, was.present, was.asked, was.missed
+	for _, e := range l.missed {
+		l.generation = max(l.generation, e.batch.Generation)
+	}
 	for _, svc := range l.services {
 		svc.adopt(l.before[svc.Name])
 	}
@@ -87,12 +90,27 @@ func (svc *service) adopt(was *service) {
 		return
 	}
 	svc.off, svc.placed, svc.paused, svc.scaled, svc.back = was.off, was.placed, was.paused, was.scaled, was.back
+	svc.admitted = was.admitted && svc.local == nil && was.local == nil
 	svc.wasReady, svc.since, svc.told = was.wasReady, was.since, was.told
 	svc.track, svc.last, svc.builds = was.track, was.last, was.builds
 	svc.track.end(Superseded) // whatever it was about: the tree is looked at anew
 	if svc.keeps() {
 		svc.saved, svc.holdsManifests = was.saved, was.holdsManifests
 	}
+}
+
+// catchUp does what was saved while the loop before ended and this one began: nobody
+// looked at the configuration then, and what a batch triggers is seen in no tree.
+func (l *loop) catchUp(was *loop) {
+	if was == nil || was.old == nil {
+		return // or the configuration that was saved cannot be used
+	}
+	missed := l.missed
+	l.missed = nil
+	for _, e := range missed {
+		e.apply(l)
+	}
+	l.configChanged()
 }
 
 // known leaves only those of names that a service has: what was named at the
@@ -117,16 +135,19 @@ func (s *Session) mistaken(err error, text string) {
 }
 
 // drain throws away what the goroutines of a loop that ended still had to say, and
-// returns the commands among it: these are for the next one.
-func (s *Session) drain() (commands []asked) {
+// returns the commands and the batches among it: these are for the next one.
+func (s *Session) drain() (commands []asked, batches []filesChanged) {
 	for {
 		select {
 		case e := <-s.events:
-			if a, ok := e.(asked); ok {
-				commands = append(commands, a)
+			switch e := e.(type) {
+			case asked:
+				commands = append(commands, e)
+			case filesChanged:
+				batches = append(batches, e)
 			}
 		default:
-			return commands
+			return commands, batches
 		}
 	}
 }

@@ -289,6 +289,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 	defer unsubscribe()
 
 	l.begin()
+	l.catchUp(was)
 	if was == nil || l.unrendered {
 		l.settle() // local work waits for no event; else the state before holds until the render
 	}
@@ -296,7 +297,7 @@ func (s *Session) loop(ctx context.Context, stop func(), was *loop) (*loop, erro
 		if ctx.Err() != nil {
 			cancel()
 			work.Wait()
-			l.asked = s.drain()
+			l.asked, l.missed = s.drain()
 			return l, nil
 		}
 		select {

@@ -1,0 +1,122 @@
+//go:build unix
+
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry"
+)
+
+// A buildFunc is a Builder.
+type buildFunc func(context.Context, build.Spec) (*build.Result, error)
+
+func (f buildFunc) Build(ctx context.Context, spec build.Spec, _ build.Progress) (*build.Result, error) {
+	return f(ctx, spec)
+}
+
+// TestASaveMendsAFailedBuild: what a COPY lacked, or what only the network had, is there
+// with the next save, although such a file is one that is synced where an image runs.
+func TestASaveMendsAFailedBuild(t *testing.T) {
+	store, err := registry.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	builds := make(chan struct{}, 10)
+	s := newSessionStand(t, map[string]string{
+		"kdev.yaml":      "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices: {db: {build: web}}\n",
+		"k8s.yaml":       oneWorkload,
+		"web/Dockerfile": "FROM scratch\nCOPY main.txt conf.txt /\n",
+		"web/main.txt":   "main",
+	}, func(p *Parts) {
+		p.Store = store
+		p.Builder = buildFunc(func(context.Context, build.Spec) (*build.Result, error) {
+			builds <- struct{}{}
+			return nil, errors.New("conf.txt is not there")
+		})
+	})
+	wait := func(what string) {
+		t.Helper()
+		select {
+		case <-builds:
+		case <-time.After(time.Minute):
+			t.Fatal(what + " did not build")
+		}
+		s.is("db", FailedPhase)
+	}
+	wait("the start")
+	s.write("web/conf.txt", "conf")
+	wait("the missing file")
+	s.write("web/main.txt", "another")
+	wait("a save of another file")
+}
+
+// TestAConfigurationSavedDuringAReload: the one that is saved while the loop before ends
+// counts as well.
+func TestAConfigurationSavedDuringAReload(t *testing.T) {
+	store, err := registry.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices: {db: {build: web}}\n"
+	cancelled, goOn := make(chan struct{}, 10), make(chan struct{})
+	s := newSessionStand(t, map[string]string{
+		"kdev.yaml": first, "k8s.yaml": oneWorkload, "web/Dockerfile": "FROM scratch\nCOPY main.txt /\n", "web/main.txt": "main",
+	}, func(p *Parts) {
+		p.Store = store
+		p.Builder = buildFunc(func(ctx context.Context, _ build.Spec) (*build.Result, error) {
+			<-ctx.Done()
+			cancelled <- struct{}{}
+			<-goOn
+			return nil, ctx.Err()
+		})
+	})
+	s.is("db", Building)
+	s.write("kdev.yaml", first+"local: [{name: one, serve: exec sleep 300}]\n")
+	<-cancelled // the loop ends, and waits for its build
+	s.write("kdev.yaml", first+"local: [{name: two, serve: exec sleep 300}]\n")
+	close(goOn)
+	s.is("two", Ready)
+	if _, there := s.session.State().Service("one"); there {
+		t.Error("what was taken out again is there")
+	}
+}
+
+// TestABatchForNobody: where no container runs, no batch is on its way.
+func TestABatchForNobody(t *testing.T) {
+	key := containerKey{"web-1", "web"}
+	svc := &service{ahead: map[string]bool{}, sync: map[containerKey]*Sync{key: {}}}
+	l := &loop{s: &Session{}, byName: map[string]*service{"web": svc}}
+	started := syncStarted{"web", batchTimes{generation: 1, paths: []string{"a"}}}
+	started.apply(l)
+	if svc.lastBatch == nil {
+		t.Error("a container gets it, and nobody waits for that")
+	}
+	delete(svc.sync, key)
+	started.apply(l)
+	if svc.lastBatch != nil {
+		t.Error("waits for a container, and there is none")
+	}
+}
+
+// TestWhatIsThereStaysReady: manifests that cannot be used keep back what was never
+// applied, and nothing else.
+func TestWhatIsThereStaysReady(t *testing.T) {
+	ref := deploy.Ref{Kind: "Deployment", Name: "web"}
+	l := &loop{s: &Session{}, byName: map[string]*service{}, present: map[deploy.Ref]bool{ref: true}, objects: []*deploy.Object{}, rendered: &problem.Problem{Code: "manifest-invalid"}}
+	for _, admitted := range []bool{true, false} {
+		svc := &service{admitted: admitted, workloads: []deploy.Ref{ref}}
+		svc.Name = "web"
+		v := Service{Workloads: []Rollout{{Kind: "Deployment", Name: "web", Ready: true}}, Desired: 1}
+		l.judge(svc, &v, true)
+		if want := map[bool]Phase{true: Ready, false: Pending}[admitted]; v.Phase != want {
+			t.Errorf("applied before: %v; it is %s, want %s", admitted, v.Phase, want)
+		}
+	}
+}
