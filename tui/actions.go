@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ func acting() []binding {
 		return func(m *Model) tea.Cmd { return m.ask(session.Command{Verb: v, Service: m.selected}) }
 	}
 	return []binding{
-		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 4, when: chosen, needs: noService, run: verb(session.DoRestart)},
+		{name: "restart", keys: []string{"r"}, in: inServices, help: "start its process anew", hint: 4, when: chosen, needs: noService, run: (*Model).askRestart},
 		{name: "trigger", keys: []string{"t"}, in: inServices, help: "do now what is held for it", when: held, hint: 1, needs: "nothing that was saved waits", run: verb(session.DoTrigger)},
 		{name: "run now", keys: []string{"t"}, in: inServices, help: "run the generator", when: generates, hint: 1, run: verb(session.DoTrigger)},
 		{name: "sync now", keys: []string{"y"}, in: inServices, help: "compare its containers with the tree, and put right what differs", when: chosen, needs: noService, run: verb(session.DoSync)},
@@ -118,6 +119,23 @@ func generates(m *Model) bool {
 }
 func building(m *Model) bool {
 	return chosen(m) && m.service().Build != nil && m.service().Build.Phase == session.BuildRunning
+}
+
+// askRestart asks only where new pods are the way: with an agent in its container the
+// process alone starts anew, and so does one on this machine.
+func (m *Model) askRestart() tea.Cmd {
+	svc := m.service()
+	cmd := m.ask(session.Command{Verb: session.DoRestart, Service: svc.Name})
+	inPlace := func(st session.Sync) bool { return st.Connected }
+	if len(svc.Pods) == 0 || svc.Local != nil || slices.ContainsFunc(svc.Sync, inPlace) {
+		return cmd
+	}
+	m.overlay = &question{
+		text: "Restart " + svc.Name + " with new pods?",
+		loss: []string{"No agent runs in it that could start the process alone. What only its pods hold is lost: their files outside volumes, and their memory."},
+		yes:  func(*Model) tea.Cmd { return cmd },
+	}
+	return nil
 }
 
 func (m *Model) askScale() tea.Cmd {

@@ -155,7 +155,7 @@ func moving() []binding {
 		{name: "other pane", keys: []string{"tab"}, help: "to the other pane", hint: 6, run: do(func(m *Model) { m.focus = 1 - m.focus })},
 		{name: "pods", keys: []string{"enter", "space"}, in: inServices, help: "show or hide a service's pods", hint: 3, run: do((*Model).fold)},
 		{name: "filter services", keys: []string{"/"}, in: inServices, help: "only services with this in their name", run: do((*Model).askWords)},
-		{name: "only what is not ready", keys: []string{"u"}, in: inServices, help: "only what is not ready", run: do(func(m *Model) { m.unready = !m.unready })},
+		{name: "only what is not ready", keys: []string{"u"}, in: inServices, help: "only what is not ready", run: do((*Model).toggleReady)},
 		{name: "clear", keys: []string{"esc"}, help: "take filter, search and outcome back", run: do((*Model).clear)},
 		{name: "next tab", keys: []string{"]", "right"}, help: "next tab", run: func(m *Model) tea.Cmd { return m.setTab((m.tab + 1) % tabCount) }},
 		{name: "previous tab", keys: []string{"[", "left"}, help: "previous tab", run: func(m *Model) tea.Cmd { return m.setTab((m.tab + tabCount - 1) % tabCount) }},

@@ -277,9 +277,21 @@ func TestAnnouncements(t *testing.T) {
 		{mistaken, mistaken, ""},
 		{mistaken, good, "everything is ready again"},
 	} {
-		if got := news(tt.before, tt.now); got != tt.want {
+		if got := news(tt.before, tt.now, anyFailed(tt.before)); got != tt.want {
 			t.Errorf("news are %q, want %q", got, tt.want)
 		}
+	}
+	// What heals is built and deployed before it is ready.
+	m := New(Options{State: starting(), Store: newDesk().store})
+	for i, st := range []*session.State{bad, starting(), good} {
+		before := m.state
+		m.state = st
+		if said, want := m.announce(before) != nil, i != 1; said != want {
+			t.Errorf("state %d is announced: %v, want %v", i, said, want)
+		}
+	}
+	if m.failing {
+		t.Error("it fails still")
 	}
 }
 

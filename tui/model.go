@@ -115,6 +115,7 @@ type Model struct {
 	badly   bool    // that outcome is a failure
 	mouse   bool
 	quiet   bool // no bell, no notification
+	failing bool // something has failed since all was ready
 	leaving bool
 }
 

@@ -60,10 +60,19 @@ func groupOf(svc *session.Service) string {
 
 // lists says whether the filter lets a service through.
 func (m *Model) lists(svc *session.Service) bool {
-	if m.unready && svc.Phase == session.Ready {
+	// The selected one stays until another is: the next key must not act on its neighbour.
+	if m.unready && svc.Phase == session.Ready && svc.Name != m.selected {
 		return false
 	}
 	return m.words == "" || strings.Contains(strings.ToLower(svc.Name), strings.ToLower(m.words))
+}
+
+// toggleReady leaves out what is ready, or lists it again.
+func (m *Model) toggleReady() {
+	m.unready = !m.unready
+	if svc := m.service(); m.unready && svc != nil && svc.Phase == session.Ready {
+		m.selected = "" // not there any more: the first one that is
+	}
 }
 
 // open says whether a service's pods are shown: as a person chose, else while

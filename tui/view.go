@@ -135,10 +135,17 @@ func (m *Model) cursor() *tea.Cursor {
 // announce tells a person who looks elsewhere that something failed or
 // recovered.
 func (m *Model) announce(before *session.State) tea.Cmd {
-	if m.quiet || before == nil {
+	if before == nil {
 		return nil
 	}
-	text := news(before, m.state)
+	m.failing = m.failing || anyFailed(before)
+	text := news(before, m.state, m.failing)
+	if m.state.Ready && !anyFailed(m.state) {
+		m.failing = false
+	}
+	if m.quiet {
+		return nil
+	}
 	if text == "" {
 		return nil
 	}
@@ -147,8 +154,9 @@ func (m *Model) announce(before *session.State) tea.Cmd {
 	return tea.Raw("\a\x1b]9;kdev " + safe(m.state.Project) + ": " + text + "\a")
 }
 
-// news is what changed for better or worse from one snapshot to the next.
-func news(before, now *session.State) string {
+// news is what changed for better or worse from one snapshot to the next. failed says
+// that something has failed since all was ready: what heals is not ready at once.
+func news(before, now *session.State, failed bool) string {
 	var parts []string
 	for i := range now.Services {
 		svc := &now.Services[i]
@@ -172,7 +180,7 @@ func news(before, now *session.State) string {
 	if len(parts) > 0 {
 		return safe(strings.Join(parts, ", "))
 	}
-	if now.Ready && anyFailed(before) && !anyFailed(now) {
+	if now.Ready && failed && !anyFailed(now) {
 		return "everything is ready again"
 	}
 	return ""

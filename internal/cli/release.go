@@ -140,6 +140,9 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 	for _, look := range found.Lookalikes {
 		r.tell(session.Warn, "image-lookalike", "", look, 0)
 	}
+	for _, text := range deploy.Forgotten(objects, r.p.Unlisted, images) {
+		r.tell(session.Warn, "service-unlisted", "", text, 0)
+	}
 	switch {
 	case r.cluster.Provider != "":
 		if refs, err = r.provide(ctx, objects, found, refs); err != nil {

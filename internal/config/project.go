@@ -27,6 +27,9 @@ type Project struct {
 	Tasks        []Task // by name
 	// Include are other projects that kdev up brings up with this one.
 	Include []Included
+	// Unlisted are folders with a Dockerfile, relative to Root, that would be services,
+	// by the names that they would have, if the file did not list others.
+	Unlisted map[string]string
 	// Detected has a line for each thing that no key said, for people.
 	Detected []string
 }

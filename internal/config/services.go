@@ -21,6 +21,14 @@ func (r *resolver) services() {
 			}
 		}
 	}
+	if r.listed {
+		r.p.Unlisted = maps.Clone(found)
+		for name, folder := range found {
+			if _, ok := r.f.Services[name]; ok || slices.ContainsFunc(slices.Collect(maps.Values(r.f.Services)), func(s serviceFile) bool { return path.Clean(s.Build.Context) == folder }) {
+				delete(r.p.Unlisted, name)
+			}
+		}
+	}
 	slices.Sort(names)
 	for _, name := range names {
 		f := r.f.Services[name]

@@ -61,6 +61,11 @@ func orTopOfFile(path string) string {
 	return path
 }
 
+// DidYouMean is a hint for a name that is not there.
+func DidYouMean(name string, names []string, otherwise string) string {
+	return didYouMean(name, names, otherwise)
+}
+
 // didYouMean is a hint that names the candidate which s was probably meant to
 // be, or otherwise.
 func didYouMean(s string, candidates []string, otherwise string) string {

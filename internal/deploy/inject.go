@@ -204,6 +204,24 @@ func (in *Injection) lookalike(o *Object, field, ref string, images []Image) {
 	}
 }
 
+// Forgotten tells of workloads whose image nobody makes although a folder for it is there,
+// by name: most likely it was left out of a list of services.
+func Forgotten(objects []*Object, folders map[string]string, images []Image) (all []string) {
+	for _, o := range objects {
+		eachContainer(o, func(c map[string]any, field string) {
+			ref, _ := c["image"].(string)
+			repo := repository(ref)
+			name := repo[strings.LastIndexByte(repo, '/')+1:]
+			folder, there := folders[name]
+			ours := func(im Image) bool { return im.Matches(ref) }
+			if there && !slices.ContainsFunc(images, ours) {
+				all = append(all, fmt.Sprintf("%s runs %s, which nothing here makes: %s has a Dockerfile, and `services` of kdev.yaml does not list %s", RefOf(o), ref, folder, name))
+			}
+		})
+	}
+	return all
+}
+
 // ImageRefs lists the references that the pod specs of objects name, each once.
 func ImageRefs(objects []*Object) []string {
 	var refs []string

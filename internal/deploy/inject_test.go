@@ -87,3 +87,21 @@ data: {IMAGE: "ghcr.io/shop/web:1"}
 		}
 	})
 }
+
+// TestForgotten: a list of services that leaves one out is told before its pods lack an image.
+func TestForgotten(t *testing.T) {
+	objects := parse(t, `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: rng}
+spec: {template: {spec: {containers: [{name: rng, image: "shop/rng:1"}, {name: side, image: shop/side}]}}}
+`)
+	folders := map[string]string{"rng": "rng", "other": "other"}
+	got := Forgotten(objects, folders, nil)
+	if len(got) != 1 || !strings.Contains(got[0], "Deployment/rng runs shop/rng:1") {
+		t.Errorf("%q", got)
+	}
+	if got := Forgotten(objects, folders, []Image{{Service: "rng", Repository: "shop/rng"}}); got != nil {
+		t.Errorf("%q, and a service makes it", got)
+	}
+}

@@ -67,6 +67,9 @@ func (c *clientConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// Bounded gives each write to a client its deadline.
+func Bounded(c net.Conn) io.Writer { return &clientConn{Conn: c} }
+
 func (c *clientConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 func (c *clientConn) Close() error {

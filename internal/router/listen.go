@@ -75,6 +75,16 @@ func listen(port int) (*Listener, error) {
 	return l, nil // a machine without IPv6 has the one address
 }
 
+// Shadowed says whether another program has the port of addr, one of 127.0.0.1, on ::1:
+// what is asked of localhost then reaches that one.
+func Shadowed(addr net.Addr) bool {
+	l, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(addr.(*net.TCPAddr).Port)))
+	if err == nil {
+		l.Close()
+	}
+	return err != nil && InUse(err)
+}
+
 // Close closes a listener that was not served.
 func (l *Listener) Close() {
 	for _, on := range l.on {

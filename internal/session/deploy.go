@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -73,6 +74,9 @@ func (l *loop) findUses() {
 	for _, look := range injection.Lookalikes {
 		l.s.tell(Notice{Level: Warn, Code: "image-lookalike", Text: look})
 	}
+	for _, text := range deploy.Forgotten(l.objects, l.s.opts.Project.Unlisted, l.images()) {
+		l.s.tell(Notice{Level: Warn, Code: "service-unlisted", Text: text})
+	}
 	for _, o := range l.objects {
 		ref := deploy.RefOf(o)
 		if !deploy.IsWorkload(o) || taken[ref] {
@@ -83,6 +87,27 @@ func (l *loop) findUses() {
 			svc = l.newService(config.Service{Name: ref.Name})
 		}
 		svc.workloads = appendNew(svc.workloads, ref)
+	}
+	for _, svc := range l.services {
+		l.findNothing(svc)
+	}
+}
+
+// findNothing tells of a service that kdev.yaml lists and of which there is nothing: no
+// folder, and no object of that name.
+func (l *loop) findNothing(svc *service) {
+	const code = "service-unknown"
+	nothing := svc.Where != "" && svc.local == nil && svc.here == nil && !svc.built && len(svc.workloads) == 0 &&
+		!slices.ContainsFunc(l.objects, func(o *deploy.Object) bool { return o.GetName() == svc.Name })
+	was := svc.problem != nil && svc.problem.Code == code
+	switch {
+	case nothing && !was:
+		others := slices.DeleteFunc(slices.Collect(maps.Keys(l.byName)), func(name string) bool { return name == svc.Name })
+		svc.problem = &problem.Problem{Class: problem.Usage, Code: code, Where: svc.Where, Hint: config.DidYouMean(svc.Name, slices.Sorted(slices.Values(others)), "`services` names folders with a Dockerfile, and workloads of the manifests"),
+			Summary: fmt.Sprintf("there is no folder %s and no workload of that name", svc.Name)}
+		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: code, Text: "is nowhere", Problem: svc.problem})
+	case !nothing && was:
+		svc.problem = nil
 	}
 }
 

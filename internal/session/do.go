@@ -249,6 +249,21 @@ func (l *loop) resync(services []*service) func() (string, error) {
 	}
 }
 
+// scaled says that the cluster has taken a number of replicas by hand.
+type scaled struct {
+	service  string
+	replicas int
+}
+
+func (e scaled) apply(l *loop) {
+	svc := l.byName[e.service]
+	if svc == nil {
+		return
+	}
+	svc.scaled = &e.replicas
+	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "scaled", Text: fmt.Sprintf("scaled to %d by hand: the manifests say otherwise", e.replicas)})
+}
+
 // restart starts processes anew: in place where the agent can, else by a new
 // pod for each, as `kubectl rollout restart` does.
 func (l *loop) restart(services []*service) func() (string, error) {
@@ -274,6 +289,7 @@ func (l *loop) restart(services []*service) func() (string, error) {
 		inPlace, rolled := 0, 0
 		for _, t := range targets {
 			n, err := l.s.mirror.Restart(l.ctx, t.name)
+			l.s.post(l.ctx, restarted{t.name, n > 0, err})
 			if err != nil {
 				return "", err
 			}
@@ -295,6 +311,28 @@ func (l *loop) restart(services []*service) func() (string, error) {
 			return fmt.Sprintf("restarting %d workloads with new pods", rolled), nil
 		}
 		return fmt.Sprintf("restarting the process in %d containers, and %d workloads with new pods", inPlace, rolled), nil
+	}
+}
+
+// restarted says whether the agents of a service have taken a restart by hand.
+type restarted struct {
+	service string
+	inPlace bool
+	err     error
+}
+
+func (e restarted) apply(l *loop) {
+	svc := l.byName[e.service]
+	if svc == nil || svc.track.under(ActRestart) == nil {
+		return
+	}
+	switch {
+	case e.err != nil:
+		svc.track.end(Failed)
+	case e.inPlace:
+		svc.track.now.Acknowledged = time.Now()
+	default:
+		svc.track.end(Nothing) // a rollout follows, which is shown as one
 	}
 }
 
@@ -335,12 +373,11 @@ func (l *loop) scale(c Command, services []*service) (string, func() (string, er
 	if len(targets) != 1 {
 		return "", nil, refused("%s has %d workloads that can be scaled: `kubectl scale` takes one of them", svc.Name, len(targets))
 	}
-	svc.scaled = &c.Replicas
 	return "", func() (string, error) {
 		if err := l.s.setReplicas(l.ctx, targets[0], c.Replicas); err != nil {
 			return "", err
 		}
-		l.s.post(l.ctx, notice{Notice{Level: Warn, Service: svc.Name, Code: "scaled", Text: fmt.Sprintf("scaled to %d by hand: the manifests say otherwise", c.Replicas)}})
+		l.s.post(l.ctx, scaled{svc.Name, c.Replicas})
 		return fmt.Sprintf("scaling %s to %d, by hand: the manifests stay as they are", svc.Name, c.Replicas), nil
 	}, nil
 }

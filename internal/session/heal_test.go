@@ -120,3 +120,15 @@ func TestWhatIsThereStaysReady(t *testing.T) {
 		}
 	}
 }
+
+// TestAServiceThatIsNowhere: a name of kdev.yaml that is neither a folder nor anything in
+// the manifests has not come up.
+func TestAServiceThatIsNowhere(t *testing.T) {
+	s := newSessionStand(t, map[string]string{
+		"kdev.yaml": "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices:\n  db: {image: db}\n  bd: {needs: [db]}\n", "k8s.yaml": oneWorkload,
+	})
+	svc := s.is("bd", FailedPhase)
+	if p := svc.Problem; p.Code != "service-unknown" || p.Where != "kdev.yaml:5" || p.Hint != "did you mean db?" {
+		t.Errorf("%+v", p)
+	}
+}

@@ -46,6 +46,7 @@ func (l *loop) openPort(service string, port config.Port) (*forwarder, error) {
 		pick:    l.picker(service, port.Remote),
 		dial:    l.s.dialPod,
 	}
+	f.tell = func(why string) { l.s.post(l.ctx, portFailed{f, why}) }
 	told, err := l.s.listeners.open(f, l.forwarders)
 	if err != nil {
 		return nil, err
@@ -56,6 +57,23 @@ func (l *loop) openPort(service string, port config.Port) (*forwarder, error) {
 	}
 	l.work.Go(func() { f.run(l.ctx) })
 	return f, nil
+}
+
+// portFailed is what a forwarded port met last. The same is told once, until a
+// connection has got through.
+type portFailed struct {
+	forwarder *forwarder
+	why       string
+}
+
+func (e portFailed) apply(l *loop) {
+	f := e.forwarder
+	if f.failed == e.why || !slices.Contains(l.forwarders, f) {
+		return
+	}
+	if f.failed = e.why; e.why != "" {
+		l.s.tell(Notice{Level: Warn, Service: f.service, Code: "port-failed", Text: fmt.Sprintf("%s reached no program: %s", f.url(), e.why)})
+	}
 }
 
 // An extraPort is one that a person asked for while the session runs.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/config"
@@ -44,6 +45,10 @@ type forwarder struct {
 	dial    func(ctx context.Context, to podPort) (io.ReadWriteCloser, error)
 	pick    func() (podPort, bool) // a Ready pod now
 	changed func() (<-chan struct{}, func())
+
+	// tell gets what kept a connection from its pod, or "" when one got there.
+	tell   func(why string)
+	failed string // what was told last; the loop's alone
 
 	listener *net.TCPListener
 	local    int
@@ -105,6 +110,10 @@ func (f *forwarder) listen() (told string, err error) {
 		}
 		var l net.Listener
 		l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(local)))
+		if err == nil && host == "127.0.0.1" && router.Shadowed(l.Addr()) {
+			l.Close()
+			err = syscall.EADDRINUSE
+		}
 		if err == nil {
 			f.listener = l.(*net.TCPListener)
 			f.local = f.listener.Addr().(*net.TCPAddr).Port
@@ -175,6 +184,9 @@ func (f *forwarder) serve(ctx context.Context, conn net.Conn) {
 	defer cancel()
 	pod, err := reach(ctx, f.pick, f.dial, f.changed)
 	if err != nil {
+		if ctx.Err() == nil {
+			f.told(err)
+		}
 		return // the client sees a closed connection
 	}
 	defer pod.Close()
@@ -186,12 +198,26 @@ func (f *forwarder) serve(ctx context.Context, conn net.Conn) {
 		_, _ = io.Copy(pod, conn)
 		closeWrite(pod)
 	})
-	_, _ = io.Copy(conn, pod)
+	n, err := io.Copy(router.Bounded(conn), pod)
+	if ctx.Err() == nil && n == 0 {
+		f.told(err) // such as that nothing listens at the port
+	}
 	closeWrite(conn)
 	// The answer is complete; a client that keeps its half open would hold this
 	// connection for ever.
 	cancel()
 	copies.Wait()
+}
+
+// told passes on what a connection met; no error is that it got to its pod.
+func (f *forwarder) told(err error) {
+	switch {
+	case f.tell == nil:
+	case err == nil:
+		f.tell("")
+	default:
+		f.tell(err.Error())
+	}
 }
 
 // closeWrite ends one direction where the stream knows how to.

@@ -92,6 +92,11 @@ func New(getenv func(string) string, a About) *Remote {
 			conn.Close()
 			return nil, err
 		}
+		if stopped(a.PID) {
+			conn.Close()
+			return nil, &problem.Problem{Code: "session-suspended", Where: a.Root, Summary: fmt.Sprintf("the session, process %d, is suspended and answers nobody", a.PID),
+				Hint: fmt.Sprintf("`fg` in its terminal lets it go on, and so does `kill -CONT %d`", a.PID)}
+		}
 		return conn, nil
 	}}
 	return &Remote{About: a, client: &http.Client{Transport: transport}, ended: make(chan struct{}), subs: map[chan struct{}]struct{}{}}
@@ -256,7 +261,11 @@ func answer(body io.Reader) string {
 	return string(bytes.TrimSpace(text))
 }
 
+// gone says that a session did not answer, or why it cannot.
 func (r *Remote) gone(err error) error {
+	if p := problem.As(err); p != nil {
+		return p
+	}
 	return &problem.Problem{Code: "session-gone", Where: r.About.Root, Summary: "the session does not answer", Err: err,
 		Hint: "it has probably just ended: `kdev up` starts another one"}
 }
