@@ -32,6 +32,8 @@ type Env struct {
 	// left says that the person has asked to leave by a key: the next Ctrl-C, which
 	// the terminal sends as a signal again, is the second one.
 	left func()
+	// instead has Ctrl-C call a function, and nothing else, until what it returns is called.
+	instead func(func()) (restore func())
 }
 
 // exitCode ends the process with a code that a command chose itself, without
@@ -50,10 +52,11 @@ func Main(ctx context.Context, env Env, args []string) int {
 	// client-go logs what it survives to stderr, into the middle of a face. What
 	// of it matters to a person comes as an error.
 	klog.SetLogger(logr.Discard())
-	ctx, left, stop := interruptible(ctx, func(s os.Signal) { endLine(env, s) },
+	var shield shield
+	ctx, left, stop := interruptible(ctx, &shield, func(s os.Signal) { endLine(env, s) },
 		func() { fmt.Fprintln(env.Err, "\n"+farewell(env, args)) })
 	defer stop()
-	env.left = left
+	env.left, env.instead = left, shield.put
 	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetIn(env.In)
@@ -106,11 +109,36 @@ func again(signals <-chan os.Signal, done <-chan struct{}, at time.Time, now fun
 	}
 }
 
+// A shield takes Ctrl-C for what is in front of the command for a while.
+type shield struct {
+	mu   sync.Mutex
+	call func()
+}
+
+func (s *shield) put(call func()) (restore func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call = call
+	return func() { s.put(nil) }
+}
+
+// takes hands a signal to what is in front, if there is something and it is a Ctrl-C.
+func (s *shield) takes(sig os.Signal) bool {
+	s.mu.Lock()
+	call := s.call
+	s.mu.Unlock()
+	if call == nil || sig != os.Interrupt {
+		return false
+	}
+	call()
+	return true
+}
+
 // interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP cancels.
 // The second one ends the process at once, after goodbye: whatever hangs, the
-// user gets the terminal back. heard is called with the first one; first stands for it
+// user gets the terminal back. One that the shield takes does not count. heard is called with the first one; first stands for it
 // where it came as a key.
-func interruptible(ctx context.Context, heard func(os.Signal), goodbye func()) (_ context.Context, first, stop func()) {
+func interruptible(ctx context.Context, front *shield, heard func(os.Signal), goodbye func()) (_ context.Context, first, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	asked := make(chan struct{})
@@ -124,14 +152,20 @@ func interruptible(ctx context.Context, heard func(os.Signal), goodbye func()) (
 	go func() {
 		defer close(ended)
 		var at time.Time
-		select {
-		case s := <-signals:
-			at = time.Now()
-			heard(s)
-			cancel()
-		case <-asked: // what runs ends by itself
-		case <-done:
-			return
+		for at.IsZero() {
+			select {
+			case s := <-signals:
+				if front.takes(s) {
+					continue
+				}
+				at = time.Now()
+				heard(s)
+				cancel()
+			case <-asked: // what runs ends by itself
+				at = time.Unix(0, 0)
+			case <-done:
+				return
+			}
 		}
 		if again(signals, done, at, time.Now) {
 			goodbye()

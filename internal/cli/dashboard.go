@@ -110,7 +110,7 @@ func (d *dashboard) show(ctx context.Context, s session.Control, members []membe
 func (d *dashboard) run(ctx context.Context, s session.Control, connect func() (*kube.Client, func(), error)) (left bool, err error) {
 	defer watchTerminal(d.env.In, d.env.Out, d.env.Getenv)()
 	memory, err := tui.Run(ctx, s, tui.Options{
-		Store: d.hub.Store(), Control: s, Host: d.host(s, connect), Memory: readMemory(d.memory), Plain: !d.facts.Color,
+		Store: d.hub.Store(), Control: s, Host: d.host(ctx, s, connect), Memory: readMemory(d.memory), Plain: !d.facts.Color,
 	}, tui.Terminal{In: d.env.In, Out: d.env.Out})
 	if err != nil {
 		return false, err

@@ -21,11 +21,11 @@ import (
 )
 
 // host is what the dashboard may do on this machine.
-func (d *dashboard) host(s session.Control, connect func() (*kube.Client, func(), error)) tui.Host {
+func (d *dashboard) host(ctx context.Context, s session.Control, connect func() (*kube.Client, func(), error)) tui.Host {
 	return tui.Host{
 		Open: func(url string) error { return d.browse(url) },
 		Shell: func(service, pod string) tea.ExecCommand {
-			return &shellCommand{env: d.env, connect: connect, state: s.State(), service: service, pod: pod}
+			return &shellCommand{ctx: ctx, env: d.env, connect: connect, state: s.State(), service: service, pod: pod}
 		},
 		Save: func(text []byte) (string, error) { return saveLines(d.env.Getenv, s.State().Project, text) },
 		Mark: func(text string) { d.hub.Source("kdev/").WriteLine(text) },

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -19,5 +20,23 @@ func TestSignalsOfTimeout(t *testing.T) {
 		if got := again(signals, done, first, func() time.Time { return first.Add(after) }); got != want {
 			t.Errorf("a signal %v behind the first is another one: %v, want %v", after, got, want)
 		}
+	}
+}
+
+// TestShield: a Ctrl-C for what is in front of the command is not one for the command, and
+// what ends the process is.
+func TestShield(t *testing.T) {
+	var s shield
+	if s.takes(os.Interrupt) {
+		t.Error("takes one, and nothing is in front")
+	}
+	taken := 0
+	restore := s.put(func() { taken++ })
+	if !s.takes(os.Interrupt) || s.takes(syscall.SIGTERM) || taken != 1 {
+		t.Errorf("took %d, want the Ctrl-C", taken)
+	}
+	restore()
+	if s.takes(os.Interrupt) {
+		t.Error("takes one, and what was in front is gone")
 	}
 }

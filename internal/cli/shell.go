@@ -18,6 +18,7 @@ import (
 // A shellCommand is the shell that the dashboard opens: the one of `kdev exec`. It
 // takes the terminal while it runs, and gives it back as it was.
 type shellCommand struct {
+	ctx     context.Context // the dashboard's
 	env     Env
 	connect func() (kc *kube.Client, done func(), err error)
 	state   *session.State
@@ -33,8 +34,11 @@ func (s *shellCommand) SetStderr(io.Writer) {}
 // Run returns when the shell has ended. How it ended is the person's own doing,
 // and no failure.
 func (s *shellCommand) Run() error {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	if s.env.instead != nil { // until the terminal is the shell's: what Ctrl-C ends is the way to it
+		defer s.env.instead(cancel)()
+	}
 	o := &execOptions{env: s.env, pod: s.pod, image: ephemeralImage}
 	pod, container, err := o.target(s.state, s.service)
 	if err != nil {

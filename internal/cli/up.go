@@ -328,6 +328,9 @@ func notReady(st *session.State, after time.Duration) error {
 			}
 		}
 	}
+	if len(missing) == 0 {
+		missing = []string{"nothing is deployed yet"}
+	}
 	return &problem.Problem{
 		Class: problem.Timeout, Code: "not-ready", Err: cause,
 		Summary: fmt.Sprintf("not ready after %s: %s", took(after), strings.Join(missing, ", ")),
@@ -342,6 +345,12 @@ func (o *upOptions) leave(s session.Control, face face) {
 		if n := len(svc.Ahead); n > 0 {
 			face.notice(session.Notice{Level: session.Info, Service: svc.Name, Code: "ahead",
 				Text: fmt.Sprintf("newer in the containers than in the image: %s", few(svc.Ahead))})
+		}
+	}
+	for i := range st.Services {
+		if svc := &st.Services[i]; svc.Build != nil && svc.Build.Phase == session.BuildRunning {
+			face.notice(session.Notice{Level: session.Info, Service: svc.Name, Code: "build-ended",
+				Text: fmt.Sprintf("its build was ended (%s): what runs is from before, and the next `kdev up` builds", svc.Build.Why)})
 		}
 	}
 	if st.Deployed {

@@ -266,6 +266,13 @@ func (e syncHappened) apply(l *loop) {
 		st.AllFiles += e.event.Files
 		st.AllBytes += e.event.Bytes
 		delete(svc.syncErr, key)
+		if svc.lastBatch == nil && e.event.Files > 0 { // saved while nobody looked, or before its pod came
+			what := "1 file"
+			if n := e.event.Files; n > 1 {
+				what = fmt.Sprintf("%d files", n)
+			}
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "caught-up", Text: "brought up to date in " + e.event.Pod + ": " + what, Took: Millis(e.event.Took)})
+		}
 		l.tellSynced(svc)
 	case mirror.Hooked:
 		l.tellHook(svc, e.event)

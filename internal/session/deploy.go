@@ -96,7 +96,7 @@ func (l *loop) findUses() {
 // findNothing tells of a service that kdev.yaml lists and of which there is nothing: no
 // folder, and no object of that name.
 func (l *loop) findNothing(svc *service) {
-	const code = "service-unknown"
+	const code = "service-nowhere"
 	nothing := svc.Where != "" && svc.local == nil && svc.here == nil && !svc.built && len(svc.workloads) == 0 &&
 		!slices.ContainsFunc(l.objects, func(o *deploy.Object) bool { return o.GetName() == svc.Name })
 	was := svc.problem != nil && svc.problem.Code == code

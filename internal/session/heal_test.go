@@ -128,7 +128,7 @@ func TestAServiceThatIsNowhere(t *testing.T) {
 		"kdev.yaml": "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices:\n  db: {image: db}\n  bd: {needs: [db]}\n", "k8s.yaml": oneWorkload,
 	})
 	svc := s.is("bd", FailedPhase)
-	if p := svc.Problem; p.Code != "service-unknown" || p.Where != "kdev.yaml:5" || p.Hint != "did you mean db?" {
+	if p := svc.Problem; p.Code != "service-nowhere" || p.Where != "kdev.yaml:5" || p.Hint != "did you mean db?" {
 		t.Errorf("%+v", p)
 	}
 }
