@@ -211,6 +211,32 @@ func TestCommandFile(t *testing.T) {
 	}
 }
 
+// One command of one context makes another image for each service that it is told.
+func TestCommandOfTwoServices(t *testing.T) {
+	root, idx := project(t, "keep", "x")
+	b, store := noEngine(t, idx)
+	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Command: &Command{
+		Run: []string{"sh", "-c", "echo $KDEV_SERVICE > out"}, Output: "out", To: "/name", Base: Scratch,
+	}}
+	for _, service := range []string{"web", "api"} {
+		spec.Service = service
+		if r := built(t, b, spec); r.Cached || contents(t, store, spec, r)["name"] != service+"\n" {
+			t.Errorf("%s: %+v %v", service, r, contents(t, store, spec, r))
+		}
+	}
+	if r := built(t, b, spec); !r.Cached {
+		t.Error("the same service again is not in the cache")
+	}
+	// Another checkout of the project is the same build.
+	other, _ := project(t, "keep", "x")
+	moved := spec
+	moved.Root, moved.Context = other, other
+	was, err := productionOptions(spec)
+	if now, err2 := productionOptions(moved); err != nil || err2 != nil || was != now {
+		t.Errorf("options %s and %s in another folder, %v %v", was, now, err, err2)
+	}
+}
+
 func TestCommandArchive(t *testing.T) {
 	root, idx := project(t, "web/keep", "x")
 	img, err := random.Image(100, 2)
