@@ -61,7 +61,8 @@ func (g *Go) program(spec Spec) golang.Program {
 }
 
 func (g *Go) options(spec Spec) string {
-	parts := []string{"go", "1", spec.platform(), path.Clean("./" + g.Main), g.base(), "flags"}
+	// The name too: it is the entrypoint's, and where a newer program is put.
+	parts := []string{"go", "2", spec.platform(), path.Clean("./" + g.Main), g.program(spec).Name(), g.base(), "flags"}
 	return digestOf(append(append(append(parts, g.Flags...), "env"), pairs(g.Env)...)...)
 }
 

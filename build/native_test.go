@@ -111,6 +111,41 @@ func TestGoReproducible(t *testing.T) {
 	}
 }
 
+// A program at the root of its repository is called as its module, so that a
+// checkout in another folder can use its image and replace its program there.
+func TestGoAtTheRoot(t *testing.T) {
+	var first *Result
+	store, ep := newStore(t)
+	for _, checkout := range []string{"shop", "shop-fix"} {
+		root := filepath.Join(t.TempDir(), checkout)
+		write(t, root, "go.mod", "module example.test/till\n\ngo 1.21\n", "main.go", "package main\n\nfunc main() {}\n")
+		idx, err := tree.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer idx.Close()
+		docker, err := client.New(client.WithHost("unix://" + filepath.Join(root, "nobody.sock")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer docker.Close()
+		spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Go: &Go{Base: Scratch}}
+		r := built(t, New(docker, store, ep, idx), spec)
+		if got := r.Record.Config.Entrypoint; len(got) != 1 || got[0] != "/app/till" {
+			t.Errorf("%s: entrypoint %v", checkout, got)
+		}
+		made, err := NewCompiler(store).Compile(t.Context(), spec, nil)
+		if err != nil || len(made) != 1 || made[0].Path != "/app/till" {
+			t.Errorf("%s: compiled %+v %v", checkout, made, err)
+		}
+		if first == nil {
+			first = r
+		} else if !r.Cached || r.Digest != first.Digest {
+			t.Errorf("%s: %+v, want the image of the first checkout", checkout, r)
+		}
+	}
+}
+
 func TestGoExplain(t *testing.T) {
 	spec, idx := goProject(t)
 	spec.Context, spec.Go.Main = filepath.Join(spec.Root, "cmd"), "web"
