@@ -216,7 +216,7 @@ func (r *goRecipe) Explain(file string) dockerfile.Verdict {
 	}
 	l := r.spec.Go.known.Load()
 	switch {
-	case l == nil && !golang.IsSource(path.Base(file)), l != nil && !r.reads(l, file):
+	case l == nil && !golang.IsSource(path.Base(file)) && path.Base(file) != golang.Profile, l != nil && !r.reads(l, file):
 		return dockerfile.Verdict{Why: "the program is not made from it"}
 	}
 	return dockerfile.Verdict{Action: dockerfile.Rebuild, Why: "the program is compiled from it"}

@@ -111,6 +111,44 @@ func TestGoReproducible(t *testing.T) {
 	}
 }
 
+// The profile beside the main package is compiled in, and one that appears or
+// changes is another program.
+func TestGoProfile(t *testing.T) {
+	spec, idx := goProject(t)
+	inputs := func() string {
+		list, err := Inputs(t.Context(), spec, idx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range list {
+			if strings.HasSuffix(in.Path, ".pgo") {
+				return in.Path
+			}
+		}
+		return ""
+	}
+	explained := func(file string) dockerfile.Action {
+		r, err := Load(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Explain(file).Action
+	}
+	if explained("cmd/web/default.pgo") != dockerfile.Rebuild || inputs() != "" || explained("cmd/web/default.pgo") != dockerfile.Rebuild {
+		t.Error("a profile that appears builds nothing")
+	}
+	write(t, spec.Root, "cmd/web/default.pgo", "profile", "lib/default.pgo", "of a library", "other.pgo", "profile")
+	if got := inputs(); got != "cmd/web/default.pgo" || explained("lib/default.pgo") != dockerfile.Nothing {
+		t.Errorf("profile %q", got)
+	}
+	for flags, want := range map[string]string{"-pgo=off": "", "-pgo=other.pgo": "other.pgo", "--pgo other.pgo": "other.pgo", "-pgo=auto": "cmd/web/default.pgo"} {
+		spec.Go.Flags = strings.Fields(flags)
+		if got := inputs(); got != want {
+			t.Errorf("%s: profile %q, want %q", flags, got, want)
+		}
+	}
+}
+
 // A program at the root of its repository is called as its module, so that a
 // checkout in another folder can use its image and replace its program there.
 func TestGoAtTheRoot(t *testing.T) {
