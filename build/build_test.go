@@ -494,6 +494,34 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// Who waits for a slot says so, and when that has ended.
+func TestLimitTellsOfAWait(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	b := limited(builderFunc(func(context.Context, Spec, Progress) (*Result, error) {
+		enter <- struct{}{}
+		<-leave
+		return &Result{}, nil
+	}), 1)
+	var wg sync.WaitGroup
+	first, second := make(chan Event, 2), make(chan Event, 2)
+	wg.Go(func() { _, _ = b.Build(t.Context(), Spec{Service: "a"}, func(e Event) { first <- e }) })
+	<-enter
+	wg.Go(func() { _, _ = b.Build(t.Context(), Spec{Service: "b"}, func(e Event) { second <- e }) })
+	if e := <-second; e.Service != "b" || e.Step != "waits for a free build slot (1 at a time)" || e.Done {
+		t.Errorf("%+v", e)
+	}
+	leave <- struct{}{}
+	<-enter
+	if e := <-second; !e.Done || e.Step != "waits for a free build slot (1 at a time)" {
+		t.Errorf("%+v", e)
+	}
+	leave <- struct{}{}
+	wg.Wait()
+	if len(first) != 0 {
+		t.Errorf("who need not wait said %+v", <-first)
+	}
+}
+
 type builderFunc func(context.Context, Spec, Progress) (*Result, error)
 
 func (f builderFunc) Build(ctx context.Context, spec Spec, p Progress) (*Result, error) {
