@@ -186,6 +186,26 @@ func TestExplain(t *testing.T) {
 			},
 		},
 		{
+			name: "what another stage made may lie over local files",
+			dockerfile: `FROM node AS assets
+				WORKDIR /src
+				COPY package.json .
+				RUN npm run build
+				FROM node
+				COPY . /app
+				COPY tool /usr/local/bin/
+				COPY site /site
+				COPY --from=assets /src/dist /app/dist
+				COPY --from=assets /src/index.html /site/
+				COPY --from=golang:1 /usr/local/bin/gofmt /usr/local/bin/
+				COPY last /app/dist/`,
+			files: "site/",
+			want: map[string]string{
+				"dist/app.js": "rebuild:9", "server.js": "sync /app/server.js", "tool": "sync /app/tool /usr/local/bin/tool",
+				"site/index.html": "sync /app/site/index.html", "site/b.html": "sync /app/site/b.html /site/b.html", "last": "sync /app/dist/last /app/last",
+			},
+		},
+		{
 			name: "a chain of copies without a RUN",
 			dockerfile: `FROM busybox AS assets
 				COPY web /web
