@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
@@ -232,6 +235,46 @@ func TestANewBaseBuildsAgain(t *testing.T) {
 		if inner.builds != step.builds {
 			t.Errorf("engine says %q: %d builds, want %d", step.id, inner.builds, step.builds)
 		}
+	}
+}
+
+// What ONBUILD of a pulled image reads is an input from the moment on in which
+// that image was first seen: during the build that begins with it.
+func TestOnBuildOfABase(t *testing.T) {
+	root, idx := project(t, "Dockerfile", "FROM python:onbuild\nWORKDIR /app\n", "main.py", "one", "other", "x")
+	store, ep := newStore(t)
+	spec := pythonSpec(root)
+	f := &fake{store: store, during: func() {
+		config := `{"config":{"OnBuild":["COPY main.py /app/"]}}`
+		about := `{"ref":"docker.io/library/python:onbuild","config":` + config + `}`
+		sum := sha256.Sum256([]byte("docker.io/library/python:onbuild\x00linux/amd64"))
+		if err := store.PutMeta("bases", hex.EncodeToString(sum[:]), []byte(about)); err != nil {
+			t.Error(err)
+		}
+	}}
+	b := knowing(cached(f, store, ep, idx, nil), store)
+	for i, step := range []struct {
+		edit   []string
+		builds int
+	}{
+		{nil, 1},
+		{nil, 2}, // what the first one was made from is not known for sure
+		{nil, 2},
+		{[]string{"main.py", "two"}, 3},
+		{[]string{"other", "y"}, 3},
+	} {
+		write(t, root, step.edit...)
+		r := built(t, b, spec)
+		if f.builds != step.builds || len(r.Record.Inputs) != 2 || r.Record.Inputs[1].Path != "main.py" {
+			t.Errorf("step %d: %d builds, inputs %+v", i, f.builds, r.Record.Inputs)
+		}
+	}
+	recipe, err := Load(spec.Knowing(store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := recipe.Explain("main.py"); v.Action != dockerfile.Sync || v.Dests[0] != "/app/main.py" {
+		t.Errorf("%+v", v)
 	}
 }
 

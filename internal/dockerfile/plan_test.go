@@ -344,6 +344,17 @@ func TestExplain(t *testing.T) {
 			files: "src/",
 			want:  map[string]string{"src/a": "sync /app/src/a", "top.txt": "sync /app/top.txt"},
 		},
+		{
+			name: "what ONBUILD of a pulled image reads",
+			dockerfile: `# a comment
+				FROM golang:onbuild
+				COPY top.txt /etc/`,
+			opts: Options{Base: func(string) (Base, bool) {
+				return Base{OnBuild: []string{"COPY go.mod /src/", "RUN go mod download", "COPY site /site", "COPY relative ."}}, false
+			}},
+			files: "site/ relative",
+			want:  map[string]string{"go.mod": "rebuild:2", "site/a": "sync /site/a", "relative": "rebuild:2", "top.txt": "sync /etc/top.txt", "other": "nothing"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -147,7 +147,7 @@ func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, erro
 		if !svc.built {
 			continue
 		}
-		svc.spec = SpecOf(s.opts.Project, cs)
+		svc.spec = SpecOf(s.opts.Project, cs).Knowing(s.parts.Store)
 		svc.spec.Platform, svc.spec.Dev = s.parts.Platform, true
 		svc.loadPlan()
 	}
@@ -184,6 +184,15 @@ func (svc *service) loadPlan() {
 	}
 	svc.plan, svc.problem = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, nil
 	svc.above = ancestors(plan)
+}
+
+// learn reads the recipe anew after a build, which may have met images of others
+// for the first time: their ONBUILD lines are part of it. The options stay: a
+// Dockerfile that was saved meanwhile is still to be compared with them.
+func (svc *service) learn() {
+	if plan, err := build.Load(svc.spec); err == nil && !svc.unread {
+		svc.plan, svc.above = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, ancestors(plan)
+	}
 }
 
 // begin starts the first work.
@@ -471,6 +480,7 @@ func (e buildDone) apply(l *loop) {
 		c.Made = time.Now()
 	}
 	svc.problem = nil
+	svc.learn()
 	svc.ref, svc.record = e.result.Ref, e.result.Record
 	svc.outputs = svc.record.Outputs
 	clear(svc.ahead)
