@@ -238,6 +238,30 @@ func TestANewBaseBuildsAgain(t *testing.T) {
 	}
 }
 
+// A Dockerfile that is saved during the build is not known to be that of the
+// image, even where the build does not see it.
+func TestADockerfileSavedDuringTheBuild(t *testing.T) {
+	root, idx := project(t, "Dockerfile", pythonDockerfile, ".dockerignore", "Dockerfile\n", "main.py", "one")
+	store, ep := newStore(t)
+	spec := pythonSpec(root)
+	was, err := OptionsHash(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{store: store, during: func() { write(t, root, "Dockerfile", pythonDockerfile+"USER app\n") }}
+	b := recorded(cached(f, store, ep, idx, nil), store, ep)
+	if r := built(t, b, spec); r.Record.Options != was {
+		t.Error("the record has the options of the Dockerfile that was saved meanwhile")
+	}
+	f.during = nil
+	for _, text := range []string{pythonDockerfile, pythonDockerfile + "USER app\n"} {
+		write(t, root, "Dockerfile", text)
+		if r := built(t, b, spec); r.Cached {
+			t.Errorf("the image is taken for that of %q", text)
+		}
+	}
+}
+
 // What ONBUILD of a pulled image reads is an input from the moment on in which
 // that image was first seen: during the build that begins with it.
 func TestOnBuildOfABase(t *testing.T) {
