@@ -345,6 +345,15 @@ func TestExplain(t *testing.T) {
 			want:  map[string]string{"src/a": "sync /app/src/a", "top.txt": "sync /app/top.txt"},
 		},
 		{
+			name: "extensions of PHP are compiled from what lies in their folder",
+			dockerfile: `FROM php:8-apache
+				COPY mine /usr/src/php/ext/mine
+				COPY index.php /var/www/html/
+				RUN docker-php-ext-install pdo_mysql mine`,
+			files: "mine/",
+			want:  map[string]string{"mine/mine.c": "rebuild:4", "index.php": "sync /var/www/html/index.php"},
+		},
+		{
 			name: "what ONBUILD of a pulled image reads",
 			dockerfile: `# a comment
 				FROM golang:onbuild

@@ -73,7 +73,9 @@ type naming struct {
 func (p *Plan) named() []naming {
 	var all []naming
 	for _, s := range p.stages {
-		s.bases(func(image string, line int) { all = append(all, naming{image, line, image == s.image && line == s.line}) })
+		s.bases(func(image string, line int) {
+			all = append(all, naming{image, line, image == s.image && line == s.line})
+		})
 	}
 	return all
 }
