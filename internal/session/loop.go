@@ -383,6 +383,7 @@ func (e decided) apply(l *loop) {
 			l.applyAgain = true // else its objects name the image already
 		}
 		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
+		l.holdImages()
 		if svc.files == nil {
 			svc.outputs = svc.record.Outputs
 		}
@@ -482,6 +483,7 @@ func (e buildDone) apply(l *loop) {
 	svc.problem = nil
 	svc.learn()
 	svc.ref, svc.record = e.result.Ref, e.result.Record
+	l.holdImages()
 	svc.outputs = svc.record.Outputs
 	clear(svc.ahead)
 	maps.DeleteFunc(svc.behind, func(_ string, before int) bool { return before < e.id })
