@@ -149,6 +149,89 @@ func TestGoProfile(t *testing.T) {
 	}
 }
 
+// What links of kodata lead to is in the image, and an edit of it makes a new one.
+func TestGoDataLinks(t *testing.T) {
+	spec, _ := goProject(t)
+	// The project's folder may be a link too.
+	home := filepath.Join(t.TempDir(), "home")
+	if err := os.Symlink(spec.Root, home); err != nil {
+		t.Fatal(err)
+	}
+	spec.Root, spec.Context = home, home
+	idx, err := tree.Open(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idx.Close()
+	write(t, spec.Root, "LICENSE", "free", "static/a.css", "a")
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(spec.Root, "cmd/web/kodata", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../../../LICENSE", "LICENSE")
+	link("../../../static", "static")
+	b, store := noEngine(t, idx)
+	first := built(t, b, spec)
+	got := contents(t, store, spec, first)
+	if got["var/run/ko/LICENSE"] != "free" || got["var/run/ko/static/a.css"] != "a" || got["var/run/ko/page.html"] != "<p>" {
+		t.Errorf("the image holds %q", got)
+	}
+	if again := built(t, b, spec); !again.Cached {
+		t.Error("nothing changed, and it was built again")
+	}
+	recipe, err := Load(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]dockerfile.Action{
+		"LICENSE": dockerfile.Rebuild, "static/b.css": dockerfile.Rebuild, "cmd/web/kodata/LICENSE": dockerfile.Rebuild,
+		"cmd/web/kodata/page.html": dockerfile.Sync, "README.md": dockerfile.Nothing,
+	} {
+		if v := recipe.Explain(file); v.Action != want {
+			t.Errorf("%s: %v (%s)", file, v.Action, v.Why)
+		}
+	}
+	if places, err := recipe.Placements(t.Context(), idx); err != nil || len(places) != 1 {
+		t.Errorf("placements %v %v", places, err)
+	}
+	for _, file := range []string{"LICENSE", "static/a.css"} {
+		write(t, spec.Root, file, "edited")
+		if r := built(t, b, spec); r.Cached {
+			t.Errorf("an edit of %s builds nothing", file)
+		}
+	}
+	link("..", "loop")
+	if _, err := b.Build(t.Context(), spec, nil); err == nil || !strings.Contains(err.Error(), "leads to a folder that it is in") {
+		t.Errorf("a loop: %v", err)
+	}
+	if err := os.Remove(filepath.Join(spec.Root, "cmd/web/kodata/loop")); err != nil {
+		t.Fatal(err)
+	}
+	link("missing", "gone")
+	if _, err := b.Build(t.Context(), spec, nil); err == nil || !strings.Contains(err.Error(), "leads to nothing") {
+		t.Errorf("a link to nothing: %v", err)
+	}
+}
+
+// A command may leave a link to what it made elsewhere, as nix build does.
+func TestCommandOutputIsALink(t *testing.T) {
+	root, idx := project(t, "keep", "x")
+	elsewhere := t.TempDir()
+	write(t, elsewhere, "bin/tool", "made")
+	for _, c := range []struct{ to, path string }{{elsewhere, "/opt/bin/tool"}, {filepath.Join(elsewhere, "bin/tool"), "/opt"}} {
+		spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Command: &Command{
+			Run: []string{"ln", "-sfn", c.to, "result"}, Output: "result", To: "/opt", Base: Scratch,
+		}}
+		b, store := noEngine(t, idx)
+		r := built(t, b, spec)
+		if got := contents(t, store, spec, r); got[c.path[1:]] != "made" {
+			t.Errorf("the image holds %q", got)
+		}
+	}
+}
+
 // A program at the root of its repository is called as its module, so that a
 // checkout in another folder can use its image and replace its program there.
 func TestGoAtTheRoot(t *testing.T) {
