@@ -32,6 +32,8 @@ type Spec struct {
 
 	made  map[string]madeBase // the parents' images, by base
 	above []Input             // that stand for the parents, from before these were made
+
+	triggers func(image, platform string) []string // ONBUILD of images of others; nil: not known
 }
 
 // A Builder makes the image of a Spec. It is safe for concurrent use;

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
@@ -232,6 +235,70 @@ func TestANewBaseBuildsAgain(t *testing.T) {
 		if inner.builds != step.builds {
 			t.Errorf("engine says %q: %d builds, want %d", step.id, inner.builds, step.builds)
 		}
+	}
+}
+
+// A Dockerfile that is saved during the build is not known to be that of the
+// image, even where the build does not see it.
+func TestADockerfileSavedDuringTheBuild(t *testing.T) {
+	root, idx := project(t, "Dockerfile", pythonDockerfile, ".dockerignore", "Dockerfile\n", "main.py", "one")
+	store, ep := newStore(t)
+	spec := pythonSpec(root)
+	was, err := OptionsHash(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{store: store, during: func() { write(t, root, "Dockerfile", pythonDockerfile+"USER app\n") }}
+	b := recorded(cached(f, store, ep, idx, nil), store, ep)
+	if r := built(t, b, spec); r.Record.Options != was {
+		t.Error("the record has the options of the Dockerfile that was saved meanwhile")
+	}
+	f.during = nil
+	for _, text := range []string{pythonDockerfile, pythonDockerfile + "USER app\n"} {
+		write(t, root, "Dockerfile", text)
+		if r := built(t, b, spec); r.Cached {
+			t.Errorf("the image is taken for that of %q", text)
+		}
+	}
+}
+
+// What ONBUILD of a pulled image reads is an input from the moment on in which
+// that image was first seen: during the build that begins with it.
+func TestOnBuildOfABase(t *testing.T) {
+	root, idx := project(t, "Dockerfile", "FROM python:onbuild\nWORKDIR /app\n", "main.py", "one", "other", "x")
+	store, ep := newStore(t)
+	spec := pythonSpec(root)
+	f := &fake{store: store, during: func() {
+		config := `{"config":{"OnBuild":["COPY main.py /app/"]}}`
+		about := `{"ref":"docker.io/library/python:onbuild","config":` + config + `}`
+		sum := sha256.Sum256([]byte("docker.io/library/python:onbuild\x00linux/amd64"))
+		if err := store.PutMeta("bases", hex.EncodeToString(sum[:]), []byte(about)); err != nil {
+			t.Error(err)
+		}
+	}}
+	b := knowing(cached(f, store, ep, idx, nil), store)
+	for i, step := range []struct {
+		edit   []string
+		builds int
+	}{
+		{nil, 1},
+		{nil, 2}, // what the first one was made from is not known for sure
+		{nil, 2},
+		{[]string{"main.py", "two"}, 3},
+		{[]string{"other", "y"}, 3},
+	} {
+		write(t, root, step.edit...)
+		r := built(t, b, spec)
+		if f.builds != step.builds || len(r.Record.Inputs) != 2 || r.Record.Inputs[1].Path != "main.py" {
+			t.Errorf("step %d: %d builds, inputs %+v", i, f.builds, r.Record.Inputs)
+		}
+	}
+	recipe, err := Load(spec.Knowing(store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := recipe.Explain("main.py"); v.Action != dockerfile.Sync || v.Dests[0] != "/app/main.py" {
+		t.Errorf("%+v", v)
 	}
 }
 
@@ -491,6 +558,34 @@ func TestLimit(t *testing.T) {
 	wg.Wait()
 	if most != slots {
 		t.Errorf("%d builds at once, want %d", most, slots)
+	}
+}
+
+// Who waits for a slot says so, and when that has ended.
+func TestLimitTellsOfAWait(t *testing.T) {
+	enter, leave := make(chan struct{}), make(chan struct{})
+	b := limited(builderFunc(func(context.Context, Spec, Progress) (*Result, error) {
+		enter <- struct{}{}
+		<-leave
+		return &Result{}, nil
+	}), 1)
+	var wg sync.WaitGroup
+	first, second := make(chan Event, 2), make(chan Event, 2)
+	wg.Go(func() { _, _ = b.Build(t.Context(), Spec{Service: "a"}, func(e Event) { first <- e }) })
+	<-enter
+	wg.Go(func() { _, _ = b.Build(t.Context(), Spec{Service: "b"}, func(e Event) { second <- e }) })
+	if e := <-second; e.Service != "b" || e.Step != "waits for a free build slot (1 at a time)" || e.Done {
+		t.Errorf("%+v", e)
+	}
+	leave <- struct{}{}
+	<-enter
+	if e := <-second; !e.Done || e.Step != "waits for a free build slot (1 at a time)" {
+		t.Errorf("%+v", e)
+	}
+	leave <- struct{}{}
+	wg.Wait()
+	if len(first) != 0 {
+		t.Errorf("who need not wait said %+v", <-first)
 	}
 }
 

@@ -31,6 +31,7 @@ func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, id
 	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
+	b = knowing(b, store)
 	b = explained(b)
 	return leased(b, lease)
 }

@@ -68,6 +68,13 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 		return nil, err
 	}
 	inputs, steady := settle(before, after)
+	// Nor is it known which text of the Dockerfile the engine read, where that was
+	// saved meanwhile. It is no input where it lies outside of the context.
+	now, err := productionOptions(spec)
+	if err != nil {
+		return nil, err
+	}
+	steady = steady && now == options
 	if r.Record == nil {
 		r.Record = &Record{}
 	}

@@ -43,8 +43,11 @@ type Command struct {
 	Name       string
 }
 
+// options has what the command is told in its environment too: two services
+// may run one script that asks which of them it makes. Of KDEV_ROOT it has only
+// the way from there to the context, so that two checkouts share an image.
 func (c *Command) options(spec Spec) string {
-	parts := []string{"command", "1", spec.platform(), c.Output, c.To, c.Base, c.Name, "run"}
+	parts := []string{"command", "2", spec.platform(), spec.Service, spec.Repository(), display(spec, spec.Context), c.Output, c.To, c.Base, c.Name, "run"}
 	parts = append(append(parts, c.Run...), "inputs")
 	parts = append(append(parts, c.Inputs...), "entrypoint")
 	parts = append(append(parts, c.Entrypoint...), "env")

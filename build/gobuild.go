@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,7 @@ type Go struct {
 	// What the program was made from when that was last asked. Copies of the
 	// Spec share it: the session explains by it what a build has learned.
 	known atomic.Pointer[golang.Listing]
+	links atomic.Pointer[[]dataLink] // of kodata, from the same moment
 }
 
 // GoBase is what a Go program is laid over unless the project says otherwise:
@@ -61,7 +63,8 @@ func (g *Go) program(spec Spec) golang.Program {
 }
 
 func (g *Go) options(spec Spec) string {
-	parts := []string{"go", "1", spec.platform(), path.Clean("./" + g.Main), g.base(), "flags"}
+	// The name too: it is the entrypoint's, and where a newer program is put.
+	parts := []string{"go", "2", spec.platform(), path.Clean("./" + g.Main), g.program(spec).Name(), g.base(), "flags"}
 	return digestOf(append(append(append(parts, g.Flags...), "env"), pairs(g.Env)...)...)
 }
 
@@ -79,19 +82,26 @@ func (g *Go) inputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input, e
 			return nil, err
 		}
 	}
-	data := filepath.Join(spec.Context, filepath.FromSlash(g.Main), dataName)
-	err = filepath.WalkDir(data, func(file string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+	// A link is an input, and so is what it leads to.
+	var links []dataLink
+	err = followed(spec.Root, g.data(spec), func(_, real string, info fs.FileInfo) error {
+		if info.IsDir() {
+			return nil
 		}
-		list, err = appendInput(ctx, list, spec, idx, file)
+		list, err = appendInput(ctx, list, spec, idx, real)
 		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read %s: %w", data, err)
+	}, func(l dataLink) { links = append(links, l) })
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", g.data(spec), err)
 	}
+	for _, l := range links {
+		if list, err = appendInput(ctx, list, spec, idx, l.link); err != nil {
+			return nil, err
+		}
+	}
+	g.links.Store(&links)
 	slices.SortFunc(list, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
-	return list, nil
+	return slices.Compact(list), nil // two links may lead to one file
 }
 
 // appendInput adds a file of this machine; one that is gone by now is left out.
@@ -148,8 +158,8 @@ func (b *goBuilder) Build(ctx context.Context, spec Spec, progress Progress) (*R
 		return nil, err
 	}
 	defer unlock()
-	data, err := outputs(ctx, filepath.Join(spec.Context, filepath.FromSlash(spec.Go.Main), dataName), dataFolder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	data, err := dataOutputs(ctx, spec)
+	if err != nil {
 		return nil, err
 	}
 	digest, err := b.image(ctx, spec, binary, data, progress)
@@ -209,13 +219,16 @@ func loadGo(spec Spec) Recipe {
 }
 
 func (r *goRecipe) Explain(file string) dockerfile.Verdict {
+	if r.linked(file) {
+		return dockerfile.Verdict{Action: dockerfile.Rebuild, Why: "a link in " + dataName + " leads to it"}
+	}
 	if rest, ok := strings.CutPrefix(file, r.data()+"/"); ok {
 		dest := path.Join(dataFolder, rest)
 		return dockerfile.Verdict{Action: dockerfile.Sync, Dests: []string{dest}, Why: dataName + " puts it at " + dest}
 	}
 	l := r.spec.Go.known.Load()
 	switch {
-	case l == nil && !golang.IsSource(path.Base(file)), l != nil && !r.reads(l, file):
+	case l == nil && !golang.IsSource(path.Base(file)) && path.Base(file) != golang.Profile, l != nil && !r.reads(l, file):
 		return dockerfile.Verdict{Why: "the program is not made from it"}
 	}
 	return dockerfile.Verdict{Action: dockerfile.Rebuild, Why: "the program is compiled from it"}
@@ -224,6 +237,21 @@ func (r *goRecipe) Explain(file string) dockerfile.Verdict {
 func (r *goRecipe) reads(l *golang.Listing, file string) bool {
 	// The toolchain, an input whose path is no file's.
 	return strings.HasPrefix(file, "go1.") || strings.HasPrefix(file, "devel ") || l.Reads(filepath.Join(r.spec.Context, filepath.FromSlash(file)))
+}
+
+// linked says whether a file is in the image through a link of kodata, or is a link there.
+func (r *goRecipe) linked(file string) bool {
+	abs := filepath.Join(r.spec.Context, filepath.FromSlash(file))
+	if strings.HasPrefix(file, r.data()+"/") {
+		if info, err := os.Lstat(abs); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return true // it may be new
+		}
+	}
+	links := r.spec.Go.links.Load()
+	if links == nil {
+		return false
+	}
+	return slices.ContainsFunc(*links, func(l dataLink) bool { return abs == l.link || l.leads(abs) })
 }
 
 // data is the folder of static files in the context.
@@ -242,6 +270,9 @@ func (r *goRecipe) Placements(ctx context.Context, x *tree.Index) (map[string]do
 		return places, err
 	}
 	return places, tree.Walk(ctx, x, dir, nil, func(e tree.Entry) error {
+		if e.Mode&fs.ModeSymlink != 0 {
+			return nil // the image has what it leads to
+		}
 		places[path.Join(dataFolder, strings.TrimPrefix(e.Path, dir))] = dockerfile.Placement{Local: e.Path, Entry: e}
 		return nil
 	})

@@ -176,6 +176,7 @@ func dockerfileInputs(ctx context.Context, spec Spec, idx *tree.Index) ([]Input,
 func load(spec Spec) (*dockerfile.Plan, error) {
 	return dockerfile.Load(dockerfile.Options{
 		Context: spec.Context, Dockerfile: spec.Dockerfile, Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
+		Base: spec.base,
 	})
 }
 

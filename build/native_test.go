@@ -111,6 +111,162 @@ func TestGoReproducible(t *testing.T) {
 	}
 }
 
+// The profile beside the main package is compiled in, and one that appears or
+// changes is another program.
+func TestGoProfile(t *testing.T) {
+	spec, idx := goProject(t)
+	inputs := func() string {
+		list, err := Inputs(t.Context(), spec, idx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range list {
+			if strings.HasSuffix(in.Path, ".pgo") {
+				return in.Path
+			}
+		}
+		return ""
+	}
+	explained := func(file string) dockerfile.Action {
+		r, err := Load(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Explain(file).Action
+	}
+	if explained("cmd/web/default.pgo") != dockerfile.Rebuild || inputs() != "" || explained("cmd/web/default.pgo") != dockerfile.Rebuild {
+		t.Error("a profile that appears builds nothing")
+	}
+	write(t, spec.Root, "cmd/web/default.pgo", "profile", "lib/default.pgo", "of a library", "other.pgo", "profile")
+	if got := inputs(); got != "cmd/web/default.pgo" || explained("lib/default.pgo") != dockerfile.Nothing {
+		t.Errorf("profile %q", got)
+	}
+	for flags, want := range map[string]string{"-pgo=off": "", "-pgo=other.pgo": "other.pgo", "--pgo other.pgo": "other.pgo", "-pgo=auto": "cmd/web/default.pgo"} {
+		spec.Go.Flags = strings.Fields(flags)
+		if got := inputs(); got != want {
+			t.Errorf("%s: profile %q, want %q", flags, got, want)
+		}
+	}
+}
+
+// What links of kodata lead to is in the image, and an edit of it makes a new one.
+func TestGoDataLinks(t *testing.T) {
+	spec, _ := goProject(t)
+	// The project's folder may be a link too.
+	home := filepath.Join(t.TempDir(), "home")
+	if err := os.Symlink(spec.Root, home); err != nil {
+		t.Fatal(err)
+	}
+	spec.Root, spec.Context = home, home
+	idx, err := tree.Open(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idx.Close()
+	write(t, spec.Root, "LICENSE", "free", "static/a.css", "a")
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(spec.Root, "cmd/web/kodata", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../../../LICENSE", "LICENSE")
+	link("../../../static", "static")
+	b, store := noEngine(t, idx)
+	first := built(t, b, spec)
+	got := contents(t, store, spec, first)
+	if got["var/run/ko/LICENSE"] != "free" || got["var/run/ko/static/a.css"] != "a" || got["var/run/ko/page.html"] != "<p>" {
+		t.Errorf("the image holds %q", got)
+	}
+	if again := built(t, b, spec); !again.Cached {
+		t.Error("nothing changed, and it was built again")
+	}
+	recipe, err := Load(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]dockerfile.Action{
+		"LICENSE": dockerfile.Rebuild, "static/b.css": dockerfile.Rebuild, "cmd/web/kodata/LICENSE": dockerfile.Rebuild,
+		"cmd/web/kodata/page.html": dockerfile.Sync, "README.md": dockerfile.Nothing,
+	} {
+		if v := recipe.Explain(file); v.Action != want {
+			t.Errorf("%s: %v (%s)", file, v.Action, v.Why)
+		}
+	}
+	if places, err := recipe.Placements(t.Context(), idx); err != nil || len(places) != 1 {
+		t.Errorf("placements %v %v", places, err)
+	}
+	for _, file := range []string{"LICENSE", "static/a.css"} {
+		write(t, spec.Root, file, "edited")
+		if r := built(t, b, spec); r.Cached {
+			t.Errorf("an edit of %s builds nothing", file)
+		}
+	}
+	link("..", "loop")
+	if _, err := b.Build(t.Context(), spec, nil); err == nil || !strings.Contains(err.Error(), "leads to a folder that it is in") {
+		t.Errorf("a loop: %v", err)
+	}
+	if err := os.Remove(filepath.Join(spec.Root, "cmd/web/kodata/loop")); err != nil {
+		t.Fatal(err)
+	}
+	link("missing", "gone")
+	if _, err := b.Build(t.Context(), spec, nil); err == nil || !strings.Contains(err.Error(), "leads to nothing") {
+		t.Errorf("a link to nothing: %v", err)
+	}
+}
+
+// A command may leave a link to what it made elsewhere, as nix build does.
+func TestCommandOutputIsALink(t *testing.T) {
+	root, idx := project(t, "keep", "x")
+	elsewhere := t.TempDir()
+	write(t, elsewhere, "bin/tool", "made")
+	for _, c := range []struct{ to, path string }{{elsewhere, "/opt/bin/tool"}, {filepath.Join(elsewhere, "bin/tool"), "/opt"}} {
+		spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Command: &Command{
+			Run: []string{"ln", "-sfn", c.to, "result"}, Output: "result", To: "/opt", Base: Scratch,
+		}}
+		b, store := noEngine(t, idx)
+		r := built(t, b, spec)
+		if got := contents(t, store, spec, r); got[c.path[1:]] != "made" {
+			t.Errorf("the image holds %q", got)
+		}
+	}
+}
+
+// A program at the root of its repository is called as its module, so that a
+// checkout in another folder can use its image and replace its program there.
+func TestGoAtTheRoot(t *testing.T) {
+	var first *Result
+	store, ep := newStore(t)
+	for _, checkout := range []string{"shop", "shop-fix"} {
+		root := filepath.Join(t.TempDir(), checkout)
+		write(t, root, "go.mod", "module example.test/till\n\ngo 1.21\n", "main.go", "package main\n\nfunc main() {}\n")
+		idx, err := tree.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer idx.Close()
+		docker, err := client.New(client.WithHost("unix://" + filepath.Join(root, "nobody.sock")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer docker.Close()
+		spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Go: &Go{Base: Scratch}}
+		r := built(t, New(docker, store, ep, idx), spec)
+		if got := r.Record.Config.Entrypoint; len(got) != 1 || got[0] != "/app/till" {
+			t.Errorf("%s: entrypoint %v", checkout, got)
+		}
+		made, err := NewCompiler(store).Compile(t.Context(), spec, nil)
+		if err != nil || len(made) != 1 || made[0].Path != "/app/till" {
+			t.Errorf("%s: compiled %+v %v", checkout, made, err)
+		}
+		if first == nil {
+			first = r
+		} else if !r.Cached || r.Digest != first.Digest {
+			t.Errorf("%s: %+v, want the image of the first checkout", checkout, r)
+		}
+	}
+}
+
 func TestGoExplain(t *testing.T) {
 	spec, idx := goProject(t)
 	spec.Context, spec.Go.Main = filepath.Join(spec.Root, "cmd"), "web"
@@ -208,6 +364,32 @@ func TestCommandFile(t *testing.T) {
 	}
 	if got := strings.Join(paths, " "); got != ".gitignore README.md build.sh src/a.txt" {
 		t.Errorf("inputs %s", got)
+	}
+}
+
+// One command of one context makes another image for each service that it is told.
+func TestCommandOfTwoServices(t *testing.T) {
+	root, idx := project(t, "keep", "x")
+	b, store := noEngine(t, idx)
+	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Platform: "linux/amd64", Command: &Command{
+		Run: []string{"sh", "-c", "echo $KDEV_SERVICE > out"}, Output: "out", To: "/name", Base: Scratch,
+	}}
+	for _, service := range []string{"web", "api"} {
+		spec.Service = service
+		if r := built(t, b, spec); r.Cached || contents(t, store, spec, r)["name"] != service+"\n" {
+			t.Errorf("%s: %+v %v", service, r, contents(t, store, spec, r))
+		}
+	}
+	if r := built(t, b, spec); !r.Cached {
+		t.Error("the same service again is not in the cache")
+	}
+	// Another checkout of the project is the same build.
+	other, _ := project(t, "keep", "x")
+	moved := spec
+	moved.Root, moved.Context = other, other
+	was, err := productionOptions(spec)
+	if now, err2 := productionOptions(moved); err != nil || err2 != nil || was != now {
+		t.Errorf("options %s and %s in another folder, %v %v", was, now, err, err2)
 	}
 }
 

@@ -22,8 +22,14 @@ import (
 )
 
 // outputs lists a file, or all that is in a folder, as it lies at to in an
-// image; sorted by path. What is neither file, folder nor link is an error.
+// image; sorted by path. What is neither file, folder nor link is an error. local
+// itself may be a link: that of `nix build` leads to a place which the image has not.
 func outputs(ctx context.Context, local, to string) ([]Output, error) {
+	if info, err := os.Lstat(local); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if local, err = filepath.EvalSymlinks(local); err != nil {
+			return nil, err
+		}
+	}
 	var list []Output
 	err := filepath.WalkDir(local, func(p string, e fs.DirEntry, err error) error {
 		if err != nil {

@@ -26,6 +26,12 @@ type recorder struct {
 
 func (b *recorder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
 	start := time.Now()
+	// From before the build: a Dockerfile that is saved during it is another one
+	// than that of the image, as far as anybody knows.
+	options, err := OptionsHash(spec)
+	if err != nil {
+		return nil, err
+	}
 	r, err := b.inner.Build(ctx, spec, progress)
 	if err != nil {
 		return nil, err
@@ -35,10 +41,7 @@ func (b *recorder) Build(ctx context.Context, spec Spec, progress Progress) (*Re
 	if r.Record == nil {
 		r.Record = &Record{}
 	}
-	r.Record.Service, r.Record.Digest = spec.Service, r.Digest
-	if r.Record.Options, err = OptionsHash(spec); err != nil {
-		return nil, err
-	}
+	r.Record.Service, r.Record.Digest, r.Record.Options = spec.Service, r.Digest, options
 	raw, err := json.Marshal(r.Record)
 	if err != nil {
 		return nil, err

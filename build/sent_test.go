@@ -36,7 +36,7 @@ func TestSent(t *testing.T) {
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	specs, inner, _ := family(t)
-	sender := inner.(*leaser).inner.(*explainer).inner.(*recorder)
+	sender := inner.(*leaser).inner.(*explainer).inner.(*knower).inner.(*recorder)
 	to := Target{Push: host + "/acme", Pull: "registry.example/acme"}
 	b := Sent(inner, sender.store, sender.ep, to)
 

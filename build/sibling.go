@@ -60,7 +60,7 @@ func parents(spec Spec, r Recipe, trail []string) ([]Parent, error) {
 			continue
 		}
 		p := Parent{Base: base, Spec: spec.Siblings[i].Spec}
-		p.Spec.Siblings, p.Spec.Platform, p.Spec.Dev = spec.Siblings, spec.Platform, false
+		p.Spec.Siblings, p.Spec.Platform, p.Spec.Dev, p.Spec.triggers = spec.Siblings, spec.Platform, false, spec.triggers
 		if slices.Contains(trail, p.Spec.Service) {
 			from := slices.Index(trail, p.Spec.Service)
 			return nil, &problem.Problem{

@@ -23,6 +23,7 @@ func Stored(store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Build
 	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
+	b = knowing(b, store)
 	b = explained(b)
 	return leased(b, lease)
 }

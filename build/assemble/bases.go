@@ -158,12 +158,13 @@ func (k *base) base() (dockerfile.Base, bool) {
 		Config struct {
 			WorkingDir string
 			Env        []string
+			OnBuild    []string
 		} `json:"config"`
 	}
 	if json.Unmarshal(k.Config, &doc) != nil {
 		return dockerfile.Base{}, false
 	}
-	out := dockerfile.Base{Workdir: doc.Config.WorkingDir, Env: map[string]string{}}
+	out := dockerfile.Base{Workdir: doc.Config.WorkingDir, Env: map[string]string{}, OnBuild: doc.Config.OnBuild}
 	for _, kv := range doc.Config.Env {
 		name, value, _ := strings.Cut(kv, "=")
 		out.Env[name] = value

@@ -89,15 +89,6 @@ func explain(err error) error {
 	}
 }
 
-// Name is what the binary is called: the last element of the main package's
-// path, or of the folder where that is the package.
-func (p Program) Name() string {
-	if name := path.Base(path.Clean(filepath.ToSlash(p.Main))); name != "." && name != "/" && name != ".." {
-		return name
-	}
-	return filepath.Base(filepath.Join(p.Dir, filepath.FromSlash(p.Main)))
-}
-
 func (p Program) main() string {
 	m := path.Clean("./" + filepath.ToSlash(p.Main))
 	if m == "." || strings.HasPrefix(m, "../") || m == ".." {

@@ -36,8 +36,9 @@ type Listing struct {
 	// Whole says that every import was found. What is missing may appear anywhere.
 	Whole bool
 
-	dirs   []string // of the packages
-	embeds []embed
+	profile string   // of -pgo, absolute; empty: none
+	dirs    []string // of the packages
+	embeds  []embed
 }
 
 type embed struct{ dir, pattern string }
@@ -99,6 +100,9 @@ func List(ctx context.Context, p Program) (*Listing, error) {
 			l.add(pkg, files)
 		}
 	}
+	if l.profile = p.profile(l.Main); l.profile != "" {
+		files[l.profile] = true
+	}
 	for f := range files {
 		if info, err := os.Stat(f); err == nil && info.Mode().IsRegular() {
 			l.Files = append(l.Files, f)
@@ -135,6 +139,9 @@ func (l *Listing) Reads(file string) bool {
 	if _, ok := slices.BinarySearch(l.Files, file); ok {
 		return true
 	}
+	if file == l.profile {
+		return true
+	}
 	dir, name := filepath.Split(file)
 	if IsSource(name) && (!l.Whole || slices.Contains(l.dirs, filepath.Clean(dir))) {
 		return true
@@ -161,6 +168,33 @@ func embeds(pattern, file string) bool {
 
 // Dirs are the folders whose files the program is made from, absolute.
 func (l *Listing) Dirs() []string { return l.dirs }
+
+// Profile is what the compiler is guided by where the main package has one: go
+// build's -pgo=auto; see https://go.dev/doc/pgo.
+const Profile = "default.pgo"
+
+// profile is the profile that go build would read for the main package in a folder.
+func (p Program) profile(main string) string {
+	value := "auto"
+	for i, f := range p.Flags {
+		name, v, joined := strings.Cut(strings.TrimLeft(f, "-"), "=")
+		if name != "pgo" || !strings.HasPrefix(f, "-") {
+			continue
+		}
+		if value = v; !joined && i+1 < len(p.Flags) {
+			value = p.Flags[i+1]
+		}
+	}
+	switch {
+	case value == "off", value == "auto" && main == "":
+		return ""
+	case value == "auto":
+		return filepath.Join(main, Profile)
+	case filepath.IsAbs(value):
+		return filepath.Clean(value)
+	}
+	return filepath.Join(p.Dir, value)
+}
 
 // IsSource says whether a file of that name may belong to a package or module.
 func IsSource(name string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -33,7 +34,7 @@ func newRegistryGC(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Remove images that nothing uses from the image store and the nodes",
-		Long: `Gc keeps what workloads and pods of the local clusters name, what a build, a push
+		Long: `Gc keeps what workloads and pods of the running local clusters name, what a build, a push
 or a session holds at this moment, copies of upstream images that a tag names,
 and the newest images of each repository. All else goes, from the store and from
 the nodes. It is safe while builds run.`,
@@ -67,7 +68,7 @@ func (o *gcOptions) run(ctx context.Context) error {
 		return fmt.Errorf("finding the container engine: %w", err)
 	}
 	defer docker.Close()
-	live, nodes, err := o.live(ctx)
+	live, nodes, err := o.live(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -83,11 +84,14 @@ func (o *gcOptions) run(ctx context.Context) error {
 	return o.report(report, onNodes)
 }
 
-var digestInRef = regexp.MustCompile(`@(sha256:[0-9a-f]{64})`)
+var (
+	digestInRef = regexp.MustCompile(`@(sha256:[0-9a-f]{64})`)
+	imageInJSON = regexp.MustCompile(`"image":"([^"@]+)"`)
+)
 
 // live are the digests that workloads and pods of the local clusters name, and
 // the nodes of those clusters. Without an engine there are none.
-func (o *gcOptions) live(ctx context.Context) (live []layout.Digest, nodes []string, err error) {
+func (o *gcOptions) live(ctx context.Context, store *registry.Store) (live []layout.Digest, nodes []string, err error) {
 	list, err := cluster.List(ctx, cluster.Options{})
 	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
 		return nil, nil, nil
@@ -97,9 +101,10 @@ func (o *gcOptions) live(ctx context.Context) (live []layout.Digest, nodes []str
 	}
 	for _, c := range list {
 		if c.State == "stopped" {
+			fmt.Fprintf(o.env.Err, "note: cluster %s is stopped: what its pods use is not known, and does not stay for that\n", c.Name)
 			continue
 		}
-		used, err := imagesOf(ctx, c.Context)
+		used, err := imagesOf(ctx, c.Context, store)
 		switch {
 		case err == nil:
 			nodes = append(nodes, c.Nodes...)
@@ -120,7 +125,7 @@ func (o *gcOptions) live(ctx context.Context) (live []layout.Digest, nodes []str
 
 // imagesOf are the images that pods and what makes pods name. Replica sets of
 // earlier revisions are not asked: a rollback of more than the kept images builds.
-func imagesOf(ctx context.Context, contextName string) ([]layout.Digest, error) {
+func imagesOf(ctx context.Context, contextName string, store *registry.Store) ([]layout.Digest, error) {
 	if contextName == "" {
 		return nil, fmt.Errorf("the kubeconfig has no context for it")
 	}
@@ -151,11 +156,36 @@ func imagesOf(ctx context.Context, contextName string) ([]layout.Digest, error) 
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range digestInRef.FindAllSubmatch(text, -1) {
-			live = append(live, layout.Digest(m[1]))
-		}
+		live = append(live, namedIn(text, store)...)
 	}
 	return live, nil
+}
+
+// namedIn are the images that objects in JSON name: by digest, or by a tag of the
+// store under a host that it has. A CronJob that somebody applied by hand names
+// its image by no digest, and no pod of it has pulled it yet.
+func namedIn(text []byte, store *registry.Store) []layout.Digest {
+	var live []layout.Digest
+	for _, m := range digestInRef.FindAllSubmatch(text, -1) {
+		live = append(live, layout.Digest(m[1]))
+	}
+	for _, m := range imageInJSON.FindAllSubmatch(text, -1) {
+		for _, ep := range []*registry.Endpoint{registry.Known(store), registry.Local()} {
+			name, ok := strings.CutPrefix(string(m[1]), ep.Host+"/")
+			if !ok {
+				continue
+			}
+			repo, tag, tagged := strings.Cut(name, ":")
+			if !tagged {
+				tag = "latest"
+			}
+			if e, err := store.Resolve(repo, tag); err == nil {
+				live = append(live, e.Digest)
+			}
+			break
+		}
+	}
+	return live
 }
 
 // collected is what --output json writes.

@@ -109,7 +109,11 @@ func explainPath(ctx context.Context, env Env, p *config.Project, rel string) (*
 		e.Actions = append(e.Actions, saveAction{Action: "reload", Why: "it is part of the configuration, which the next `kdev up` reads"})
 		return e, nil
 	}
-	meanings, err := session.Explain(p, rel)
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	meanings, err := session.Explain(p, store, rel)
 	if err != nil {
 		return nil, err
 	}

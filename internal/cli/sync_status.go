@@ -127,7 +127,11 @@ func (o *syncStatusOptions) wanted(ctx context.Context, v *syncView, cs config.S
 	if !o.verify {
 		return nil, nil
 	}
-	return session.Wanted(ctx, v.project, cs, index)
+	store, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	return session.Wanted(ctx, v.project, cs, store, index)
 }
 
 // container asks one agent. That it cannot be asked is part of the status.

@@ -63,6 +63,9 @@ func (p *Plan) verdict(file string, k kind, t trace) Verdict {
 				hidden = by
 				continue
 			}
+			if by := p.covered(t, chain, pl); by != nil {
+				return Verdict{Action: Rebuild, File: p.file, Line: by.line, Why: by.verb + " --from may put another file at " + pl.path}
+			}
 			if k == isGone && p.provider(chain[:pl.order-1], pl.path, file) != nil {
 				return Verdict{Action: Rebuild, File: p.file, Line: pl.step.line, Why: "without it " + pl.path + " comes from an earlier line"}
 			}
@@ -345,6 +348,55 @@ func (p *Plan) provides(c *copyStep, dest, file string) bool {
 				}
 			}
 		}
+	}
+	return false
+}
+
+// covered finds a later COPY --from that may put something else in the place of
+// a file, unless the file is known to come there by that line too.
+func (p *Plan) covered(t trace, chain []step, pl placed) *copyStep {
+	for i, st := range slices.Backward(chain[pl.order:]) {
+		c, ok := st.(*copyStep)
+		if !ok || !c.mayProvide(pl.path) {
+			continue
+		}
+		order := pl.order + i + 1
+		if !slices.ContainsFunc(t.places, func(other placed) bool { return other.path == pl.path && other.order >= order }) {
+			return c
+		}
+	}
+	return nil
+}
+
+// mayProvide says whether a COPY --from may put a file at a path below its
+// destination. What lies in the folders of a stage that was built, or of
+// another image, no Dockerfile tells.
+func (c *copyStep) mayProvide(dest string) bool {
+	if c.from == fromContext || c.unclear != "" {
+		return false
+	}
+	rest, below := strings.CutPrefix(dest, strings.TrimSuffix(c.dest, "/")+"/")
+	if !below || c.excluded(rest, dest) {
+		return false
+	}
+	return slices.ContainsFunc(c.sources, func(src source) bool {
+		if src.parents != nil || !likelyFile(src.path()) {
+			return true
+		}
+		hit, err := path.Match(path.Base(src.path()), rest)
+		return hit && err == nil
+	})
+}
+
+// likelyFile says whether a path of an image is that of a file, as far as names
+// can tell: it has an extension (python3.12 has none), or is a program.
+func likelyFile(p string) bool {
+	if ext := path.Ext(p); len(ext) > 1 && ext != ".d" && (ext[1] < '0' || ext[1] > '9') {
+		return true
+	}
+	switch "/" + path.Dir(p) {
+	case "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec":
+		return true
 	}
 	return false
 }

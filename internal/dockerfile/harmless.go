@@ -8,23 +8,28 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
-// The RUN commands that read no file which COPY may have brought, so that what
-// was copied before them can still be synced. Everything else is taken to read
-// everything. The user documentation repeats this list: docs/sync.md.
-//
-//	chown chgrp chmod                   change owners and modes, no content
-//	mkdir                               and install -d
-//	adduser addgroup useradd groupadd usermod groupmod passwd -d
-//	true, :, echo, printf, set, cd, export, umask, test, [
-//	rm, ln -s and > redirections        they use up only the paths that they name
-//	curl wget                           unless they send a file
-//	apt-get apt apk yum dnf microdnf tdnf zypper   packages by name, no file; they use up their own configuration (/etc/apt …)
-//	pip pip3 (python -m pip)            install of names; no -r, -c, -e, no path
-//	npm pnpm yarn gem cargo go          global installation of names: npm install -g, yarn global add, gem install, cargo install, go install x@version
-//	corepack enable, ldconfig, a2enmod, docker-php-ext-install, docker-php-ext-enable, pecl install
-//
-// Anything with a substitution, a subshell, a pipe into something else or an
-// input redirection is not looked at further: it may read anything.
+// harmless are the RUN commands that read no file which COPY may have brought, so
+// that what was copied before them can still be synced. Everything else is
+// taken to read everything: anything with a substitution, a subshell, a pipe into
+// something else or an input redirection too. docs/sync.md has the same table,
+// which a test writes.
+var harmless = []struct {
+	commands string
+	but      string // what they do read or change, and what they must not be given
+	example  string // one that is harmless
+}{
+	{"chown chgrp chmod", "owners and modes, no content", "chown -R app /app"},
+	{"mkdir, install -d", "", "install -d /data"},
+	{"adduser addgroup useradd groupadd usermod groupmod, passwd -d", "", "adduser -D app"},
+	{"true : echo printf set cd export umask test [", "", "echo done"},
+	{"rm rmdir, ln -s, > redirections", "the paths that they name", "rm -rf /var/lib/apt/lists/*"},
+	{"curl wget", "unless they send a file; what they write", "curl -o /tmp/x https://example.com/x"},
+	{"apt-get apt apk yum dnf microdnf tdnf zypper", "packages by name; their own configuration (/etc/apt …)", "apk add curl"},
+	{"pip pip3, python -m pip", "install of names, without -r, -c, -e and paths; their own configuration", "pip install flask"},
+	{"npm pnpm yarn gem cargo go pecl", "global installation of names: npm install -g x, yarn global add x, gem install x, cargo install x, go install x@version", "npm install -g serve"},
+	{"corepack enable, ldconfig, a2enmod, docker-php-ext-enable", "", "a2enmod rewrite"},
+	{"docker-php-ext-install", "the sources below /usr/src/php", "docker-php-ext-install pdo_mysql"},
+}
 
 // A judgement is what a RUN does to the files that are there.
 type judgement struct {
@@ -113,54 +118,57 @@ func (j *judgement) command(words []string, workdir string) {
 	}
 	name, args := path.Base(words[0]), words[1:]
 	plain, flags := splitFlags(args)
-	harmless := false
+	reads := true
+	j.touches = append(j.touches, configuration[name]...)
 	switch name {
 	case "chown", "chgrp", "chmod", "adduser", "addgroup", "useradd", "groupadd", "usermod", "groupmod",
 		"true", ":", "echo", "printf", "set", "cd", "export", "umask", "test", "[", "ldconfig", "a2enmod",
 		"docker-php-ext-install", "docker-php-ext-enable":
-		harmless = true
+		reads = false
 	case "mkdir":
-		harmless = true
+		reads = false
 		for _, dir := range plain {
 			j.make(dir, workdir)
 		}
 	case "install":
-		harmless = slices.Contains(flags, "-d") || slices.Contains(flags, "--directory")
+		reads = !slices.Contains(flags, "-d") && !slices.Contains(flags, "--directory")
 	case "passwd":
-		harmless = slices.Contains(flags, "-d")
+		reads = !slices.Contains(flags, "-d")
 	case "ln":
-		harmless = slices.ContainsFunc(flags, func(f string) bool {
+		reads = !slices.ContainsFunc(flags, func(f string) bool {
 			return f == "--symbolic" || f[0] == '-' && !strings.HasPrefix(f, "--") && strings.Contains(f, "s")
 		})
-		if harmless && len(plain) > 0 {
+		if !reads && len(plain) > 0 {
 			j.touch(plain[len(plain)-1], workdir)
 		}
 	case "rm", "rmdir":
-		harmless = true
+		reads = false
 		for _, p := range plain {
 			j.touch(p, workdir)
 		}
 	case "curl", "wget":
-		harmless = fetches(args)
+		reads = !fetches(args)
 		for i, a := range args {
 			if (a == "-o" || a == "-O" && name == "wget" || a == "--output") && i+1 < len(args) {
 				j.touch(args[i+1], workdir)
 			}
 		}
 	default:
-		harmless = installsByName(name, plain, flags)
-		j.touches = append(j.touches, configuration[name]...)
+		reads = !installsByName(name, plain, flags)
 	}
-	if !harmless {
+	if reads {
 		j.reads = abridge(strings.Join(words, " "))
 	}
 }
 
-// configuration is what package managers read although they take packages by name.
+// configuration is what package managers read although they take packages by
+// name. docker-php-ext-install compiles what lies below /usr/src/php/ext; see
+// https://github.com/docker-library/php/blob/master/docker-php-ext-install.
 var configuration = map[string][]string{
 	"apt-get": {"/etc/apt", "/usr/share/keyrings"}, "apt": {"/etc/apt", "/usr/share/keyrings"}, "apk": {"/etc/apk"},
 	"yum": {"/etc/yum.repos.d", "/etc/pki"}, "dnf": {"/etc/yum.repos.d", "/etc/dnf", "/etc/pki"}, "zypper": {"/etc/zypp"},
 	"pip": {"/etc/pip.conf", "/root/.config/pip"}, "pip3": {"/etc/pip.conf", "/root/.config/pip"}, "npm": {"/root/.npmrc"},
+	"docker-php-ext-install": {"/usr/src/php"},
 }
 
 func (j *judgement) make(dir, workdir string) {

@@ -100,8 +100,8 @@ func (p *Plan) compete(last map[string]winner, file string, k kind, e tree.Entry
 	}
 }
 
-// dropWritten removes what a later line overwrites with something that is no
-// file of the context.
+// dropWritten removes what a later line overwrites, or may overwrite, with
+// something that is no file of the context.
 func (p *Plan) dropWritten(last map[string]winner) {
 	for i, st := range p.chain(p.target) {
 		c, ok := st.(*copyStep)
@@ -114,6 +114,11 @@ func (p *Plan) dropWritten(last map[string]winner) {
 				if !src.glob() && len(src.parts) > 0 {
 					writes = append(writes, c.dest, path.Join(c.dest, path.Base(src.path())))
 				}
+			}
+		}
+		for dest, w := range last {
+			if c.mayProvide(dest) && w.order < i+1 && w.placement != nil && !w.placement.Entry.IsDir() {
+				delete(last, dest)
 			}
 		}
 		for _, dest := range writes {

@@ -27,7 +27,8 @@ type Options struct {
 	Platform   string            // linux/amd64; empty: this machine's architecture
 
 	// Base tells what a pulled image has configured. Without it (or with
-	// false) a destination that depends on that means Rebuild.
+	// false) a destination that depends on that means Rebuild; the triggers
+	// that it tells count in any case.
 	Base func(image string) (Base, bool)
 }
 
@@ -35,6 +36,7 @@ type Options struct {
 type Base struct {
 	Workdir string
 	Env     map[string]string
+	OnBuild []string // instructions that a FROM of it begins with
 }
 
 // A Plan is a Dockerfile that was understood. It does not change and is safe

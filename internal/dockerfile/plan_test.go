@@ -186,6 +186,26 @@ func TestExplain(t *testing.T) {
 			},
 		},
 		{
+			name: "what another stage made may lie over local files",
+			dockerfile: `FROM node AS assets
+				WORKDIR /src
+				COPY package.json .
+				RUN npm run build
+				FROM node
+				COPY . /app
+				COPY tool /usr/local/bin/
+				COPY site /site
+				COPY --from=assets /src/dist /app/dist
+				COPY --from=assets /src/index.html /site/
+				COPY --from=golang:1 /usr/local/bin/gofmt /usr/local/bin/
+				COPY last /app/dist/`,
+			files: "site/",
+			want: map[string]string{
+				"dist/app.js": "rebuild:9", "server.js": "sync /app/server.js", "tool": "sync /app/tool /usr/local/bin/tool",
+				"site/index.html": "sync /app/site/index.html", "site/b.html": "sync /app/site/b.html /site/b.html", "last": "sync /app/dist/last /app/last",
+			},
+		},
+		{
 			name: "a chain of copies without a RUN",
 			dockerfile: `FROM busybox AS assets
 				COPY web /web
@@ -323,6 +343,26 @@ func TestExplain(t *testing.T) {
 				COPY top.txt .`,
 			files: "src/",
 			want:  map[string]string{"src/a": "sync /app/src/a", "top.txt": "sync /app/top.txt"},
+		},
+		{
+			name: "extensions of PHP are compiled from what lies in their folder",
+			dockerfile: `FROM php:8-apache
+				COPY mine /usr/src/php/ext/mine
+				COPY index.php /var/www/html/
+				RUN docker-php-ext-install pdo_mysql mine`,
+			files: "mine/",
+			want:  map[string]string{"mine/mine.c": "rebuild:4", "index.php": "sync /var/www/html/index.php"},
+		},
+		{
+			name: "what ONBUILD of a pulled image reads",
+			dockerfile: `# a comment
+				FROM golang:onbuild
+				COPY top.txt /etc/`,
+			opts: Options{Base: func(string) (Base, bool) {
+				return Base{OnBuild: []string{"COPY go.mod /src/", "RUN go mod download", "COPY site /site", "COPY relative ."}}, false
+			}},
+			files: "site/ relative",
+			want:  map[string]string{"go.mod": "rebuild:2", "site/a": "sync /site/a", "relative": "rebuild:2", "top.txt": "sync /etc/top.txt", "other": "nothing"},
 		},
 	}
 	for _, tt := range tests {

@@ -30,6 +30,9 @@ func (p *Plan) Rebase(refs map[string]string) ([]byte, error) {
 		if ref == "" || n == nil {
 			continue
 		}
+		if strings.EqualFold(n.Value, "FROM") && !named.from {
+			continue // of a trigger that the FROM brings
+		}
 		put := func(word string) string { return redirected(word, named.image, ref) }
 		if strings.EqualFold(n.Value, "FROM") {
 			put = func(word string) string { return flagOr(word, ref) }
@@ -63,13 +66,16 @@ func (p *Plan) Rebase(refs map[string]string) ([]byte, error) {
 type naming struct {
 	image string
 	line  int
+	from  bool // the stage begins with it
 }
 
 // named are the places of all stages, in their order.
 func (p *Plan) named() []naming {
 	var all []naming
 	for _, s := range p.stages {
-		s.bases(func(image string, line int) { all = append(all, naming{image, line}) })
+		s.bases(func(image string, line int) {
+			all = append(all, naming{image, line, image == s.image && line == s.line})
+		})
 	}
 	return all
 }

@@ -105,7 +105,8 @@ func (p *Plan) understand(stages []instructions.Stage, meta []instructions.ArgCo
 			if err != nil {
 				return p.syntax(parser.WithLocation(err, stages[i].Location))
 			}
-			if err := r.line(cmds); err != nil {
+			r.at = s.line // of the FROM that brings it
+			if err := r.follow(cmds); err != nil {
 				return p.syntax(parser.WithLocation(err, stages[i].Location))
 			}
 		}
@@ -150,6 +151,7 @@ func (p *Plan) newStage(in *instructions.Stage, index int, lex *shell.Lex, globa
 	if p.opts.Base != nil {
 		base, ok = p.opts.Base(s.image)
 	}
+	s.onbuild = slices.Clone(base.OnBuild)
 	if !ok {
 		s.unknown = true
 		return s, nil
@@ -184,6 +186,11 @@ func (r *reader) line(cmd instructions.Command) error {
 	if loc := cmd.Location(); len(loc) > 0 {
 		r.at = loc[0].Start.Line
 	}
+	return r.follow(cmd)
+}
+
+// follow does what an instruction at r.at says.
+func (r *reader) follow(cmd instructions.Command) error {
 	switch c := cmd.(type) {
 	case *instructions.ArgCommand:
 		if err := c.Expand(r.expander(nil)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -63,14 +64,14 @@ func (s *Store) Push(ctx context.Context, digest, ref string, from []string, pla
 		return fmt.Errorf("push %s: %w", ref, err)
 	}
 	if !m.IsIndex() {
-		img, err := s.mountable(digest, tag, from)
+		img, err := s.mountable(ctx, digest, tag, from, scheme)
 		if err == nil {
 			err = remote.Write(tag, img, opts...)
 		}
 		return explainPush(ctx, tag, err)
 	}
 	for _, d := range m.Manifests {
-		img, err := s.mountable(string(d.Digest), tag, from)
+		img, err := s.mountable(ctx, string(d.Digest), tag, from, scheme)
 		if err == nil {
 			err = remote.Write(tag.Context().Digest(string(d.Digest)), img, opts...)
 		}
@@ -125,14 +126,14 @@ func (m manifest) RawManifest() ([]byte, error)        { return m.raw, nil }
 func (m manifest) MediaType() (types.MediaType, error) { return m.mt, nil }
 
 // mountable is an image of the store whose layers say where else they may be.
-func (s *Store) mountable(digest string, to name.Reference, from []string) (v1.Image, error) {
+func (s *Store) mountable(ctx context.Context, digest string, to name.Reference, from []string, scheme []name.Option) (v1.Image, error) {
 	img, err := s.Image("", digest)
 	if err != nil {
 		return nil, err
 	}
 	var sources []name.Reference
 	for _, f := range from {
-		ref, err := name.ParseReference(f)
+		ref, err := name.ParseReference(f, scheme...)
 		if err == nil && ref.Context().RegistryStr() == to.Context().RegistryStr() && ref.Context() != to.Context() {
 			sources = append(sources, ref)
 		}
@@ -140,11 +141,20 @@ func (s *Store) mountable(digest string, to name.Reference, from []string) (v1.I
 	if len(sources) == 0 {
 		return img, nil
 	}
-	return mountImage{img, sources}, nil
+	puller, err := remote.NewPuller(remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return nil, err
+	}
+	return mountImage{img, ctx, puller, to, sources}, nil
 }
 
+// A mountImage asks for its layers to be mounted. A layer can be mounted from one
+// repository alone, so with several it is asked first which of them has it.
 type mountImage struct {
 	v1.Image
+	ctx     context.Context
+	puller  *remote.Puller
+	to      name.Reference
 	sources []name.Reference
 }
 
@@ -154,11 +164,42 @@ func (m mountImage) Layers() ([]v1.Layer, error) {
 		return nil, err
 	}
 	out := make([]v1.Layer, len(layers))
+	var asked sync.WaitGroup
 	for i, l := range layers {
-		// The lowest layers are a base's: of the first source, if of any.
-		out[i] = &remote.MountableLayer{Layer: l, Reference: m.sources[0]}
+		asked.Go(func() { out[i] = m.mounted(l) })
 	}
+	asked.Wait()
 	return out, nil
+}
+
+// mounted is the layer, to be mounted from a source if one has it. Who may not ask a
+// source may not mount from it.
+func (m mountImage) mounted(l v1.Layer) v1.Layer {
+	if len(m.sources) == 1 {
+		return &remote.MountableLayer{Layer: l, Reference: m.sources[0]}
+	}
+	if m.has(m.to, l) {
+		return l
+	}
+	for _, source := range m.sources {
+		if m.has(source, l) {
+			return &remote.MountableLayer{Layer: l, Reference: source}
+		}
+	}
+	return l
+}
+
+func (m mountImage) has(repo name.Reference, l v1.Layer) bool {
+	d, err := l.Digest()
+	if err != nil {
+		return false
+	}
+	there, err := m.puller.Layer(m.ctx, repo.Context().Digest(d.String()))
+	if err != nil {
+		return false
+	}
+	_, err = there.Size() // of a HEAD
+	return err == nil
 }
 
 func explainPush(ctx context.Context, ref name.Reference, err error) error {

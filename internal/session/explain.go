@@ -10,6 +10,7 @@ import (
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/dockerfile"
+	"github.com/kdev-io/kdev/internal/registry"
 )
 
 // A Meaning is what a saved file asks of one service.
@@ -46,13 +47,13 @@ func Manifests(ctx context.Context, p *config.Project, changed string) (bool, er
 
 // Explain says what saving a path of the project asks of each service in whose
 // build context it lies.
-func Explain(p *config.Project, changed string) ([]Meaning, error) {
+func Explain(p *config.Project, store *registry.Store, changed string) ([]Meaning, error) {
 	var all []Meaning
 	for _, cs := range p.Services {
 		if cs.Build == nil {
 			continue
 		}
-		spec := SpecOf(p, cs)
+		spec := SpecOf(p, cs).Knowing(store)
 		rel, ok := contextPath(spec, changed)
 		plan, err := build.Load(spec)
 		if err != nil {

@@ -148,7 +148,7 @@ func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, erro
 		if !svc.built {
 			continue
 		}
-		svc.spec = SpecOf(s.opts.Project, cs)
+		svc.spec = SpecOf(s.opts.Project, cs).Knowing(s.parts.Store)
 		svc.spec.Platform, svc.spec.Dev = s.parts.Platform, true
 		svc.loadPlan()
 	}
@@ -185,6 +185,15 @@ func (svc *service) loadPlan() {
 	}
 	svc.plan, svc.problem = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, nil
 	svc.above = ancestors(plan)
+}
+
+// learn reads the recipe anew after a build, which may have met images of others
+// for the first time: their ONBUILD lines are part of it. The options stay: a
+// Dockerfile that was saved meanwhile is still to be compared with them.
+func (svc *service) learn() {
+	if plan, err := build.Load(svc.spec); err == nil && !svc.unread {
+		svc.plan, svc.above = &mapping{plan: plan, sync: svc.Sync, dir: svc.spec.Context}, ancestors(plan)
+	}
 }
 
 // begin starts the first work.
@@ -375,6 +384,7 @@ func (e decided) apply(l *loop) {
 			l.applyAgain = true // else its objects name the image already
 		}
 		svc.ref, svc.record, svc.admitted = e.choice.keep, e.choice.record, true
+		l.holdImages()
 		if svc.files == nil {
 			svc.outputs = svc.record.Outputs
 		}
@@ -475,7 +485,9 @@ func (e buildDone) apply(l *loop) {
 		c.Made = time.Now()
 	}
 	svc.problem = nil
+	svc.learn()
 	svc.ref, svc.record = e.result.Ref, e.result.Record
+	l.holdImages()
 	svc.outputs = svc.record.Outputs
 	clear(svc.ahead)
 	maps.DeleteFunc(svc.behind, func(_ string, before int) bool { return before < e.id })

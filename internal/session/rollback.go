@@ -67,6 +67,7 @@ func (e rolledBack) apply(l *loop) {
 		svc.files = nil
 	}
 	svc.ref, svc.record, svc.outputs, svc.problem = e.ref, e.record, e.record.Outputs, nil
+	l.holdImages()
 	svc.back, svc.paused, svc.lastBatch = true, true, nil
 	clear(svc.ahead)
 	if svc.deciding {

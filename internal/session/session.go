@@ -93,6 +93,7 @@ type Session struct {
 	notify  []func(Notice)
 	outputs []func(service, line string)
 	watched map[chan struct{}]struct{}
+	images  heldImages
 }
 
 // New prepares a session; nothing happens before Run.
@@ -219,6 +220,7 @@ func (s *Session) tell(n Notice) {
 func (s *Session) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.kept.close()
+	defer s.images.close()
 	defer s.listeners.close(nil)
 	defer s.front.close()
 	defer s.locals.close()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/tree"
 	"github.com/kdev-io/kdev/sync/engine"
 	"github.com/kdev-io/kdev/sync/mirror"
@@ -18,8 +19,8 @@ import (
 
 // Wanted is what the containers of a service should hold now, by container path,
 // as far as the project's own files go: what a compiler made is not in it.
-func Wanted(ctx context.Context, p *config.Project, cs config.Service, index *tree.Index) (map[string]engine.File, error) {
-	spec := SpecOf(p, cs)
+func Wanted(ctx context.Context, p *config.Project, cs config.Service, store *registry.Store, index *tree.Index) (map[string]engine.File, error) {
+	spec := SpecOf(p, cs).Knowing(store)
 	plan, err := build.Load(spec)
 	if err != nil {
 		return nil, asProblem(err, "dockerfile", cs.Name)
