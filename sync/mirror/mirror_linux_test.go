@@ -395,6 +395,37 @@ func TestRefused(t *testing.T) {
 	want(t, root+"/dir", "2", 0o644)
 }
 
+// A file that is desired where others need a directory takes nothing away from them, and
+// comes when they are gone.
+func TestFileWhereOthersNeedADirectory(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	other := b.write("other", "1", 0o644)
+	if err := os.MkdirAll(root+"/app", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root+"/app/other", []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/app": b.write("app.py", "1", 0o644), root + "/app/other": other, root + "/x": b.write("x", "1", 0o644)}, nil)
+	b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/app/other": other}}})
+	e := b.await("failed", func(e Event) bool { return e.Kind == Failed })
+	if e.Problem.Code != "sync-in-the-way" || !strings.Contains(e.Problem.Hint, "to: "+root+"/app/") {
+		t.Errorf("problem %+v, hint %s", e.Problem, e.Problem.Hint)
+	}
+	if got := holds(t, root); !maps.Equal(got, map[string]string{"app": "/", "app/other": "1", "x": "1"}) {
+		t.Errorf("holds %v", got)
+	}
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/app/other": nil}, nil)
+	b.synced(g)
+	if got := holds(t, root); !maps.Equal(got, map[string]string{"app": "1", "x": "1"}) {
+		t.Errorf("when the other is gone it holds %v", got)
+	}
+}
+
 // Versions that come while a batch is under way are taken together by the next.
 func TestCoalescing(t *testing.T) {
 	b := newBench(t)

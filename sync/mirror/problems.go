@@ -118,7 +118,7 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 	case protocol.Escapes:
 		p.Code, p.Hint = "sync-link-escapes", "a symbolic link in the container leads out of the synced directory: sync to its target instead"
 	case protocol.InTheWay:
-		p.Code, p.Hint = "sync-in-the-way", "remove what is there in the container, or copy to another place"
+		p.Code, p.Hint = "sync-in-the-way", "remove what is there in the container, or copy to another place; a sync rule for a single file puts it into a folder when its `to` ends with a slash"
 	case protocol.Mismatch:
 		p.Code, p.Hint = "sync-changes-in-container", "something in the container writes the same file all the time: leave it out of the sync"
 	case protocol.Corrupt, protocol.Aborted:
@@ -127,6 +127,15 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 		p.Code = "sync-write"
 	}
 	return p
+}
+
+// clashProblem says that a file and a folder of the project have one place. The place itself
+// is what a rule for a single file names that lacks the slash.
+func clashProblem(c Container, p string) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-in-the-way", Where: where(c), Summary: "cannot write " + p + ": other files of the project belong into a folder of that name",
+		Hint: fmt.Sprintf("where a sync rule of kdev.yaml puts a single file there, write `to: %s/` or the file's whole path", p),
+	}
 }
 
 func asProblem(err error) *problem.Problem {
