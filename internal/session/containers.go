@@ -72,7 +72,7 @@ func (l *loop) containersChanged(svc *service) {
 			}
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
-				Name: c.name, ID: c.id, HasAgent: true, Image: held, Behind: behind,
+				Name: c.name, ID: c.id, HasAgent: true, Image: held.files, Perhaps: held.perhaps, Behind: behind,
 				MayHold: !c.init && pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}
@@ -143,19 +143,19 @@ func (l *loop) tellOther(svc *service, pod *corev1.Pod, c podContainer) {
 
 // heldBy returns what the image behind ref holds under the paths that can be
 // synced, by container path.
-func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
+func (l *loop) heldBy(svc *service, ref string) (heldFiles, bool) {
 	digest := digestOf(ref)
 	if digest == "" {
-		return nil, false
+		return heldFiles{}, false
 	}
 	if h, ok := svc.held[digest]; ok && h.options == svc.options {
-		return h.files, true
+		return h, true
 	}
 	record, ok := build.LoadRecord(l.s.parts.Store, digest)
 	if !ok || record.Service != svc.Name || record.Options != svc.options {
-		return nil, false
+		return heldFiles{}, false
 	}
-	files := map[string]engine.File{}
+	files, perhaps := map[string]engine.File{}, map[string]engine.File{}
 	for _, in := range record.Inputs {
 		v := svc.plan.explain(in.Path)
 		if v.Action != dockerfile.Sync {
@@ -165,12 +165,13 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 		if !known {
 			continue // the image's content is not known: the container is asked
 		}
+		file := engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
 		for _, dest := range v.Dests {
 			if !svc.plan.imageHas(in.Path, dest) {
-				files[dest] = engine.Uncertain()
+				files[dest], perhaps[dest] = engine.Uncertain(), file
 				continue
 			}
-			files[dest] = engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
+			files[dest] = file
 		}
 	}
 	if !svc.Sync.Off {
@@ -179,14 +180,16 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 	if svc.held == nil {
 		svc.held = map[string]heldFiles{}
 	}
-	svc.held[digest] = heldFiles{svc.options, files}
-	return files, true
+	h := heldFiles{svc.options, files, perhaps}
+	svc.held[digest] = h
+	return h, true
 }
 
 // heldFiles is the content of one image for one state of the Dockerfile.
 type heldFiles struct {
 	options string
 	files   map[string]engine.File
+	perhaps map[string]engine.File // where files says that it is uncertain
 }
 
 // syncStarted says that a batch was handed to the mirror.

@@ -312,7 +312,7 @@ func (l *loop) desire(svc *service) {
 		read:  make(chan struct{}),
 	}
 	if image, ok := l.heldBy(svc, svc.ref); ok && svc.keeps() {
-		f.preserves, f.image, f.frozen = true, image, l.frozen(svc, image)
+		f.preserves, f.image, f.frozen = true, image.files, l.frozen(svc, image.files)
 	}
 	svc.files = f
 	generation := l.generation
