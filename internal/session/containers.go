@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -155,9 +156,24 @@ func (l *loop) heldBy(svc *service, ref string) (heldFiles, bool) {
 	if !ok || record.Service != svc.Name || record.Options != svc.options {
 		return heldFiles{}, false
 	}
-	files, perhaps := map[string]engine.File{}, map[string]engine.File{}
+	h := svc.plan.held(record)
+	h.options = svc.options
+	if !svc.Sync.Off {
+		maps.Copy(h.files, outputFiles(record.Outputs))
+	}
+	if svc.held == nil {
+		svc.held = map[string]heldFiles{}
+	}
+	svc.held[digest] = h
+	return h, true
+}
+
+// held lists what an image that was made from a record's inputs holds under the paths that
+// can be synced.
+func (m *mapping) held(record *build.Record) heldFiles {
+	h := heldFiles{files: map[string]engine.File{}, perhaps: map[string]engine.File{}}
 	for _, in := range record.Inputs {
-		v := svc.plan.explain(in.Path)
+		v := m.explain(in.Path)
 		if v.Action != dockerfile.Sync {
 			continue
 		}
@@ -165,24 +181,24 @@ func (l *loop) heldBy(svc *service, ref string) (heldFiles, bool) {
 		if !known {
 			continue // the image's content is not known: the container is asked
 		}
-		file := engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
 		for _, dest := range v.Dests {
-			if !svc.plan.imageHas(in.Path, dest) {
-				files[dest], perhaps[dest] = engine.Uncertain(), file
+			file := withMode(engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}, v.Modes, dest)
+			if !m.imageHas(in.Path, dest) {
+				h.files[dest], h.perhaps[dest] = engine.Uncertain(), file
 				continue
 			}
-			files[dest] = file
+			h.files[dest] = file
 		}
 	}
-	if !svc.Sync.Off {
-		maps.Copy(files, outputFiles(record.Outputs))
+	return h
+}
+
+// withMode gives a file the mode that --chmod gives it at dest.
+func withMode(file engine.File, modes map[string]fs.FileMode, dest string) engine.File {
+	if mode, ok := modes[dest]; ok && file.Mode.IsRegular() {
+		file.Mode = file.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) | mode
 	}
-	if svc.held == nil {
-		svc.held = map[string]heldFiles{}
-	}
-	h := heldFiles{svc.options, files, perhaps}
-	svc.held[digest] = h
-	return h, true
+	return file
 }
 
 // heldFiles is the content of one image for one state of the Dockerfile.

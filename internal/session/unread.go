@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -20,10 +21,10 @@ func (f *feeder) again(rel string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.pending == nil {
-		f.pending = map[string][]string{}
+		f.pending = map[string]dockerfile.Verdict{}
 	}
 	if _, marked := f.pending[rel]; !marked {
-		f.pending[rel] = f.plan.explain(rel).Dests
+		f.pending[rel] = f.plan.explain(rel)
 	}
 }
 
