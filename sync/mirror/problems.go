@@ -107,6 +107,11 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 			p.Hint = "leave it out with a sync rule in kdev.yaml, or mount something writable there"
 		} else {
 			p.Summary += ": the container's root is read-only"
+			if path.Dir(op.Path) == "/" {
+				// kdev.yaml refuses a volume there: it would hide the agent.
+				p.Hint = "no writable copy of the whole root can be mounted: keep the files in a folder, COPY that to one of its own, such as `COPY src /app`, and add `sync: [{from: src, to: /app, volume: true}]` in kdev.yaml"
+				break
+			}
 			p.Hint = fmt.Sprintf("mount a writable copy of the folder: for this service in kdev.yaml, `sync: [{from: FOLDER, to: %s, volume: true}]` with the folder that is copied there", path.Dir(op.Path))
 		}
 	case protocol.Denied:
