@@ -304,6 +304,33 @@ func TestNextSession(t *testing.T) {
 	}
 }
 
+// A file that is deleted while no kdev runs is removed by the next one, whether the image
+// holds it or it was synced.
+func TestDeletedWhileAway(t *testing.T) {
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sleep", "1000")
+	if err := os.WriteFile(root+"/image", []byte("image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, round := range []struct{ wants, holds []string }{{[]string{"image", "synced", "kept"}, []string{"image", "kept", "synced"}}, {[]string{"kept"}, []string{"kept"}}} {
+		b := newBench(t)
+		b.cluster.Set("a", pod)
+		files := map[string]engine.File{}
+		for _, name := range round.wants {
+			files[root+"/"+name] = b.write(name, name, 0o644)
+		}
+		g := b.next()
+		b.m.SetDesired("web", g, files, nil)
+		b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/image": b.write("image", "image", 0o644)}}})
+		b.synced(g)
+		if got := slices.Sorted(maps.Keys(holds(t, root))); !slices.Equal(got, round.holds) {
+			t.Errorf("holds %q, want %q", got, round.holds)
+		}
+		b.m.SetContainers("web", nil)
+		b.await("the end of the connection", func(e Event) bool { return e.Kind == Lost })
+	}
+}
+
 func TestEveryReplica(t *testing.T) {
 	b := newBench(t)
 	pods := []string{"a", "b", "c"}
