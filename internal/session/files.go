@@ -363,6 +363,7 @@ type feeder struct {
 	frozen    map[string]*engine.File // what was saved since, as it was before
 
 	unread  map[string]string // path in the context → why it could not be read, as it was told; run's alone
+	closed  []string          // directories of the index that may not be read; run's alone
 	outputs []build.Output    // what a build made and the containers should hold; run's alone
 
 	wake    chan struct{}
@@ -442,7 +443,13 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 	if err != nil {
 		return err
 	}
+	f.closed = nil
+	maps.DeleteFunc(f.unread, func(rel, _ string) bool { return unread[f.local(rel)] == nil })
 	for local := range unread {
+		if e, ok := f.s.parts.Index.Lookup(local); ok && e.IsDir() {
+			f.closed = append(f.closed, local)
+			continue
+		}
 		f.again(f.inContext(local))
 	}
 	f.tellUnread(ctx, unread)
@@ -459,6 +466,11 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 
 // update reads what changed.
 func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdict, batch watch.Batch) error {
+	if f.opened() {
+		if err := f.whole(ctx, batch.Generation); err != nil {
+			return err
+		}
+	}
 	changed := map[string]*engine.File{}
 	removed := true
 	var synced, locals, triggers []string
@@ -466,6 +478,9 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 		if len(pending[rel].Dests) == 0 {
 			triggers = append(triggers, f.local(rel))
 			continue
+		}
+		if slices.Contains(f.closed, f.local(rel)) {
+			continue // told; what is below it stays
 		}
 		synced, locals = append(synced, rel), append(locals, f.local(rel))
 	}
@@ -475,8 +490,12 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 	}
 	var sent []string
 	for i, rel := range synced {
-		if unread[locals[i]] != nil {
+		if err := f.shut(files[locals[i]]); err != nil {
+			unread[locals[i]], f.closed = err, append(f.closed, locals[i])
+		} else if unread[locals[i]] != nil {
 			f.again(rel)
+		}
+		if unread[locals[i]] != nil {
 			// Not what it was before either: a container that comes new could not get that.
 			stays := engine.Uncertain()
 			stays.Local = locals[i]

@@ -63,8 +63,11 @@ func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (files m
 	files = make(map[string]engine.File, len(placed))
 	for dest, p := range placed {
 		described := found[p.Local]
+		if p.Unread != nil {
+			unread[p.Local] = p.Unread
+		}
 		if unread[p.Local] != nil {
-			files[dest] = engine.Uncertain()
+			files[dest] = engine.Uncertain() // with all that is below it
 			continue
 		}
 		if described == nil {

@@ -99,6 +99,7 @@ func (d *differ) path(p string) {
 	case wanted:
 		d.clearAbove(p)
 		d.file(p, want, have, had)
+	case had && d.stays(p):
 	case had && have.dir():
 		if !d.desired.Below(p) {
 			d.dirs[p] = true
@@ -165,6 +166,16 @@ func (d *differ) file(p string, want, have File, had bool) {
 		op.SetPerm = !want.samePerm(have)
 	}
 	d.puts = append(d.puts, op)
+}
+
+// stays says whether p lies below a directory of which nobody knows what it should hold.
+func (d *differ) stays(p string) bool {
+	for dir := path.Dir(p); dir != "/" && dir != "."; dir = path.Dir(dir) {
+		if want, ok := d.desired.Get(dir); ok && want.Stays() {
+			return true
+		}
+	}
+	return false
 }
 
 // clearAbove removes files that stand where p needs a directory.

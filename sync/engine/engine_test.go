@@ -263,6 +263,7 @@ func TestOrder(t *testing.T) {
 		{"an unknown mode is none", map[string]File{"/app/c": {Digest: [32]byte{1}}}, map[string]File{"/app/c": file(1)}, "[]"},
 		{"an unknown content is another", map[string]File{"/app/c": {Mode: 0o644}}, map[string]File{"/app/c": file(1)}, "[put /app/c]"},
 		{"what nobody could read stays", map[string]File{"/app/a": file(1), "/app/b": file(1)}, map[string]File{"/app/a": Uncertain(), "/app/b": file(2), "/app/c": Uncertain()}, "[put /app/b]"},
+		{"and all below a directory that nobody could read", map[string]File{"/app/d/a/b": file(1), "/app/d/c": file(1), "/app/e": file(1)}, map[string]File{"/app/d": Uncertain()}, "[remove /app/e]"},
 		{"and keeps its directory", map[string]File{"/app/d/a": file(1), "/app/d/b": file(1)}, map[string]File{"/app/d/a": Uncertain()}, "[remove /app/d/b]"},
 		{"a directory that its files imply", map[string]File{"/app/d/x": file(1)}, map[string]File{"/app/d": dir, "/app/d/x": file(1)}, "[]"},
 	}
