@@ -842,18 +842,26 @@ func TestVerifyAndPull(t *testing.T) {
 	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
 	g := b.next()
 	files := map[string]engine.File{root + "/d": {Mode: fs.ModeDir | 0o755, Local: "d"}}
-	for _, name := range []string{"same", "edited", "gone", "d/inside"} {
+	for _, name := range []string{"same", "edited", "gone", "chmod", "d/inside"} {
 		files[root+"/"+name] = b.write(name, name, 0o644)
 	}
+	// One that the image holds with other bits than here: a RUN may have set them.
+	files[root+"/image"] = b.write("image", "image", 0o644)
+	if err := os.WriteFile(root+"/image", []byte("image"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	b.m.SetDesired("web", g, files, nil)
-	b.containers("a")
+	b.m.SetContainers("web", []Container{{Service: "web", Namespace: "ns", Pod: "a", PodUID: "u", Name: "web", ID: "id", HasAgent: true, Image: map[string]engine.File{root + "/image": files[root+"/image"]}}})
 	b.synced(g)
 	if found, err := b.m.Verify(b.ctx, "web", false); err != nil || len(found) != 0 {
 		t.Errorf("%v, %v", found, err)
 	}
 	os.WriteFile(root+"/edited", []byte("by hand"), 0o644)
 	os.Remove(root + "/gone")
-	want := []Drift{{"a", "web", root + "/edited", "another content"}, {"a", "web", root + "/gone", "missing"}}
+	if err := os.Chmod(root+"/chmod", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := []Drift{{"a", "web", root + "/chmod", "other permission bits"}, {"a", "web", root + "/edited", "another content"}, {"a", "web", root + "/gone", "missing"}}
 	found, err := b.m.Verify(b.ctx, "web", true)
 	if err != nil || !slices.Equal(found, want) {
 		t.Errorf("%v, %v", found, err)
@@ -864,6 +872,11 @@ func TestVerifyAndPull(t *testing.T) {
 		}
 	}
 
+	for name, mode := range map[string]fs.FileMode{"chmod": 0o644, "image": 0o755} {
+		if info, err := os.Stat(root + "/" + name); err != nil || info.Mode() != mode {
+			t.Errorf("%s has %v, %v", name, info.Mode(), err)
+		}
+	}
 	var got bytes.Buffer
 	if mode, err := b.m.Pull(b.ctx, "web", "", root+"/edited", 6, &got); err != nil || got.String() != "edited" || mode != 0o644 {
 		t.Errorf("%q, %v, %v", got.String(), mode, err)
