@@ -111,7 +111,7 @@ type buildCommandFile struct {
 
 type syncRuleFile struct {
 	From string `yaml:"from" required:"true" check:"inside" doc:"file or folder, relative to the build context"`
-	To   string `yaml:"to" required:"true" check:"absolute" doc:"where it is in the container"`
+	To   string `yaml:"to" required:"true" check:"absolute" doc:"where it is in the container; a slash at the end keeps the name of a single file"`
 
 	Volume bool `yaml:"volume" doc:"mount a writable copy of that folder there, for a container whose root is read-only"`
 }

@@ -141,7 +141,7 @@ type Sync struct {
 // A SyncRule maps a file or folder of the context to a place in the container.
 type SyncRule struct {
 	From   string // relative to the context, slashes
-	To     string // absolute in the container, slashes
+	To     string // absolute in the container, slashes; one at its end: a single file keeps its name there
 	Volume bool   // To is a folder, and a writable copy of it is mounted there
 	Where  string
 }

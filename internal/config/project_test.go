@@ -379,3 +379,20 @@ func TestBuildSteps(t *testing.T) {
 		t.Errorf("%+v, registry %q", b, p.Registry)
 	}
 }
+
+// The slash decides where a single file goes, and means nothing for a folder.
+func TestSyncRuleKeepsSlash(t *testing.T) {
+	root := project(t, "web/Dockerfile=FROM scratch\n", "web/app.py=x", "web/src/a.py=x",
+		"kdev.yaml=services:\n  web:\n    sync: [{from: app.py, to: /app//}, {from: app.py, to: /app/main.py}, {from: src, to: /app/src/}, {from: later.py, to: /app/./}, {from: app.py, to: /}]\n", "deploy/web.yaml="+service)
+	web, ok := load(t, root).Service("web")
+	if !ok {
+		t.Fatal("no web")
+	}
+	var got []string
+	for _, rule := range web.Sync.Rules {
+		got = append(got, rule.To)
+	}
+	if want := []string{"/app/", "/app/main.py", "/app/src", "/app/", "/"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

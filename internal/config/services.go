@@ -119,7 +119,7 @@ func (r *resolver) sync(at string, f syncFile, build *Build) Sync {
 			continue // the decoder has said so
 		}
 		where := r.where("%s.sync[%d]", at, i)
-		s.Rules = append(s.Rules, SyncRule{From: path.Clean(rule.From), To: path.Clean(rule.To), Volume: rule.Volume, Where: where.String()})
+		s.Rules = append(s.Rules, SyncRule{From: path.Clean(rule.From), To: syncTo(build, rule.From, rule.To), Volume: rule.Volume, Where: where.String()})
 		if !rule.Volume {
 			continue
 		}
@@ -131,6 +131,17 @@ func (r *resolver) sync(at string, f syncFile, build *Build) Sync {
 		}
 	}
 	return s
+}
+
+// syncTo cleans the place of a rule. A slash at its end stays, unless from is a folder: there a
+// single file keeps its name, as with COPY, and without the slash it would take
+// the place of the folder.
+func syncTo(build *Build, from, to string) string {
+	clean := path.Clean(to)
+	if !strings.HasSuffix(to, "/") || clean == "/" || build != nil && isFolder(build.Context, from) {
+		return clean
+	}
+	return clean + "/"
 }
 
 func (r *resolver) onSync(at string, rules []onSyncFile) []OnSync {

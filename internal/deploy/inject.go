@@ -99,7 +99,10 @@ func (in *Injection) workload(o *Object, images []Image) {
 			c["command"] = append(whole, command...)
 			in.Declared = append(in.Declared, Declared{RefOf(o), field + ".command", "the agent runs the command"})
 		}
-		if len(im.Volumes) > 0 && len(im.Prefix) > 0 && list == "containers" {
+		// What ends before the others begin has nothing to gain from saves; a native sidecar
+		// runs on beside them (KEP-753).
+		stays := list == "containers" || c["restartPolicy"] == "Always"
+		if len(im.Volumes) > 0 && len(im.Prefix) > 0 && stays {
 			in.volumes(o, pod, c, field, im)
 		}
 		if im.Restarts && len(im.Prefix) > 0 {

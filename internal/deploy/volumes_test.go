@@ -77,6 +77,51 @@ volumes:
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+	// A native sidecar has a volume of its own, filled before it starts.
+	sidecar := parse(t, `
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  initContainers: [{name: migrate, image: web}, {name: side, image: web, restartPolicy: Always}]
+  containers: [{name: redis, image: "redis:7"}]
+`)
+	if in := Inject(sidecar, []Image{image}); len(in.Declared) != 2 {
+		t.Errorf("declared %v", in.Declared)
+	}
+	got, err = yaml.Marshal(sidecar[0].Object["spec"].(map[string]any)["initContainers"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, data := volumeName("kdev-sync", "side", "/app"), volumeName("kdev-sync", "side", "/data")
+	want = fmt.Sprintf(`- command:
+  - /.kdev/agent
+  - seed
+  - /app
+  - /.kdev/seed/0
+  - /data
+  - /.kdev/seed/1
+  image: %[1]s
+  name: %[2]s
+  volumeMounts:
+  - mountPath: /.kdev/seed/0
+    name: %[3]s
+  - mountPath: /.kdev/seed/1
+    name: %[4]s
+- image: %[1]s
+  name: migrate
+- image: %[1]s
+  name: side
+  restartPolicy: Always
+  volumeMounts:
+  - mountPath: /app
+    name: %[3]s
+  - mountPath: /data
+    name: %[4]s
+`, image.Ref, volumeName("kdev-seed", "side"), app, data)
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 	// Equal manifests give equal objects: nothing restarts for nothing.
 	again := parse(t, manifest)
 	Inject(again, []Image{image})

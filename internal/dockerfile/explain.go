@@ -24,8 +24,9 @@ func (a Action) String() string { return [...]string{"nothing", "sync", "rebuild
 // A Verdict says what a saved file means, and the line that decides.
 type Verdict struct {
 	Action Action
-	Dests  []string // of Sync: absolute container paths, sorted
-	File   string   // the Dockerfile, or the file with the ignore rule, as people know it
+	Dests  []string               // of Sync: absolute container paths, sorted
+	Modes  map[string]fs.FileMode // of Dests: what --chmod says of a file there, in octal
+	File   string                 // the Dockerfile, or the file with the ignore rule, as people know it
 	Line   int
 	Why    string // "COPY puts it at /app/server.js", "RUN npm ci uses it"
 }
@@ -71,6 +72,13 @@ func (p *Plan) verdict(file string, k kind, t trace) Verdict {
 			}
 		}
 		v.Dests = append(v.Dests, pl.path)
+		delete(v.Modes, pl.path) // the last line counts
+		if mode, ok := modeBits(pl.mode); ok && k != isDirectory {
+			if v.Modes == nil {
+				v.Modes = map[string]fs.FileMode{}
+			}
+			v.Modes[pl.path] = mode
+		}
 		v.Line, v.Why = pl.step.line, pl.step.verb+" puts it at "+pl.path
 	}
 	if len(v.Dests) == 0 {

@@ -19,11 +19,14 @@ type Placement struct {
 	// What the Dockerfile says beyond the file itself.
 	Mode  *fs.FileMode // --chmod, in octal: instead of the file's permission bits
 	Owner string       // --chown, as written
+
+	Unread error // why; of a directory that may not be read: what is below is not listed
 }
 
 // Placements lists all files, links and directories of the context that can be
 // synced, by container path, as they are now. The index's root is the context
-// or a directory above it.
+// or a directory above it. A directory that may not be read is listed with what lies
+// below it left out.
 func (p *Plan) Placements(ctx context.Context, x *tree.Index) (map[string]Placement, error) {
 	rel, err := filepath.Rel(x.Root(), p.opts.Context)
 	if err != nil || !filepath.IsLocal(rel) {
@@ -48,7 +51,7 @@ func (p *Plan) Placements(ctx context.Context, x *tree.Index) (map[string]Placem
 		}
 		return true, isDir && p.ignore.MayReinclude(file)
 	}
-	err = tree.Walk(ctx, x, dir, skip, func(e tree.Entry) error {
+	err = tree.WalkOpen(ctx, x, dir, skip, func(e tree.Entry) error {
 		k := isFile
 		switch {
 		case e.IsDir():
@@ -61,6 +64,17 @@ func (p *Plan) Placements(ctx context.Context, x *tree.Index) (map[string]Placem
 			return nil
 		}
 		p.compete(last, file, k, e)
+		return nil
+	}, func(e tree.Entry, err error) error {
+		t := p.trace(p.target, inContext(e.Path), isDirectory)
+		if len(t.places) == 0 {
+			return err // one above what is copied: its files go to nobody knows where
+		}
+		for _, pl := range t.places {
+			if w := last[pl.path]; w.placement != nil && w.placement.Local == e.Path {
+				w.placement.Unread = err
+			}
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -513,6 +513,13 @@ func TestPlacementModeAndOwner(t *testing.T) {
 	if run.Mode == nil || *run.Mode != os.ModeSetuid|0o755 || run.Owner != "7:8" || run.Local != "run.sh" {
 		t.Errorf("run.sh: %+v", run)
 	}
+	p := load(t, dir, Options{})
+	if v := p.Explain("run.sh"); len(v.Modes) != 1 || v.Modes["/run.sh"] != os.ModeSetuid|0o755 {
+		t.Errorf("run.sh: %+v", v)
+	}
+	if v := p.Explain("d/new"); len(v.Modes) != 0 || len(v.Dests) != 1 {
+		t.Errorf("d/new: %+v", v)
+	}
 	if !all["/d/empty"].Entry.IsDir() {
 		t.Errorf("an empty directory is not listed: %v", all)
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func (l *loop) containersChanged(svc *service) {
 			}
 			list = append(list, mirror.Container{
 				Service: svc.Name, Namespace: pod.Namespace, Pod: pod.Name, PodUID: string(pod.UID),
-				Name: c.name, ID: c.id, HasAgent: true, Image: held, Behind: behind,
+				Name: c.name, ID: c.id, HasAgent: true, Image: held.files, Perhaps: held.perhaps, Behind: behind,
 				MayHold: !c.init && pod.Spec.RestartPolicy == corev1.RestartPolicyAlways,
 			})
 		}
@@ -147,21 +148,36 @@ func (l *loop) tellOther(svc *service, pod *corev1.Pod, c podContainer) {
 
 // heldBy returns what the image behind ref holds under the paths that can be
 // synced, by container path.
-func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
+func (l *loop) heldBy(svc *service, ref string) (heldFiles, bool) {
 	digest := digestOf(ref)
 	if digest == "" {
-		return nil, false
+		return heldFiles{}, false
 	}
 	if h, ok := svc.held[digest]; ok && h.options == svc.options {
-		return h.files, true
+		return h, true
 	}
 	record, ok := build.LoadRecord(l.s.parts.Store, digest)
 	if !ok || record.Service != svc.Name || record.Options != svc.options {
-		return nil, false
+		return heldFiles{}, false
 	}
-	files := map[string]engine.File{}
+	h := svc.plan.held(record)
+	h.options = svc.options
+	if !svc.Sync.Off {
+		maps.Copy(h.files, outputFiles(record.Outputs))
+	}
+	if svc.held == nil {
+		svc.held = map[string]heldFiles{}
+	}
+	svc.held[digest] = h
+	return h, true
+}
+
+// held lists what an image that was made from a record's inputs holds under the paths that
+// can be synced.
+func (m *mapping) held(record *build.Record) heldFiles {
+	h := heldFiles{files: map[string]engine.File{}, perhaps: map[string]engine.File{}}
 	for _, in := range record.Inputs {
-		v := svc.plan.explain(in.Path)
+		v := m.explain(in.Path)
 		if v.Action != dockerfile.Sync {
 			continue
 		}
@@ -170,27 +186,30 @@ func (l *loop) heldBy(svc *service, ref string) (map[string]engine.File, bool) {
 			continue // the image's content is not known: the container is asked
 		}
 		for _, dest := range v.Dests {
-			if !svc.plan.imageHas(in.Path, dest) {
-				files[dest] = engine.Uncertain()
+			file := withMode(engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}, v.Modes, dest)
+			if !m.imageHas(in.Path, dest) {
+				h.files[dest], h.perhaps[dest] = engine.Uncertain(), file
 				continue
 			}
-			files[dest] = engine.File{Mode: in.Mode, Size: in.Size, Digest: sum, Link: in.Link}
+			h.files[dest] = file
 		}
 	}
-	if !svc.Sync.Off {
-		maps.Copy(files, outputFiles(record.Outputs))
+	return h
+}
+
+// withMode gives a file the mode that --chmod gives it at dest.
+func withMode(file engine.File, modes map[string]fs.FileMode, dest string) engine.File {
+	if mode, ok := modes[dest]; ok && file.Mode.IsRegular() {
+		file.Mode = file.Mode&^(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) | mode
 	}
-	if svc.held == nil {
-		svc.held = map[string]heldFiles{}
-	}
-	svc.held[digest] = heldFiles{svc.options, files}
-	return files, true
+	return file
 }
 
 // heldFiles is the content of one image for one state of the Dockerfile.
 type heldFiles struct {
 	options string
 	files   map[string]engine.File
+	perhaps map[string]engine.File // where files says that it is uncertain
 }
 
 // syncStarted says that a batch was handed to the mirror.

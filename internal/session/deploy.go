@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -44,8 +45,8 @@ func restartsInPlace(s config.Service) bool {
 func volumes(sync config.Sync) []string {
 	var dirs []string
 	for _, rule := range sync.Rules {
-		if rule.Volume && !slices.Contains(dirs, rule.To) {
-			dirs = append(dirs, rule.To)
+		if dir := path.Clean(rule.To); rule.Volume && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
 		}
 	}
 	slices.Sort(dirs)

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"path/filepath"
@@ -107,7 +106,7 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 			return true
 		}
 		if svc.files != nil {
-			svc.files.mark(rel, v.Dests, batch)
+			svc.files.mark(rel, v, batch)
 		}
 		if svc.unbuilt() && !l.unchanged(svc, rel) {
 			l.needBuild(svc, changed, changed+" changed, and the build before failed", batch)
@@ -144,7 +143,7 @@ func (l *loop) trigger(svc *service, rel string, batch watch.Batch) {
 		return
 	}
 	if e, ok, err := l.s.parts.Index.Stat(l.indexPath(svc, rel)); err == nil && (!ok || !e.IsDir()) {
-		svc.files.mark(rel, nil, batch)
+		svc.files.mark(rel, dockerfile.Verdict{}, batch)
 		svc.behind[rel] = svc.builds
 		l.containersChanged(svc)
 	}
@@ -321,7 +320,7 @@ func (l *loop) desire(svc *service) {
 		read:  make(chan struct{}),
 	}
 	if image, ok := l.heldBy(svc, svc.ref); ok && svc.keeps() {
-		f.preserves, f.image, f.frozen = true, image, l.frozen(svc, image)
+		f.preserves, f.image, f.frozen = true, image.files, l.frozen(svc, image.files)
 	}
 	svc.files = f
 	generation := l.generation
@@ -372,27 +371,27 @@ type feeder struct {
 	image     map[string]engine.File  // what its image holds
 	frozen    map[string]*engine.File // what was saved since, as it was before
 
-	modes   map[string]fs.FileMode // container path → what --chmod says; run's alone
-	unread  map[string]string      // path in the context → why it could not be read, as it was told; run's alone
-	outputs []build.Output         // what a build made and the containers should hold; run's alone
+	unread  map[string]string // path in the context → why it could not be read, as it was told; run's alone
+	closed  []string          // directories of the index that may not be read; run's alone
+	outputs []build.Output    // what a build made and the containers should hold; run's alone
 
 	wake    chan struct{}
 	mu      sync.Mutex
-	pending map[string][]string // path in the context → container paths; none for one that only triggers
-	batch   watch.Batch         // the newest one that marked a path
+	pending map[string]dockerfile.Verdict // by path in the context; without Dests one that only triggers
+	batch   watch.Batch                   // the newest one that marked a path
 	// compiled is what the newest compilation made, until it is handed on.
 	compiled *swapped
 }
 
 // mark notes that a path of the context changed and where it belongs, which may
 // be nowhere.
-func (f *feeder) mark(rel string, dests []string, batch watch.Batch) {
+func (f *feeder) mark(rel string, v dockerfile.Verdict, batch watch.Batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.pending == nil {
-		f.pending = map[string][]string{}
+		f.pending = map[string]dockerfile.Verdict{}
 	}
-	f.pending[rel] = dests
+	f.pending[rel] = v
 	f.batch = batch
 }
 
@@ -404,7 +403,7 @@ func (f *feeder) flush() {
 	}
 }
 
-func (f *feeder) take() (map[string][]string, watch.Batch, *swapped) {
+func (f *feeder) take() (map[string]dockerfile.Verdict, watch.Batch, *swapped) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p, s := f.pending, f.compiled
@@ -449,12 +448,17 @@ func (f *feeder) fail(ctx context.Context, err error) {
 
 // whole reads all that the Dockerfile maps.
 func (f *feeder) whole(ctx context.Context, generation uint64) error {
-	files, modes, unread, err := wantedFiles(ctx, f.s.parts.Index, f.plan)
+	files, unread, err := wantedFiles(ctx, f.s.parts.Index, f.plan)
 	if err != nil {
 		return err
 	}
-	f.modes = modes
+	f.closed = nil
+	maps.DeleteFunc(f.unread, func(rel, _ string) bool { return unread[f.local(rel)] == nil })
 	for local := range unread {
+		if e, ok := f.s.parts.Index.Lookup(local); ok && e.IsDir() {
+			f.closed = append(f.closed, local)
+			continue
+		}
 		f.again(f.inContext(local))
 	}
 	f.tellUnread(ctx, unread)
@@ -470,14 +474,22 @@ func (f *feeder) whole(ctx context.Context, generation uint64) error {
 }
 
 // update reads what changed.
-func (f *feeder) update(ctx context.Context, pending map[string][]string, batch watch.Batch) error {
+func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdict, batch watch.Batch) error {
+	if f.opened() {
+		if err := f.whole(ctx, batch.Generation); err != nil {
+			return err
+		}
+	}
 	changed := map[string]*engine.File{}
 	removed := true
 	var synced, locals, triggers []string
 	for _, rel := range slices.Sorted(maps.Keys(pending)) {
-		if len(pending[rel]) == 0 {
+		if len(pending[rel].Dests) == 0 {
 			triggers = append(triggers, f.local(rel))
 			continue
+		}
+		if slices.Contains(f.closed, f.local(rel)) {
+			continue // told; what is below it stays
 		}
 		synced, locals = append(synced, rel), append(locals, f.local(rel))
 	}
@@ -487,12 +499,16 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 	}
 	var sent []string
 	for i, rel := range synced {
-		if unread[locals[i]] != nil {
+		if err := f.shut(files[locals[i]]); err != nil {
+			unread[locals[i]], f.closed = err, append(f.closed, locals[i])
+		} else if unread[locals[i]] != nil {
 			f.again(rel)
+		}
+		if unread[locals[i]] != nil {
 			// Not what it was before either: a container that comes new could not get that.
 			stays := engine.Uncertain()
 			stays.Local = locals[i]
-			for _, dest := range pending[rel] {
+			for _, dest := range pending[rel].Dests {
 				changed[dest] = &stays
 			}
 			continue
@@ -501,8 +517,11 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 		sent = append(sent, rel)
 		file := files[locals[i]]
 		removed = removed && file == nil
-		for _, dest := range pending[rel] {
-			changed[dest] = f.with(file, dest)
+		for _, dest := range pending[rel].Dests {
+			if changed[dest] = file; file != nil {
+				other := withMode(*file, pending[rel].Modes, dest)
+				changed[dest] = &other
+			}
 		}
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
@@ -511,15 +530,4 @@ func (f *feeder) update(ctx context.Context, pending map[string][]string, batch 
 	}
 	f.tellUnread(ctx, unread)
 	return nil
-}
-
-// with gives a file the mode that --chmod gives it at dest.
-func (f *feeder) with(file *engine.File, dest string) *engine.File {
-	mode, ok := f.modes[dest]
-	if file == nil || !ok {
-		return file
-	}
-	other := *file
-	other.Mode = other.Mode&^fs.ModePerm | mode
-	return &other
 }

@@ -106,7 +106,20 @@ func (m *mapping) placements(ctx context.Context, index *tree.Index) (map[string
 		}
 		return true, isDir && ignored.MayReinclude(rel)
 	}
-	err = tree.Walk(ctx, index, context, skip, func(e tree.Entry) error {
+	// What a directory that may not be read has below it stays in the containers.
+	closed := func(e tree.Entry, err error) error {
+		for _, rule := range m.sync.Rules {
+			if dest, ok := ruleDest(rule, inContext(e.Path)); ok {
+				placed[dest] = dockerfile.Placement{Local: e.Path, Entry: e, Unread: err}
+				return nil
+			}
+			if strings.HasPrefix(path.Clean(rule.From), inContext(e.Path)+"/") {
+				return err
+			}
+		}
+		return nil
+	}
+	err = tree.WalkOpen(ctx, index, context, skip, func(e tree.Entry) error {
 		rel := inContext(e.Path)
 		for _, rule := range m.sync.Rules {
 			dest, ok := ruleDest(rule, rel)
@@ -123,6 +136,6 @@ func (m *mapping) placements(ctx context.Context, index *tree.Index) (map[string
 			break
 		}
 		return nil
-	})
+	}, closed)
 	return placed, err
 }

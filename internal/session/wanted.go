@@ -25,7 +25,7 @@ func Wanted(ctx context.Context, p *config.Project, cs config.Service, store *re
 	if err != nil {
 		return nil, asProblem(err, "dockerfile", cs.Name)
 	}
-	files, _, unread, err := wantedFiles(ctx, index, &mapping{plan: plan, sync: cs.Sync, dir: spec.Context})
+	files, unread, err := wantedFiles(ctx, index, &mapping{plan: plan, sync: cs.Sync, dir: spec.Context})
 	if err == nil && len(unread) > 0 {
 		err = unreadProblem(unread, cs.Name)
 	}
@@ -46,12 +46,12 @@ func Running(p *config.Project, cs config.Service, pods []*corev1.Pod) []mirror.
 	return list
 }
 
-// wantedFiles reads all that a mapping maps, and which modes it gives to what. What
-// cannot be read is Uncertain: the containers keep what they have of it.
-func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (files map[string]engine.File, modes map[string]fs.FileMode, unread map[string]error, err error) {
+// wantedFiles reads all that a mapping maps. What cannot be read is Uncertain: the
+// containers keep what they have of it.
+func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (files map[string]engine.File, unread map[string]error, err error) {
 	placed, err := plan.placements(ctx, index)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	locals := make([]string, 0, len(placed))
 	for _, p := range placed {
@@ -59,26 +59,27 @@ func wantedFiles(ctx context.Context, index *tree.Index, plan *mapping) (files m
 	}
 	found, unread, err := describe(ctx, index, locals)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	files, modes = make(map[string]engine.File, len(placed)), map[string]fs.FileMode{}
+	files = make(map[string]engine.File, len(placed))
 	for dest, p := range placed {
 		described := found[p.Local]
+		if p.Unread != nil {
+			unread[p.Local] = p.Unread
+		}
 		if unread[p.Local] != nil {
-			files[dest] = engine.Uncertain()
+			files[dest] = engine.Uncertain() // with all that is below it
 			continue
 		}
 		if described == nil {
 			continue
 		}
-		file := *described
+		files[dest] = *described
 		if p.Mode != nil {
-			modes[dest] = *p.Mode
-			file.Mode = file.Mode&^fs.ModePerm | *p.Mode
+			files[dest] = withMode(*described, map[string]fs.FileMode{dest: *p.Mode}, dest)
 		}
-		files[dest] = file
 	}
-	return files, modes, unread, nil
+	return files, unread, nil
 }
 
 // describe looks at local paths as they are now, several at a time; nil stands for

@@ -79,7 +79,10 @@ func TestUnreadableFileHoldsUpNoOther(t *testing.T) {
 			}
 		}
 	}
-	pending := map[string][]string{"a": {"/app/a"}, unreadable: {"/app/" + unreadable}}
+	at := func(dest string) dockerfile.Verdict {
+		return dockerfile.Verdict{Action: dockerfile.Sync, Dests: []string{dest}}
+	}
+	pending := map[string]dockerfile.Verdict{"a": at("/app/a"), unreadable: at("/app/" + unreadable)}
 	if err := f.update(t.Context(), pending, watch.Batch{Generation: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +91,10 @@ func TestUnreadableFileHoldsUpNoOther(t *testing.T) {
 		t.Errorf("synced %q, told %q", synced, problems)
 	}
 	again, _, _ := f.take()
-	if dests := again[unreadable]; len(again) != 1 || !slices.Equal(dests, []string{"/app/" + unreadable}) {
+	if dests := again[unreadable].Dests; len(again) != 1 || !slices.Equal(dests, []string{"/app/" + unreadable}) {
 		t.Fatalf("for the next change there is %v", again)
 	}
-	again["a"] = []string{"/app/a"}
+	again["a"] = at("/app/a")
 	if err := f.update(t.Context(), again, watch.Batch{Generation: 2}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,13 @@ import (
 // holds. fn may return fs.SkipDir for a directory and fs.SkipAll.
 // A directory that vanishes meanwhile is passed over.
 func Walk(ctx context.Context, x *Index, dir string, skip func(path string, isDir bool) (skip, mayContain bool), fn func(Entry) error) error {
-	w := walk{ctx: ctx, x: x, skip: skip, fn: fn}
+	return WalkOpen(ctx, x, dir, skip, fn, func(_ Entry, err error) error { return err })
+}
+
+// WalkOpen is Walk that goes on beside a directory that may not be read: it calls closed
+// for it, after fn, and ends with the error of that.
+func WalkOpen(ctx context.Context, x *Index, dir string, skip func(path string, isDir bool) (skip, mayContain bool), fn func(Entry) error, closed func(Entry, error) error) error {
+	w := walk{ctx: ctx, x: x, skip: skip, fn: fn, closed: closed}
 	if w.skip == nil {
 		w.skip = func(string, bool) (bool, bool) { return false, false }
 	}
@@ -36,6 +42,8 @@ type walk struct {
 	x    *Index
 	skip func(string, bool) (bool, bool)
 	fn   func(Entry) error
+
+	closed func(Entry, error) error
 }
 
 // held is the chain of left-out directories above, which the first wanted entry
@@ -61,6 +69,9 @@ func (w *walk) dir(dir string, above *held) error {
 	})
 	if absent(err) {
 		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = &closedError{dir, err}
 	}
 	if err != nil {
 		return fmt.Errorf("walking %s: %w", w.x.Root(), err)
@@ -91,13 +102,25 @@ func (w *walk) dir(dir string, above *held) error {
 			return err
 		}
 		if e.IsDir() {
-			if err := w.dir(e.Path, nil); err != nil {
+			err := w.dir(e.Path, nil)
+			if p := (*closedError)(nil); errors.As(err, &p) && p.dir == e.Path {
+				err = w.closed(e, err)
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
 }
+
+// A closedError is of a directory that may not be read.
+type closedError struct {
+	dir string
+	error
+}
+
+func (e *closedError) Unwrap() error { return e.error }
 
 func (h *held) release(fn func(Entry) error) error {
 	if h == nil || h.out {

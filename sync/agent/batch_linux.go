@@ -248,7 +248,7 @@ func (b *batch) mkdir(m *protocol.Mkdir) error {
 	if err := makeAll(root, m.Path, m.Perm); err != nil {
 		return err
 	}
-	if before != nil && m.SetPerm {
+	if before != nil && m.SetPerm && permOf(before) != m.Perm {
 		if err := root.Chmod(m.Path, modeOf(m.Perm)); err != nil {
 			return err
 		}
@@ -362,8 +362,11 @@ func (b *batch) chmod(m *protocol.Chmod) error {
 	if info == nil {
 		return &mismatch{}
 	}
-	if err := d.root.Chmod(name, modeOf(m.Perm)); err != nil {
-		return err
+	// A user who does not own the file may not even set the bits that it has.
+	if permOf(info) != m.Perm {
+		if err := d.root.Chmod(name, modeOf(m.Perm)); err != nil {
+			return err
+		}
 	}
 	abs := b.abs(&m.Target)
 	f := m.Old

@@ -359,6 +359,34 @@ func TestState(t *testing.T) {
 	}
 }
 
+// Bits that are there already are left alone: the container's user may not own the file.
+func TestSameBitsAreNotSet(t *testing.T) {
+	_, cl := start(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "run.sh")
+	if err := os.WriteFile(file, []byte("1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	changed := func(p string) syscall.Timespec {
+		var st syscall.Stat_t
+		if err := syscall.Stat(p, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ctim
+	}
+	was := changed(file)
+	old := regular("1")
+	time.Sleep(20 * time.Millisecond) // two of the kernel's ticks: a change would have another time
+	cl.done(cl.batch(dir, nil, &protocol.Chmod{Target: target("run.sh", old), Perm: 0o755}))
+	if is := changed(file); is != was {
+		t.Errorf("it was changed: %v, before %v", is, was)
+	}
+	cl.done(cl.batch(dir, nil, &protocol.Chmod{Target: target("run.sh", old), Perm: 0o700}))
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
 // Whatever comes, the application goes on and the next connection works.
 func TestHostilePeer(t *testing.T) {
 	c, _ := start(t)

@@ -279,7 +279,7 @@ func (s *session) ask(m *protocol.Ask) error {
 		if err != nil {
 			f = protocol.File{Type: protocol.Unknown}
 		}
-		entries = append(entries, protocol.Entry{Path: p, File: f})
+		entries = append(entries, protocol.Entry{Path: p, File: s.store.said(p, f)})
 		// Big files take their time; what is sent meanwhile shows that we live.
 		if time.Since(sent) > time.Second {
 			if err := flush(false); err != nil {

@@ -43,6 +43,7 @@ type stamp struct {
 	inode        uint64
 	size         int64
 	mtime, ctime syscall.Timespec
+	perm         uint32 // the bits that are there, see acked
 }
 
 // newStore returns an empty one; run says that this agent runs the application.
@@ -114,6 +115,19 @@ func (s *store) entries() []protocol.Entry {
 	return all
 }
 
+// said puts in the permission bits that kdev said, where they are those that came of it; none
+// where kdev said nothing: they are what a RUN or the cluster made them.
+func (s *store) said(path string, f protocol.File) protocol.File {
+	a, ok := s.get(path)
+	switch {
+	case !ok || a.file.Type != f.Type:
+		f.Perm = 0
+	case a.stamp.perm == f.Perm:
+		f.Perm = a.file.Perm
+	}
+	return f
+}
+
 // look says what an absolute path holds. It follows links above the last
 // component, as the application does.
 func (s *store) look(path string) (protocol.File, error) {
@@ -167,7 +181,7 @@ func stampOf(info fs.FileInfo) stamp {
 	if !ok {
 		return stamp{}
 	}
-	return stamp{st.Ino, st.Size, st.Mtim, st.Ctim}
+	return stamp{st.Ino, st.Size, st.Mtim, st.Ctim, st.Mode & 0o7777}
 }
 
 func permOf(info fs.FileInfo) uint32 {

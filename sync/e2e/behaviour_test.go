@@ -283,3 +283,36 @@ func TestCutNetwork(t *testing.T) {
 		}
 	}
 }
+
+// What was deleted here is deleted in a volume too: where it came out of the image, as
+// `volume: true` fills one, and where it was synced before the container began anew.
+func TestDeletedUnderAVolume(t *testing.T) {
+	b := newBench(t, nil)
+	seeded := func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "app", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		p.Spec.InitContainers = []corev1.Container{{
+			Name: "seed", Image: image("scratch"), ImagePullPolicy: corev1.PullNever, Command: []string{"/.kdev/agent", "seed", "/app", "/seed"},
+			VolumeMounts: []corev1.VolumeMount{{Name: "app", MountPath: "/seed"}},
+		}}
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "app", MountPath: "/app"}}
+	}
+	pod := b.pod("seeded", "scratch", seeded)
+	b.start(map[string]engine.File{"/app/data.txt": *b.write("data.txt", "image\n", 0o644), "/app/more.txt": *b.write("more.txt", "more", 0o644)})
+	b.awaitBegin()
+	b.forget()
+	b.poke(pod.Name, "/-/exit")
+	b.update(map[string]*engine.File{"/app/data.txt": nil, "/app/more.txt": nil, "/app/last.txt": b.write("last.txt", "last", 0o644)})
+	b.synced()
+	second := b.pod("seeded", "scratch", seeded)
+	b.awaitKind(mirror.Synced, second.Name)
+	for _, name := range []string{pod.Name, second.Name} {
+		if got := b.get(name, "/app/last.txt"); got != "last" {
+			t.Errorf("%s: last.txt holds %q", name, got)
+		}
+		for _, gone := range []string{"/app/data.txt", "/app/more.txt"} {
+			if got := b.get(name, gone); !strings.HasPrefix(got, "404") {
+				t.Errorf("%s: %s is still there: %q", name, gone, got)
+			}
+		}
+	}
+}

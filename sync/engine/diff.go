@@ -16,9 +16,12 @@ const (
 	Put
 	Link
 	Chmod
+	Clash // nothing: a file is desired where other desired files need a directory
 )
 
-func (k Kind) String() string { return [...]string{"remove", "mkdir", "put", "link", "chmod"}[k] }
+func (k Kind) String() string {
+	return [...]string{"remove", "mkdir", "put", "link", "chmod", "clash"}[k]
+}
 
 // An Op makes one path what it should be.
 type Op struct {
@@ -64,9 +67,9 @@ type differ struct {
 	desired, known *Tree
 	roots          *Roots
 
-	now, mkdirs, puts, chmods, removes []Op
-	gone                               map[string]bool // removed by now
-	dirs                               map[string]bool // to be removed when empty
+	now, mkdirs, puts, chmods, removes, clashes []Op
+	gone                                        map[string]bool // removed by now
+	dirs                                        map[string]bool // to be removed when empty
 }
 
 // ops puts the operations in order: what is in the way goes first; directories
@@ -82,7 +85,7 @@ func (d *differ) ops() []Op {
 		d.removes = append(d.removes, Op{Kind: Remove, Path: dir})
 	}
 	removes := slices.DeleteFunc(d.removes, func(op Op) bool { return d.gone[op.Path] })
-	return slices.Concat(d.now, d.mkdirs, d.puts, d.chmods, removes)
+	return slices.Concat(d.now, d.mkdirs, d.puts, d.chmods, removes, d.clashes)
 }
 
 func (d *differ) path(p string) {
@@ -96,6 +99,7 @@ func (d *differ) path(p string) {
 	case wanted:
 		d.clearAbove(p)
 		d.file(p, want, have, had)
+	case had && d.stays(p):
 	case had && have.dir():
 		if !d.desired.Below(p) {
 			d.dirs[p] = true
@@ -133,7 +137,16 @@ func (d *differ) file(p string, want, have File, had bool) {
 		}
 		return
 	}
-	if d.known.Below(p) || had && have.dir() {
+	if d.desired.Below(p) && (!want.link() || d.known.Below(p)) {
+		// No tree of files on a disk is like this, so two lines of a Dockerfile or two
+		// rules are at odds. What is below was not given up: it stays.
+		d.clashes = append(d.clashes, Op{Kind: Clash, Path: p, File: want})
+		return
+	}
+	// A directory that was only met there is somebody else's: whoever carries out the Put
+	// refuses it, even where it is empty.
+	met := had && have.dir() && have.Mode&permBits == 0 && !d.known.Below(p)
+	if !met && (d.known.Below(p) || had && have.dir()) {
 		d.removeTree(p)
 		have, had = File{}, false
 	}
@@ -142,6 +155,8 @@ func (d *differ) file(p string, want, have File, had bool) {
 		op.Kind = Link
 	}
 	switch {
+	case met:
+		op.Old = &have
 	case !had:
 		op.Old = &File{}
 	case have.certain():
@@ -151,6 +166,16 @@ func (d *differ) file(p string, want, have File, had bool) {
 		op.SetPerm = !want.samePerm(have)
 	}
 	d.puts = append(d.puts, op)
+}
+
+// stays says whether p lies below a directory of which nobody knows what it should hold.
+func (d *differ) stays(p string) bool {
+	for dir := path.Dir(p); dir != "/" && dir != "."; dir = path.Dir(dir) {
+		if want, ok := d.desired.Get(dir); ok && want.Stays() {
+			return true
+		}
+	}
+	return false
 }
 
 // clearAbove removes files that stand where p needs a directory.

@@ -6,5 +6,6 @@
 //
 // Invariant: carrying out Diff(desired, known) on any file system that holds
 // known, and anything else besides, makes it hold desired and leaves all the rest
-// as it was, unless the rest stands where desired has something.
+// as it was, unless the rest stands where desired has something. A directory goes for a
+// file only when it is kdev's or the image's and nothing below it is desired.
 package engine

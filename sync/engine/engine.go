@@ -19,7 +19,7 @@ type File struct {
 }
 
 // Uncertain is the File of a path that holds nobody knows what in a known tree. In a
-// desired one nobody knows what it should hold, and what is there stays.
+// desired one nobody knows what it should hold, and what is there stays, with all below it.
 func Uncertain() File { return File{Mode: fs.ModeIrregular} }
 
 func (f File) dir() bool  { return f.Mode.IsDir() }

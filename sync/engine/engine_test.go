@@ -263,6 +263,7 @@ func TestOrder(t *testing.T) {
 		{"an unknown mode is none", map[string]File{"/app/c": {Digest: [32]byte{1}}}, map[string]File{"/app/c": file(1)}, "[]"},
 		{"an unknown content is another", map[string]File{"/app/c": {Mode: 0o644}}, map[string]File{"/app/c": file(1)}, "[put /app/c]"},
 		{"what nobody could read stays", map[string]File{"/app/a": file(1), "/app/b": file(1)}, map[string]File{"/app/a": Uncertain(), "/app/b": file(2), "/app/c": Uncertain()}, "[put /app/b]"},
+		{"and all below a directory that nobody could read", map[string]File{"/app/d/a/b": file(1), "/app/d/c": file(1), "/app/e": file(1)}, map[string]File{"/app/d": Uncertain()}, "[remove /app/e]"},
 		{"and keeps its directory", map[string]File{"/app/d/a": file(1), "/app/d/b": file(1)}, map[string]File{"/app/d/a": Uncertain()}, "[remove /app/d/b]"},
 		{"a directory that its files imply", map[string]File{"/app/d/x": file(1)}, map[string]File{"/app/d": dir, "/app/d/x": file(1)}, "[]"},
 	}
@@ -321,6 +322,35 @@ func BenchmarkOneOf50000(b *testing.B) {
 	for b.Loop() {
 		if len(DiffPaths(desired, known, roots, []string{"/app/1/1/file"})) != 1 {
 			b.Fatal("not one")
+		}
+	}
+}
+
+// A file takes the place of a directory only when that was given up.
+func TestFileForDirectory(t *testing.T) {
+	file := func(n byte) File { return File{Mode: 0o644, Digest: [32]byte{n}} }
+	dir, met := File{Mode: fs.ModeDir | 0o755}, File{Mode: fs.ModeDir}
+	tests := []struct {
+		name        string
+		known, want map[string]File
+		ops         string
+	}{
+		{"a folder of the project becomes a file", map[string]File{"/app/a": dir, "/app/a/b": file(1)}, map[string]File{"/app/a": file(2)},
+			"[remove /app/a/b now remove /app/a now put /app/a]"},
+		{"a folder that lost its last file before", map[string]File{"/app/a": dir}, map[string]File{"/app/a": file(2)}, "[remove /app/a now put /app/a]"},
+		{"others are desired below", map[string]File{"/app/a": file(1), "/app/b": file(1)}, map[string]File{"/app": file(2), "/app/a": file(3)},
+			"[put /app/a remove /app/b clash /app]"},
+		{"others are desired below, nothing is there", nil, map[string]File{"/app": file(2), "/app/a": file(3)}, "[put /app/a clash /app]"},
+		{"a link above files that are there", map[string]File{"/app/a": file(1)}, map[string]File{"/app": {Mode: fs.ModeSymlink, Link: "x"}, "/app/a": file(1)}, "[clash /app]"},
+		{"a directory that was met", map[string]File{"/app": met}, map[string]File{"/app": file(2)}, "[put /app]"},
+	}
+	for _, test := range tests {
+		var roots Roots
+		for p := range test.want {
+			roots.Add(p)
+		}
+		if got := fmt.Sprint(Diff(NewTree(test.want), NewTree(test.known), &roots)); got != test.ops {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.ops)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (c *conversation) verify(ctx context.Context, repair bool) ([]Drift, error)
 			all = append(all, Drift{at.Pod, at.Name, e.Path, why})
 			paths = append(paths, e.Path)
 			if repair {
-				set(w.known, e, false)
+				set(w.known, e, why == otherBits)
 			}
 		}
 	}
@@ -142,7 +142,13 @@ func (w *worker) takeRepair() bool {
 	return wanted
 }
 
+// otherBits is why a file of the right content differs, where kdev has said its bits.
+const otherBits = "other permission bits"
+
 func differs(want, have engine.File, is protocol.Type) string {
+	if want.Mode.IsRegular() && want.SameContent(have) && have.Mode.Perm() != 0 && permOf(want.Mode) != permOf(have.Mode) {
+		return otherBits
+	}
 	if want.Stays() || want.Mode.IsDir() && have.Mode.IsDir() || want.SameContent(have) {
 		return ""
 	}

@@ -278,7 +278,7 @@ func (c *conversation) results(p plan, ack *protocol.Ack, unread map[string]erro
 			blame(op, r)
 		default:
 			want, exists := w.wanted(op)
-			w.refused[op.Path] = refusal{want, exists, w.pathProblem(c, op, r)}
+			w.refused[op.Path] = refusal{want, exists, false, w.pathProblem(c, op, r)}
 		}
 	}
 	w.again(retry, later)

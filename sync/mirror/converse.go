@@ -56,6 +56,10 @@ type conversation struct {
 	notices int       // that came in the second since noticed
 	noticed time.Time
 
+	// claims are what the image or kdev put at paths that may hold something else now,
+	// from learn until lookAtUnknown.
+	claims map[string][]engine.File
+
 	retry *time.Timer // runs while something waits to be tried again
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"time"
 
@@ -76,9 +77,23 @@ func (c *conversation) learn(ctx context.Context) error {
 			known.Set(p, engine.Uncertain())
 		}
 	}
+	c.claims = map[string][]engine.File{}
 	for p, f := range image {
-		if c.mountOf(p) == nil {
+		if f.Mode&fs.ModeIrregular == 0 && c.mountOf(p) == nil {
 			known.Set(p, f)
+			continue
+		}
+		if perhaps, ok := at.Perhaps[p]; ok {
+			f = perhaps
+		}
+		c.claim(p, f)
+	}
+	// A volume of the pod outlives the container that it was filled from.
+	if c.w.known != nil && (c.welcome.Run || c.w.alone != at.ID) {
+		for p, f := range c.w.known.All() {
+			if c.mountOf(p) != nil {
+				c.claim(p, f)
+			}
 		}
 	}
 	size, began := 0, time.Now()
@@ -94,6 +109,7 @@ func (c *conversation) learn(ctx context.Context) error {
 		for _, e := range st.Entries {
 			size += len(e.Path) + len(e.File.Link) + 100
 			set(known, e, true)
+			delete(c.claims, e.Path)
 		}
 		if size > stateLimit || time.Since(began) > learnLimit {
 			return protocol.ErrFrame
@@ -107,6 +123,15 @@ func (c *conversation) learn(ctx context.Context) error {
 	c.w.all = true
 	c.w.m.mu.Unlock()
 	return nil
+}
+
+// claim notes what the image or kdev put at p, where something else may be now: a mount may
+// hold it or hide it, and nobody knows what a RUN has left. What is found there is removed
+// only if it is that. What a read-only mount shows nobody can remove.
+func (c *conversation) claim(p string, f engine.File) {
+	if m := c.mountOf(p); m == nil || !m.ReadOnly {
+		c.claims[p] = append(c.claims[p], f)
+	}
 }
 
 // set records what the agent says that a path holds.
@@ -124,11 +149,13 @@ func set(t *engine.Tree, e protocol.Entry, perm bool) {
 
 // lookAtUnknown asks for desired paths of which nobody can know what they hold:
 // under mounts, where the image is not known, and where no run remembers what was
-// synced since the image was made.
+// synced since the image was made. It asks for what is claimed too, desired or not:
+// that may have been deleted here since.
 func (c *conversation) lookAtUnknown(ctx context.Context) error {
 	w := c.w
 	image := w.describe().Image
-	var paths []string
+	paths := slices.Collect(maps.Keys(c.claims))
+	wants := map[string]engine.File{}
 	w.m.mu.Lock()
 	if w.s.desired != nil {
 		if !c.welcome.Run && !c.welcome.Same {
@@ -145,6 +172,14 @@ func (c *conversation) lookAtUnknown(ctx context.Context) error {
 			}
 		}
 	}
+	for _, p := range paths {
+		if w.s.desired == nil {
+			break
+		}
+		if want, ok := w.s.desired.Get(p); ok {
+			wants[p] = want
+		}
+	}
 	w.m.mu.Unlock()
 	if len(paths) == 0 {
 		return nil
@@ -152,8 +187,23 @@ func (c *conversation) lookAtUnknown(ctx context.Context) error {
 	slices.Sort(paths)
 	entries, err := c.ask(ctx, slices.Compact(paths))
 	for _, e := range entries {
-		set(w.known, e, false)
+		claims, claimed := c.claims[e.Path]
+		found, _ := fileOf(e.File)
+		want, desired := wants[e.Path]
+		if desired {
+			claims = append(claims, want)
+		}
+		same := slices.IndexFunc(claims, func(f engine.File) bool { return found.SameContent(f) })
+		switch {
+		case claimed && !desired && same < 0:
+			w.known.Delete(e.Path) // somebody else's
+		case same >= 0 && found.Mode.IsDir():
+			w.known.Set(e.Path, claims[same]) // ours, not one that is merely met
+		default:
+			set(w.known, e, false)
+		}
 	}
+	c.claims = nil
 	return err
 }
 

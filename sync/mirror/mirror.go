@@ -25,6 +25,9 @@ type Container struct {
 	// Image is what the image holds under mapped paths, by container path; nil
 	// when nobody knows, which costs a look at every path.
 	Image map[string]engine.File
+	// Perhaps are files that the image may hold where it is engine.Uncertain: what it was
+	// made from, before a RUN. It decides what is removed there, and nothing else.
+	Perhaps map[string]engine.File
 	// Behind are local files that have no place in the container and changed since
 	// its image was made. The commands of hooks that name them run once in every
 	// root that is fresh: a pod that was replaced, a container that was restarted.

@@ -304,6 +304,33 @@ func TestNextSession(t *testing.T) {
 	}
 }
 
+// A file that is deleted while no kdev runs is removed by the next one, whether the image
+// holds it or it was synced.
+func TestDeletedWhileAway(t *testing.T) {
+	root := t.TempDir()
+	pod := agenttest.Start(t, "sleep", "1000")
+	if err := os.WriteFile(root+"/image", []byte("image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, round := range []struct{ wants, holds []string }{{[]string{"image", "synced", "kept"}, []string{"image", "kept", "synced"}}, {[]string{"kept"}, []string{"kept"}}} {
+		b := newBench(t)
+		b.cluster.Set("a", pod)
+		files := map[string]engine.File{}
+		for _, name := range round.wants {
+			files[root+"/"+name] = b.write(name, name, 0o644)
+		}
+		g := b.next()
+		b.m.SetDesired("web", g, files, nil)
+		b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/image": b.write("image", "image", 0o644)}}})
+		b.synced(g)
+		if got := slices.Sorted(maps.Keys(holds(t, root))); !slices.Equal(got, round.holds) {
+			t.Errorf("holds %q, want %q", got, round.holds)
+		}
+		b.m.SetContainers("web", nil)
+		b.await("the end of the connection", func(e Event) bool { return e.Kind == Lost })
+	}
+}
+
 func TestEveryReplica(t *testing.T) {
 	b := newBench(t)
 	pods := []string{"a", "b", "c"}
@@ -393,6 +420,37 @@ func TestRefused(t *testing.T) {
 	b.m.Update("web", g, map[string]*engine.File{root + "/dir": &f}, nil)
 	b.await("synced", func(e Event) bool { return e.Kind == Synced && e.Generation == g })
 	want(t, root+"/dir", "2", 0o644)
+}
+
+// A file that is desired where others need a directory takes nothing away from them, and
+// comes when they are gone.
+func TestFileWhereOthersNeedADirectory(t *testing.T) {
+	b := newBench(t)
+	root := t.TempDir()
+	other := b.write("other", "1", 0o644)
+	if err := os.MkdirAll(root+"/app", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root+"/app/other", []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
+	g := b.next()
+	b.m.SetDesired("web", g, map[string]engine.File{root + "/app": b.write("app.py", "1", 0o644), root + "/app/other": other, root + "/x": b.write("x", "1", 0o644)}, nil)
+	b.m.SetContainers("web", []Container{{Service: "web", Pod: "a", PodUID: "u", Name: "c", ID: "1", HasAgent: true, Image: map[string]engine.File{root + "/app/other": other}}})
+	e := b.await("failed", func(e Event) bool { return e.Kind == Failed })
+	if e.Problem.Code != "sync-in-the-way" || !strings.Contains(e.Problem.Hint, "to: "+root+"/app/") {
+		t.Errorf("problem %+v, hint %s", e.Problem, e.Problem.Hint)
+	}
+	if got := holds(t, root); !maps.Equal(got, map[string]string{"app": "/", "app/other": "1", "x": "1"}) {
+		t.Errorf("holds %v", got)
+	}
+	g = b.next()
+	b.m.Update("web", g, map[string]*engine.File{root + "/app/other": nil}, nil)
+	b.synced(g)
+	if got := holds(t, root); !maps.Equal(got, map[string]string{"app": "1", "x": "1"}) {
+		t.Errorf("when the other is gone it holds %v", got)
+	}
 }
 
 // Versions that come while a batch is under way are taken together by the next.
@@ -784,18 +842,26 @@ func TestVerifyAndPull(t *testing.T) {
 	b.cluster.Set("a", agenttest.Start(t, "sleep", "1000"))
 	g := b.next()
 	files := map[string]engine.File{root + "/d": {Mode: fs.ModeDir | 0o755, Local: "d"}}
-	for _, name := range []string{"same", "edited", "gone", "d/inside"} {
+	for _, name := range []string{"same", "edited", "gone", "chmod", "d/inside"} {
 		files[root+"/"+name] = b.write(name, name, 0o644)
 	}
+	// One that the image holds with other bits than here: a RUN may have set them.
+	files[root+"/image"] = b.write("image", "image", 0o644)
+	if err := os.WriteFile(root+"/image", []byte("image"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	b.m.SetDesired("web", g, files, nil)
-	b.containers("a")
+	b.m.SetContainers("web", []Container{{Service: "web", Namespace: "ns", Pod: "a", PodUID: "u", Name: "web", ID: "id", HasAgent: true, Image: map[string]engine.File{root + "/image": files[root+"/image"]}}})
 	b.synced(g)
 	if found, err := b.m.Verify(b.ctx, "web", false); err != nil || len(found) != 0 {
 		t.Errorf("%v, %v", found, err)
 	}
 	os.WriteFile(root+"/edited", []byte("by hand"), 0o644)
 	os.Remove(root + "/gone")
-	want := []Drift{{"a", "web", root + "/edited", "another content"}, {"a", "web", root + "/gone", "missing"}}
+	if err := os.Chmod(root+"/chmod", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := []Drift{{"a", "web", root + "/chmod", "other permission bits"}, {"a", "web", root + "/edited", "another content"}, {"a", "web", root + "/gone", "missing"}}
 	found, err := b.m.Verify(b.ctx, "web", true)
 	if err != nil || !slices.Equal(found, want) {
 		t.Errorf("%v, %v", found, err)
@@ -806,6 +872,11 @@ func TestVerifyAndPull(t *testing.T) {
 		}
 	}
 
+	for name, mode := range map[string]fs.FileMode{"chmod": 0o644, "image": 0o755} {
+		if info, err := os.Stat(root + "/" + name); err != nil || info.Mode() != mode {
+			t.Errorf("%s has %v, %v", name, info.Mode(), err)
+		}
+	}
 	var got bytes.Buffer
 	if mode, err := b.m.Pull(b.ctx, "web", "", root+"/edited", 6, &got); err != nil || got.String() != "edited" || mode != 0o644 {
 		t.Errorf("%q, %v, %v", got.String(), mode, err)

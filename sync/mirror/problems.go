@@ -107,6 +107,11 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 			p.Hint = "leave it out with a sync rule in kdev.yaml, or mount something writable there"
 		} else {
 			p.Summary += ": the container's root is read-only"
+			if path.Dir(op.Path) == "/" {
+				// kdev.yaml refuses a volume there: it would hide the agent.
+				p.Hint = "no writable copy of the whole root can be mounted: keep the files in a folder, COPY that to one of its own, such as `COPY src /app`, and add `sync: [{from: src, to: /app, volume: true}]` in kdev.yaml"
+				break
+			}
 			p.Hint = fmt.Sprintf("mount a writable copy of the folder: for this service in kdev.yaml, `sync: [{from: FOLDER, to: %s, volume: true}]` with the folder that is copied there", path.Dir(op.Path))
 		}
 	case protocol.Denied:
@@ -118,7 +123,7 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 	case protocol.Escapes:
 		p.Code, p.Hint = "sync-link-escapes", "a symbolic link in the container leads out of the synced directory: sync to its target instead"
 	case protocol.InTheWay:
-		p.Code, p.Hint = "sync-in-the-way", "remove what is there in the container, or copy to another place"
+		p.Code, p.Hint = "sync-in-the-way", "remove what is there in the container, or copy to another place; a sync rule for a single file puts it into a folder when its `to` ends with a slash"
 	case protocol.Mismatch:
 		p.Code, p.Hint = "sync-changes-in-container", "something in the container writes the same file all the time: leave it out of the sync"
 	case protocol.Corrupt, protocol.Aborted:
@@ -127,6 +132,15 @@ func (w *worker) pathProblem(c *conversation, op engine.Op, r *protocol.Result) 
 		p.Code = "sync-write"
 	}
 	return p
+}
+
+// clashProblem says that a file and a folder of the project have one place. The place itself
+// is what a rule for a single file names that lacks the slash.
+func clashProblem(c Container, p string) *problem.Problem {
+	return &problem.Problem{
+		Code: "sync-in-the-way", Where: where(c), Summary: "cannot write " + p + ": other files of the project belong into a folder of that name",
+		Hint: fmt.Sprintf("where a sync rule of kdev.yaml puts a single file there, write `to: %s/` or the file's whole path", p),
+	}
 }
 
 func asProblem(err error) *problem.Problem {

@@ -61,6 +61,7 @@ type worker struct {
 type refusal struct {
 	file    engine.File
 	exists  bool
+	clash   bool // with other paths that are desired
 	problem *problem.Problem
 }
 
@@ -277,7 +278,7 @@ func (w *worker) next(first bool) (p plan, ok bool) {
 	}
 	w.all = false
 	clear(w.dirty)
-	p.ops = slices.DeleteFunc(p.ops, func(op engine.Op) bool { return w.isRefused(s, op) })
+	p.ops = slices.DeleteFunc(p.ops, func(op engine.Op) bool { return w.clashes(op) || w.isRefused(s, op) })
 	for _, op := range p.ops {
 		p.roots = append(p.roots, s.roots.For(op.Path))
 	}
@@ -308,13 +309,24 @@ func (w *worker) next(first bool) (p plan, ok bool) {
 	return p, true
 }
 
+// clashes refuses a file that is desired where others need a directory, and has it looked
+// at again with the next batch: the others may be gone then.
+func (w *worker) clashes(op engine.Op) bool {
+	if op.Kind != engine.Clash {
+		return false
+	}
+	w.refused[op.Path] = refusal{op.File, true, true, clashProblem(w.container, op.Path)}
+	w.later[op.Path] = true
+	return true
+}
+
 func (w *worker) isRefused(s *service, op engine.Op) bool {
 	r, ok := w.refused[op.Path]
 	if !ok {
 		return false
 	}
 	want, exists := s.desired.Get(op.Path)
-	if exists == r.exists && want == r.file {
+	if exists == r.exists && want == r.file && !r.clash {
 		return true
 	}
 	delete(w.refused, op.Path)
