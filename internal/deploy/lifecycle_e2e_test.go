@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -214,6 +215,42 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
 	}
 	if _, err := client.Core.CoreV1().ConfigMaps(ns).Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The endpointslice controller gives its slices all labels of their Service, the set's among
+// them: a set that had a slice of its own leaves those of the controller alone.
+func TestPruneLeavesCopiedLabels(t *testing.T) {
+	d := deployer(t)
+	ns := d.options.Namespace
+	all := objects(t, strings.ReplaceAll(smallService, "NAME", "web")+`---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: by-hand}
+addressType: IPv4
+endpoints: []
+ports: []
+`)
+	apply(t, d, all)
+	slicesOf := func() (names []string) {
+		list, err := client.Core.DiscoveryV1().EndpointSlices(ns).List(t.Context(), metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list.Items {
+			names = append(names, list.Items[i].Name)
+		}
+		return names
+	}
+	for start := time.Now(); len(slicesOf()) < 2 && time.Since(start) < patience; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	pruned, err := d.PruneReport(t.Context(), all[:4])
+	if err != nil || strings.Join(pruned.Removed, " ") != "EndpointSlice/by-hand" {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	if left := slicesOf(); len(left) != 1 {
+		t.Errorf("slices left: %v", left)
 	}
 }
 
