@@ -153,7 +153,7 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		change, want = Recreate, t.Unstructured.DeepCopy()
 		live = only(live, want)
 	} else if err != nil {
-		return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+		return nil, d.refusedProblem(err, t.Object)
 	}
 	fields := fieldDiffs(plainForm(live), plainForm(want), isSecret(want))
 	if len(fields) == 0 {

@@ -84,7 +84,7 @@ func (d *Deployer) apply(ctx context.Context, t target) (now *unstructured.Unstr
 			return now, note, nil
 		}
 		if force || !apierrors.IsConflict(err) {
-			return nil, "", &refusal{d.apiProblem(err, RefOf(t.Object).String(), t.Origin), err}
+			return nil, "", &refusal{d.refusedProblem(err, t.Object), err}
 		}
 		switch managers, onlyReplicas := conflicts(err); {
 		case onlyReplicas:
@@ -204,7 +204,7 @@ func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstru
 		return nil // it changed meanwhile; the apply takes what it can
 	}
 	if err != nil {
-		return d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+		return d.refusedProblem(err, t.Object)
 	}
 	return nil
 }
