@@ -243,7 +243,7 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 		if err != nil {
 			return err
 		}
-		kept := keepLive(t.Object, was)
+		kept, anew := keepLive(t.Object, was)
 		moving, err := t.fill(ctx, was)
 		if err != nil {
 			return err
@@ -269,6 +269,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 		defer mu.Unlock()
 		if len(kept) > 0 && (out.changed || out.recreated) {
 			result.Notes = append(result.Notes, RefOf(t.Object).String()+" keeps what its chart made up at first: "+strings.Join(kept, ", "))
+		}
+		if len(anew) > 0 && (out.changed || out.recreated) {
+			result.Notes = append(result.Notes, RefOf(t.Object).String()+" has made up anew, since no live value could be kept: "+strings.Join(anew, ", ")+": its chart has a list there that differs at each render")
 		}
 		if len(moving) > 0 {
 			result.Notes = append(result.Notes, fmt.Sprintf("%s keeps its %s: its command prints another value each time; kubectl delete secret %s -n %s, and an apply makes it anew",
