@@ -76,6 +76,9 @@ func (o *ciOptions) run(ctx context.Context) error {
 	if o.isolated {
 		e.Namespace = isolatedNamespace(p.Name)
 	}
+	if err := o.flags.apart(p, e); err != nil {
+		return err
+	}
 	r := o.release(p, e)
 	defer r.close()
 	start := time.Now()

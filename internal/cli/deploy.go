@@ -58,6 +58,9 @@ func (o *deployOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := o.flags.apart(p, e); err != nil {
+		return err
+	}
 	var refs map[string]string
 	if o.images != "" {
 		if refs, err = readImages(o.env, o.images, p); err != nil {

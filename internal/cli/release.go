@@ -25,6 +25,7 @@ type release struct {
 	e       config.Environment
 	face    notifier
 	timeout time.Duration // of the rollout
+	reads   bool          // it writes nothing
 
 	cluster  *cluster.Cluster
 	kube     *kube.Client
@@ -47,6 +48,11 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 	var err error
 	if r.cluster, err = flags.ensure(ctx, r.p, r.e, create, r.progress); err != nil {
 		return err
+	}
+	if !r.reads {
+		if err := flags.apartIn(ctx, r.p, r.e, r.cluster); err != nil {
+			return err
+		}
 	}
 	if r.kube, err = kube.New(r.cluster.Kubeconfig, r.cluster.Context); err != nil {
 		return err

@@ -53,7 +53,11 @@ func (o *rollbackOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.flags.apart(p, e); err != nil && len(args) > 0 {
+		return err
+	}
 	r := o.release(p, e)
+	r.reads = len(args) == 0
 	defer r.close()
 	if err := r.open(ctx, &o.flags, false); err != nil {
 		return err
