@@ -19,6 +19,8 @@ type deployOptions struct {
 	images  string
 	timeout time.Duration
 	output  string
+
+	recreate bool
 }
 
 func newDeploy(env Env) *cobra.Command {
@@ -49,6 +51,7 @@ done in time.`,
 	f := cmd.Flags()
 	f.StringVar(&o.images, "images", "", "deploy the images that this file of kdev build --out names")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.BoolVar(&o.recreate, "recreate", false, "delete workloads that run and make them anew where a field cannot be changed otherwise")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd
 }
@@ -83,5 +86,5 @@ func (o *deployOptions) run(ctx context.Context) error {
 
 func (o *deployOptions) release(p *config.Project, e config.Environment) *release {
 	colour := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv).Color
-	return &release{env: o.env, p: p, e: e, timeout: o.timeout, face: releaseFace(o.env, p, o.output, colour)}
+	return &release{env: o.env, p: p, e: e, timeout: o.timeout, recreate: o.recreate, face: releaseFace(o.env, p, o.output, colour)}
 }

@@ -27,6 +27,8 @@ type release struct {
 	timeout time.Duration // of the rollout
 	reads   bool          // it writes nothing
 
+	recreate bool // workloads that run may be made anew, outside dev too
+
 	cluster  *cluster.Cluster
 	kube     *kube.Client
 	live     *kube.Namespace
@@ -76,7 +78,8 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 		return err
 	}
 	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
-	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout})
+	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout,
+		NoRecreate: r.e.Name != config.Dev && !r.recreate})
 	r.closers = append(r.closers, r.deployer.Close)
 	// What a container says before it dies may be what it was given.
 	r.closers = append(r.closers, hideSecrets(ctx, r.p, r.e.Manifests, r.kube, r.e.Namespace, r.deployer))
@@ -261,13 +264,15 @@ func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
 			for _, note := range applied.Notes {
 				r.tell(session.Warn, "apply-note", "", note, 0)
 			}
+			for _, line := range applied.Anew {
+				r.tell(session.Info, "recreated", "", line, 0)
+			}
 			for _, line := range applied.Rolled {
 				r.tell(session.Info, "data-changed", "", line, 0)
 			}
 		}
 		if err == nil {
-			r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %d created, %d changed, %d unchanged", len(objects),
-				len(applied.Created)+len(applied.Recreated), len(applied.Changed), len(applied.Unchanged)), time.Since(start))
+			r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %s", len(objects), applied.Counts()), time.Since(start))
 		}
 		if err != nil {
 			return err

@@ -45,6 +45,9 @@ type Options struct {
 	Root      string           // absolute; recorded, so that a second checkout is noticed
 	Now       func() time.Time // nil is time.Now
 	Progress  func(string)     // hears what an Apply or Down waits for; may be nil
+	// NoRecreate keeps workloads that run from being deleted and made anew, where a field
+	// cannot be changed otherwise.
+	NoRecreate bool
 	// HookTimeout is how long each hook of a chart may take; zero: as long as helm gives it.
 	HookTimeout time.Duration
 }

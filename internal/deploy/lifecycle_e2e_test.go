@@ -383,8 +383,13 @@ func TestImmutableFields(t *testing.T) {
 		changed := objects(t, strings.ReplaceAll(smallService, "{app: NAME}", "{app: other}"))[:1]
 		changed[0].SetName("web")
 		applied := apply(t, d, changed)
-		if strings.Join(applied.Recreated, " ") != "Deployment/web" {
+		if strings.Join(applied.Recreated, " ") != "Deployment/web" || strings.Join(applied.Anew, " ") != "Deployment/web is made anew: spec.selector cannot be changed" {
 			t.Errorf("%+v", applied)
+		}
+		d.options.NoRecreate = true
+		defer func() { d.options.NoRecreate = false }()
+		if _, err := d.Apply(t.Context(), Copy(web[:1])); !hasCode(err, "object-immutable") {
+			t.Errorf("outside dev: %v", err)
 		}
 	})
 	t.Run("a volume claim is not", func(t *testing.T) {

@@ -24,6 +24,7 @@ type outcome struct {
 	created   bool
 	changed   bool
 	recreated bool
+	why       string // of what was recreated
 	note      string // for a person: what of the manifest was not applied
 }
 
@@ -133,19 +134,23 @@ type refusal struct {
 func (r *refusal) Unwrap() error { return r.error }
 
 // isImmutable says whether a change was refused because the field can only be
-// set when an object is made.
+// set when an object is made, and for nothing else: what is refused for another field too
+// could be deleted and not made again.
 func isImmutable(err error) bool {
 	var r *refusal
 	if !errors.As(err, &r) || !apierrors.IsInvalid(r.status) {
 		return false
 	}
-	text := r.status.Error()
-	for _, s := range []string{"immutable", "Forbidden: updates to", "cannot change roleRef", "may not change", "Forbidden: pod updates may not"} {
-		if strings.Contains(text, s) {
-			return true
-		}
+	found := faults(r.status)
+	if len(found) == 0 {
+		return saysImmutable(r.status.Error())
 	}
-	return false
+	return !slices.ContainsFunc(found, func(f fault) bool { return !saysImmutable(f.text) })
+}
+
+func saysImmutable(text string) bool {
+	return slices.ContainsFunc([]string{"immutable", "Forbidden: updates to", "cannot change roleRef", "may not change", "Forbidden: pod updates may not"},
+		func(s string) bool { return strings.Contains(text, s) })
 }
 
 // losesNothing are the kinds whose objects hold nothing but what the manifest
@@ -163,8 +168,16 @@ var losesNothing = []schema.GroupKind{
 // recreate deletes an object whose change the API server refuses, and makes it
 // anew, where nothing is lost by that; elsewhere the refusal stands.
 func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Unstructured, refused error) (outcome, error) {
-	if !slices.Contains(losesNothing, t.key.GroupKind) || deletesClaims(was) {
+	if !isRecreated(t.key.GroupKind, was) {
 		return outcome{}, refused
+	}
+	fields := immutableFields(refused)
+	if d.options.NoRecreate && isRunning(was) {
+		return outcome{}, &problem.Problem{
+			Class: problem.Rollout, Code: "object-immutable", Where: at(RefOf(t.Object).String(), t.Origin),
+			Summary: "it runs, and " + fields + " cannot be changed: it would have to be deleted and made anew",
+			Hint:    "--recreate of kdev deploy allows that; its pods are away until the new ones are ready",
+		}
 	}
 	m := d.memberOf(was, t.key.GroupKind, t.mapping.Resource)
 	if err := d.delete(ctx, m); err != nil {
@@ -178,7 +191,41 @@ func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Uns
 		return outcome{}, err
 	}
 	d.jobs.note(t)
-	return outcome{now: now, recreated: true}, nil
+	return outcome{now: now, recreated: true, why: fields + " cannot be changed"}, nil
+}
+
+// isRecreated says whether an apply may delete an object and make it anew.
+func isRecreated(gk schema.GroupKind, was *unstructured.Unstructured) bool {
+	return slices.Contains(losesNothing, gk) && !deletesClaims(was)
+}
+
+// isRunning says whether an object has pods that are missed while it is made anew. A Job is
+// made anew to run again.
+func isRunning(u *unstructured.Unstructured) bool {
+	gk := u.GroupVersionKind().GroupKind()
+	if podSpecs[gk] == nil || gk.Group == jobKind.Group {
+		return false
+	}
+	if phase, _, _ := unstructured.NestedString(u.Object, "status", "phase"); gk == podKind && (phase == "Succeeded" || phase == "Failed") {
+		return false
+	}
+	replicas, ok, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "replicas")
+	return !ok || !equalScalar(replicas, int64(0))
+}
+
+// immutableFields names the fields that a refusal says cannot be changed.
+func immutableFields(err error) string {
+	var fields []string
+	var r *refusal
+	if errors.As(err, &r) {
+		err = r.status
+	}
+	for _, f := range faults(err) {
+		if !slices.Contains(fields, f.path) {
+			fields = append(fields, f.path)
+		}
+	}
+	return orElse(strings.Join(fields, ", "), "a field of it")
 }
 
 // deletesClaims says whether a StatefulSet takes its volumes along when it goes.
