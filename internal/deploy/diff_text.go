@@ -21,6 +21,8 @@ func WriteDiff(w io.Writer, diffs []ObjectDiff, colour bool) (int, error) {
 		head := fmt.Sprintf("%s %s/%s", mark, d.Kind, d.Name)
 		if d.Change == Recreate {
 			head += " (recreated: " + d.Why + ")"
+		} else if d.Why != "" {
+			head += " (" + d.Why + ")"
 		}
 		b.WriteString(paint(sgr, head))
 		if d.Origin != "" {

@@ -352,6 +352,19 @@ func TestConflicts(t *testing.T) {
 			t.Errorf("again: wrote %v", w)
 		}
 	})
+	t.Run("also beside what a person edited", func(t *testing.T) {
+		patch("hpa", `{"spec":{"replicas":3}}`, "scale")
+		patch("kubectl-edit", `{"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"a","image":"busybox:1"}]}}}}`)
+		diffs, err := d.Diff(t.Context(), Copy(web))
+		if err != nil || len(diffs) != 1 || len(diffs[0].Fields) != 1 || !strings.Contains(diffs[0].Fields[0].Path, "image") {
+			t.Errorf("diff %+v, %v", diffs, err)
+		}
+		applied := apply(t, d, web)
+		live, err := client.Core.AppsV1().Deployments(ns).Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || *live.Spec.Replicas != 3 || strings.Join(applied.Changed, " ") != "Deployment/web" || len(applied.Notes) != 1 {
+			t.Errorf("replicas %d, %+v, %v", *live.Spec.Replicas, applied, err)
+		}
+	})
 	t.Run("what a person edited is taken back", func(t *testing.T) {
 		patch("kubectl-edit", `{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"busybox:1"}]}}}}`)
 		if applied := apply(t, d, web); strings.Join(applied.Changed, " ") != "Deployment/web" {

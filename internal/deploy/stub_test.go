@@ -34,6 +34,8 @@ type stub struct {
 	applied []string // "Kind/name" of each apply that was taken, dry runs left out
 }
 
+var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+
 // stubKinds are the kinds that a stub serves.
 var stubKinds = map[schema.GroupVersionResource]string{
 	{Version: "v1", Resource: "configmaps"}:                                               "ConfigMap",

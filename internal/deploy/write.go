@@ -77,29 +77,44 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 // kdev's to win; those with a controller are told, but for replicas, which an
 // autoscaler or a person may set as they like.
 func (d *Deployer) apply(ctx context.Context, t target) (now *unstructured.Unstructured, note string, err error) {
-	force := false
+	now, note, held, err := d.send(ctx, t, metav1.ApplyOptions{FieldManager: fieldManager})
+	if err == nil && held != nil {
+		return nil, "", held.problem(t.Object)
+	}
+	return now, note, err
+}
+
+// try is apply in a dry run. Fields that a controller holds are as if they were taken over.
+func (d *Deployer) try(ctx context.Context, t target) (now *unstructured.Unstructured, held *conflict, err error) {
+	now, _, held, err = d.send(ctx, t, metav1.ApplyOptions{FieldManager: fieldManager, DryRun: []string{metav1.DryRunAll}})
+	return now, held, err
+}
+
+// send sends an apply until there is nothing left that it may take over or leave out. What a
+// controller holds is held, and nothing is written then; a dry run takes it over.
+func (d *Deployer) send(ctx context.Context, t target, o metav1.ApplyOptions) (now *unstructured.Unstructured, note string, held *conflict, err error) {
 	u := t.Unstructured
 	for {
-		now, err := t.resource.Apply(ctx, t.key.name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: force})
+		now, err := t.resource.Apply(ctx, t.key.name, u, o)
 		if err == nil {
-			return now, note, nil
+			return now, note, held, nil
 		}
-		if force || !apierrors.IsConflict(err) {
-			return nil, "", &refusal{d.refusedProblem(err, t.Object), err}
+		c := conflictOf(err)
+		if c == nil || len(c.replicas) == 0 && o.Force {
+			return nil, "", nil, &refusal{d.refusedProblem(err, t.Object), err}
 		}
-		switch managers, onlyReplicas := conflicts(err); {
-		case onlyReplicas:
+		switch {
+		case len(c.replicas) > 0:
 			u = u.DeepCopy()
 			unstructured.RemoveNestedField(u.Object, "spec", "replicas")
-			note = keepsReplicas(t.Object, managers...)
-		case slices.IndexFunc(managers, isForeign) < 0:
-			force = true
+			note = keepsReplicas(t.Object, c.replicas...)
+		case slices.IndexFunc(c.managers, isForeign) < 0:
+			o.Force = true
 		default:
-			return nil, "", &problem.Problem{
-				Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(t.Object).String(), t.Origin),
-				Summary: "fields of it belong to " + strings.Join(managers, " and "), Err: errors.New(conflictFields(err)),
-				Hint: "take the fields out of the manifests, or out of what " + managers[0] + " writes",
+			if held = c; len(o.DryRun) == 0 {
+				return nil, note, held, nil
 			}
+			o.Force = true
 		}
 	}
 }
@@ -256,41 +271,56 @@ func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstru
 	return nil
 }
 
-// conflicts reads who owns the fields that an apply conflicts on.
-func conflicts(err error) (managers []string, onlyReplicas bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return []string{"another manager"}, false
-	}
-	onlyReplicas = true
-	for _, c := range status.Status().Details.Causes {
-		if c.Field != ".spec.replicas" {
-			onlyReplicas = false
-		}
-		// conflict with "kubectl-edit" using apps/v1
-		if _, rest, ok := strings.Cut(c.Message, `"`); ok {
-			manager, _, _ := strings.Cut(rest, `"`)
-			if !slices.Contains(managers, manager) {
-				managers = append(managers, manager)
-			}
-		}
-	}
-	if len(managers) == 0 {
-		return []string{"another manager"}, false
-	}
-	return managers, onlyReplicas
+// A conflict is who owns the fields that an apply would change.
+type conflict struct {
+	managers []string // of all of them
+	replicas []string // who scaled it, where .spec.replicas is among them
+	fields   string
 }
 
-func conflictFields(err error) string {
+// conflictOf reads the causes of a conflict; nil where err is none.
+func conflictOf(err error) *conflict {
+	if !apierrors.IsConflict(err) {
+		return nil
+	}
+	c := &conflict{fields: err.Error()}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
-		return err.Error()
+		c.managers = []string{"another manager"}
+		return c
 	}
 	var fields []string
-	for _, c := range status.Status().Details.Causes {
-		fields = append(fields, strings.TrimPrefix(c.Field, "."))
+	for _, cause := range status.Status().Details.Causes {
+		fields = append(fields, strings.TrimPrefix(cause.Field, "."))
+		manager := "another manager"
+		// conflict with "kubectl-edit" using apps/v1
+		if _, rest, ok := strings.Cut(cause.Message, `"`); ok {
+			manager, _, _ = strings.Cut(rest, `"`)
+		}
+		if !slices.Contains(c.managers, manager) {
+			c.managers = append(c.managers, manager)
+		}
+		// kubectl create made the object as it was written; that is no scaling.
+		if cause.Field == ".spec.replicas" && manager != "kubectl-create" && !slices.Contains(c.replicas, manager) {
+			c.replicas = append(c.replicas, manager)
+		}
 	}
-	return strings.Join(fields, ", ")
+	if c.fields = strings.Join(fields, ", "); len(c.managers) == 0 {
+		c.managers = []string{"another manager"}
+	}
+	return c
+}
+
+func (c *conflict) String() string {
+	return "fields of it belong to " + strings.Join(c.managers, " and ")
+}
+
+func (c *conflict) problem(o *Object) error {
+	return &problem.Problem{
+		Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(o).String(), o.Origin),
+		Summary: c.String(), Err: errors.New(c.fields),
+		Hint: "take the fields out of the manifests, or out of what " + c.managers[0] + " writes",
+	}
 }
 
 // isForeign says whether a field manager is more than a person's kubectl.
