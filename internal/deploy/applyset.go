@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,6 +66,7 @@ type Deployer struct {
 	data    changedData
 	tails   tails
 	hide    func(string) string // may be nil
+	telling sync.Mutex
 
 	releases  releases
 	installed bool // everything was ready once; only where there are hooks

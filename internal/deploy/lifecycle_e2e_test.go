@@ -520,3 +520,32 @@ func TestApplyOverTerminating(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A Namespace of the manifests that is being deleted is waited for, as long as there is time.
+func TestApplyIntoATerminatingNamespace(t *testing.T) {
+	d := deployer(t)
+	other := d.options.Namespace + "-other"
+	all := parse(t, strings.ReplaceAll("apiVersion: v1\nkind: Namespace\nmetadata: {name: OTHER}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: OTHER}\n", "OTHER", other))
+	apply(t, d, all)
+	maps := client.Core.CoreV1().ConfigMaps(other)
+	hold := func(finalizers string) {
+		t.Helper()
+		if _, err := maps.Patch(context.Background(), "settings", types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`), metav1.PatchOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	hold(`["e2e.kdev.dev/hold"]`)
+	if err := client.Core.CoreV1().Namespaces().Delete(t.Context(), other, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err := d.Apply(short, Copy(all))
+	if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.Class != problem.Timeout || !strings.Contains(p.Summary, "Namespace/"+other) {
+		t.Errorf("error %v", err)
+	}
+	hold("null")
+	if applied := apply(t, d, all); len(applied.Created) != 2 {
+		t.Errorf("%+v", applied)
+	}
+}

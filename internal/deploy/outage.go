@@ -31,6 +31,8 @@ func (d *Deployer) through(ctx context.Context, work func() error) error {
 }
 
 func (d *Deployer) tell(text string) {
+	d.telling.Lock() // objects are waited for side by side
+	defer d.telling.Unlock()
 	if d.options.Progress != nil {
 		d.options.Progress(text)
 	}

@@ -39,9 +39,9 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 				Hint:    "give this project another `namespace:`, or remove the object from the other project first",
 			}
 		}
-		if was.GetDeletionTimestamp() != nil && t.key.GroupKind != namespaceKind {
-			// Applied now it would go all the same.
-			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, nil); err != nil {
+		if was.GetDeletionTimestamp() != nil {
+			// Applied now it would go all the same, and nothing can be made in a Namespace.
+			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, d.tell); err != nil {
 				return outcome{}, err
 			}
 			was = nil
@@ -198,7 +198,7 @@ func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Uns
 	if err := d.delete(ctx, m); err != nil {
 		return outcome{}, err
 	}
-	if err := d.awaitGone(ctx, []member{m}, nil); err != nil {
+	if err := d.awaitGone(ctx, []member{m}, d.tell); err != nil {
 		return outcome{}, err
 	}
 	now, _, err := d.apply(ctx, t)
