@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -45,6 +46,8 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	case webhook.MatchString(said):
 		p.Code, p.Summary = "webhook-failed", "admission webhook "+webhook.FindStringSubmatch(said)[1]+" does not answer"
 		p.Hint = "start what answers it, or remove its configuration: `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` lists them"
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		p.Code, p.Summary, p.Hint = "namespace-terminating", "its namespace is being deleted", "apply again when it is gone; its conditions say what holds it: `kubectl get namespace -o yaml NAME`"
 	case apierrors.IsForbidden(err):
 		p.Code, p.Summary, p.Hint = "rbac-denied", "this user may not write it", "`kubectl auth can-i --list -n "+d.options.Namespace+"` shows what is allowed"
 	case isImmutable(&refusal{err, err}):
