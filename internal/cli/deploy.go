@@ -50,7 +50,7 @@ done in time.`,
 	o.flags.add(env, cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.images, "images", "", "deploy the images that this file of kdev build --out names")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
 	f.BoolVar(&o.recreate, "recreate", false, "delete workloads that run and make them anew where a field cannot be changed otherwise")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd

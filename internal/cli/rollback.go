@@ -43,7 +43,7 @@ the newest first.`,
 	}
 	o.flags.add(env, cmd)
 	f := cmd.Flags()
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd
 }
