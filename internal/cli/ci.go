@@ -54,7 +54,7 @@ where the file is called *.xml, else as JSON.`,
 	o.flags.add(env, cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.images, "images", "", "deploy the images that this file of kdev build --out names, and build none")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
 	f.BoolVar(&o.isolated, "isolated", false, "use a namespace of its own and remove it afterwards")
 	f.BoolVar(&o.keep, "keep", false, "with --isolated: keep the namespace after a failure")
 	f.StringVar(&o.report, "report", "", "write a report: JUnit to *.xml, else JSON")
@@ -75,6 +75,9 @@ func (o *ciOptions) run(ctx context.Context) error {
 	}
 	if o.isolated {
 		e.Namespace = isolatedNamespace(p.Name)
+	}
+	if err := o.flags.apart(p, e); err != nil {
+		return err
 	}
 	r := o.release(p, e)
 	defer r.close()

@@ -19,6 +19,8 @@ type deployOptions struct {
 	images  string
 	timeout time.Duration
 	output  string
+
+	recreate bool
 }
 
 func newDeploy(env Env) *cobra.Command {
@@ -48,7 +50,8 @@ done in time.`,
 	o.flags.add(env, cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.images, "images", "", "deploy the images that this file of kdev build --out names")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
+	f.BoolVar(&o.recreate, "recreate", false, "delete workloads that run and make them anew where a field cannot be changed otherwise")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd
 }
@@ -56,6 +59,9 @@ done in time.`,
 func (o *deployOptions) run(ctx context.Context) error {
 	p, e, err := o.flags.load(o.env)
 	if err != nil {
+		return err
+	}
+	if err := o.flags.apart(p, e); err != nil {
 		return err
 	}
 	var refs map[string]string
@@ -80,5 +86,5 @@ func (o *deployOptions) run(ctx context.Context) error {
 
 func (o *deployOptions) release(p *config.Project, e config.Environment) *release {
 	colour := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv).Color
-	return &release{env: o.env, p: p, e: e, timeout: o.timeout, face: releaseFace(o.env, p, o.output, colour)}
+	return &release{env: o.env, p: p, e: e, timeout: o.timeout, recreate: o.recreate, face: releaseFace(o.env, p, o.output, colour)}
 }

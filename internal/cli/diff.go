@@ -35,7 +35,7 @@ func newDiff(env Env) *cobra.Command {
 		Long: `Diff compares the manifests of an environment with what is in its cluster and
 writes nothing: the API server computes each change in a dry run. Values of
 Secrets are masked. With --against it compares with the manifests of another
-environment, without a cluster; with --declared it lists every field that kdev
+environment, and asks a cluster only what its charts ask; with --declared it lists every field that kdev
 itself changes in the manifests.
 
 The exit code is 0 when nothing differs, 1 when something does, and above 1
@@ -102,21 +102,33 @@ func (o *diffOptions) diff(ctx context.Context) ([]deploy.ObjectDiff, error) {
 	if o.declared {
 		return o.changes(ctx, p, e, objects)
 	}
-	return o.between(ctx, p, objects, cluster)
+	return o.between(ctx, p, objects)
 }
 
-// between compares two renders. Both go into one namespace: which they are for is
-// no difference between their objects.
-func (o *diffOptions) between(ctx context.Context, p *config.Project, objects []*deploy.Object, cluster *kube.Client) ([]deploy.ObjectDiff, error) {
+// between compares two renders, the other one for its own cluster. Both go into one
+// namespace: which they are for is no difference between their objects, and what a chart makes
+// up at each render is none either.
+func (o *diffOptions) between(ctx context.Context, p *config.Project, objects []*deploy.Object) ([]deploy.ObjectDiff, error) {
 	other, err := p.Environment(o.against)
 	if err != nil {
 		return nil, err
+	}
+	var own environmentFlags
+	if other.Context == "" {
+		own.context = o.flags.context // where kdev up is
+	}
+	cluster := own.seen(ctx, o.env, p, other)
+	if cluster != nil {
+		defer cluster.Close()
 	}
 	to, err := render(ctx, o.env, p, other, cluster)
 	if err != nil {
 		return nil, err
 	}
 	for _, side := range [][]*deploy.Object{objects, to} {
+		if _, err := deploy.Settle(ctx, nil, "", side); err != nil {
+			return nil, err
+		}
 		deploy.MoveNamespace(side, p.Namespace)
 		for _, ob := range side {
 			if ob.GetNamespace() == p.Namespace {

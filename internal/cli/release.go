@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kdev-io/kdev/build"
@@ -25,11 +26,15 @@ type release struct {
 	e       config.Environment
 	face    notifier
 	timeout time.Duration // of the rollout
+	reads   bool          // it writes nothing
+
+	recreate bool // workloads that run may be made anew, outside dev too
 
 	cluster  *cluster.Cluster
 	kube     *kube.Client
 	live     *kube.Namespace
 	deployer *deploy.Deployer
+	waits    atomic.Pointer[string] // what was waited for last; nil for nothing
 	steps    []releaseStep
 	closers  []func()
 }
@@ -47,6 +52,11 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 	var err error
 	if r.cluster, err = flags.ensure(ctx, r.p, r.e, create, r.progress); err != nil {
 		return err
+	}
+	if !r.reads {
+		if err := flags.apartIn(ctx, r.p, r.e, r.cluster); err != nil {
+			return err
+		}
 	}
 	if r.kube, err = kube.New(r.cluster.Kubeconfig, r.cluster.Context); err != nil {
 		return err
@@ -70,7 +80,8 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 		return err
 	}
 	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
-	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout})
+	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout,
+		NoRecreate: r.e.Name != config.Dev && !r.recreate})
 	r.closers = append(r.closers, r.deployer.Close)
 	// What a container says before it dies may be what it was given.
 	r.closers = append(r.closers, hideSecrets(ctx, r.p, r.e.Manifests, r.kube, r.e.Namespace, r.deployer))
@@ -83,7 +94,10 @@ func (r *release) close() {
 	}
 }
 
-func (r *release) progress(text string) { r.tell(session.Info, "progress", "", text, 0) }
+func (r *release) progress(text string) {
+	r.waits.Store(&text)
+	r.tell(session.Info, "progress", "", text, 0)
+}
 
 func (r *release) tell(level session.Level, code, service, text string, took time.Duration) {
 	r.face.notice(session.Notice{Time: time.Now(), Level: level, Code: code, Service: service, Text: text, Took: session.Millis(took)})
@@ -242,39 +256,71 @@ func (r *release) known(found *deploy.Injection, refs map[string]string) error {
 		Hint: "`kdev build --push REGISTRY --out images.json` makes all of them"}
 }
 
-// roll applies objects and waits until they are ready.
+// roll applies objects and waits until they are ready, each as long as --timeout says.
 func (r *release) roll(ctx context.Context, objects []*deploy.Object) error {
 	err := r.step("apply", func() error {
-		start := time.Now()
-		doubts, err := r.deployer.Missing(ctx, objects, r.e.Manifests)
-		for _, p := range doubts {
-			r.warn(p, "something that pods read is missing")
+		limited, cancel := context.WithTimeout(ctx, r.timeout)
+		defer cancel()
+		err := r.apply(limited, objects)
+		if limited.Err() != nil && ctx.Err() == nil {
+			return r.late(err)
 		}
-		if err != nil {
-			return err
-		}
-		applied, err := r.deployer.Apply(ctx, deploy.Copy(objects))
-		if applied != nil {
-			for _, note := range applied.Notes {
-				r.tell(session.Warn, "apply-note", "", note, 0)
-			}
-			for _, line := range applied.Rolled {
-				r.tell(session.Info, "data-changed", "", line, 0)
-			}
-		}
-		if err == nil {
-			r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %d created, %d changed, %d unchanged", len(objects),
-				len(applied.Created)+len(applied.Recreated), len(applied.Changed), len(applied.Unchanged)), time.Since(start))
-		}
-		if err != nil {
-			return err
-		}
-		return r.deployer.Follow(ctx, r.live, objects)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	return r.await(ctx, objects)
+}
+
+// late is the problem of an apply that was not done in time: the one that says so, else what
+// it waited for.
+func (r *release) late(err error) error {
+	for _, one := range each(err) {
+		if p := problem.As(one); p != nil && p.Class == problem.Timeout {
+			return p
+		}
+	}
+	if own := problem.As(err); err == nil || own != nil && own.Code != "cluster-unreachable" {
+		return err
+	}
+	p := &problem.Problem{Class: problem.Timeout, Code: "not-ready", Summary: "the manifests were not applied within " + r.timeout.String(),
+		Hint: "the same command goes on from here; --timeout gives it longer"}
+	if waits := r.waits.Load(); waits != nil {
+		p.Output = *waits
+	}
+	return p
+}
+
+// apply applies objects and tells what became of them.
+func (r *release) apply(ctx context.Context, objects []*deploy.Object) error {
+	start := time.Now()
+	doubts, err := r.deployer.Missing(ctx, objects, r.e.Manifests)
+	for _, p := range doubts {
+		r.warn(p, "something that pods read is missing")
+	}
+	if err != nil {
+		return err
+	}
+	applied, err := r.deployer.Apply(ctx, deploy.Copy(objects))
+	if applied != nil {
+		for _, note := range applied.Notes {
+			r.tell(session.Warn, "apply-note", "", note, 0)
+		}
+		for _, line := range applied.Anew {
+			r.tell(session.Info, "recreated", "", line, 0)
+		}
+		for _, line := range applied.Rolled {
+			r.tell(session.Info, "data-changed", "", line, 0)
+		}
+	}
+	if err == nil {
+		r.tell(session.Done, "applied", "", fmt.Sprintf("%d objects: %s", len(objects), applied.Counts()), time.Since(start))
+	}
+	if err != nil {
+		return err
+	}
+	return r.deployer.Follow(ctx, r.live, objects)
 }
 
 // await waits for the rollout; each service is a step of the report.

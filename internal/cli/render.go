@@ -34,7 +34,8 @@ and nothing else; notes go to the standard error. The same files give the same
 bytes. An image that kdev builds stands there by its digest where it was built
 from the files as they are now; otherwise by what the manifest says, with a note
 (--build builds it first). Values of Secrets that kdev makes are not printed: a
-text says where they come from. Only the environment of kdev up holds dev images. Charts
+text says where they come from. What a chart makes up, as passwords, is shown as it
+is in the cluster, or, in Secrets and where it is not there yet, not at all. Only the environment of kdev up holds dev images. Charts
 see the environment's cluster, where there is one; nothing else asks it.`,
 		ValidArgsFunction: completeServices(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,6 +84,13 @@ func (o *renderOptions) run(ctx context.Context, args []string) error {
 			return err
 		}
 		objects = deploy.Related(objects, workloads)
+	}
+	standing, err := deploy.Settle(ctx, cluster, e.Namespace, objects)
+	if err != nil {
+		return err
+	}
+	if len(standing) > 0 {
+		fmt.Fprintf(o.env.Err, "note: made up by a chart, and not shown: %s\n", strings.Join(standing, ", "))
 	}
 	return writeObjects(o.env.Out, objects)
 }

@@ -43,7 +43,7 @@ the newest first.`,
 	}
 	o.flags.add(env, cmd)
 	f := cmd.Flags()
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the rollout may take")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd
 }
@@ -53,7 +53,11 @@ func (o *rollbackOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.flags.apart(p, e); err != nil && len(args) > 0 {
+		return err
+	}
 	r := o.release(p, e)
+	r.reads = len(args) == 0
 	defer r.close()
 	if err := r.open(ctx, &o.flags, false); err != nil {
 		return err

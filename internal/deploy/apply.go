@@ -33,6 +33,7 @@ const establishing = 30 * time.Second
 type Applied struct {
 	Created, Changed, Unchanged []string
 	Recreated                   []string // a field of it can only be set when it is made
+	Anew                        []string // of these, in words: which field that is
 	Notes                       []string // what of the manifests was not applied, in words
 	Rolled                      []string // what comes of changed ConfigMaps and Secrets, in words: a line for each workload that reads them
 
@@ -53,6 +54,7 @@ func (a *Applied) add(label string, out outcome) {
 	switch {
 	case out.recreated:
 		a.Recreated = append(a.Recreated, label)
+		a.Anew = append(a.Anew, label+" is made anew: "+out.why)
 	case out.created:
 		a.Created = append(a.Created, label)
 	case out.changed:
@@ -65,12 +67,22 @@ func (a *Applied) add(label string, out outcome) {
 	}
 }
 
+// Counts says how many objects there are of each: "1 created, 2 changed, 3 unchanged".
+func (a *Applied) Counts() string {
+	text := fmt.Sprintf("%d created, %d changed, ", len(a.Created), len(a.Changed))
+	if n := len(a.Recreated); n > 0 {
+		text += fmt.Sprintf("%d recreated, ", n)
+	}
+	return text + fmt.Sprintf("%d unchanged", len(a.Unchanged))
+}
+
 // merge adds a later attempt: its last word counts, but for what it found done.
 func (a *Applied) merge(later *Applied) {
 	done := slices.Concat(a.Created, a.Changed, a.Recreated)
 	a.Created = append(a.Created, later.Created...)
 	a.Changed = append(a.Changed, later.Changed...)
 	a.Recreated = append(a.Recreated, later.Recreated...)
+	a.Anew = append(a.Anew, later.Anew...)
 	a.Unchanged = slices.DeleteFunc(later.Unchanged, func(label string) bool { return slices.Contains(done, label) })
 	a.Notes = later.Notes
 	a.Rolled = append(a.Rolled, later.Rolled...)
@@ -105,7 +117,7 @@ func (d *Deployer) Apply(ctx context.Context, objects []*Object) (*Applied, erro
 		}
 		return err
 	})
-	for _, list := range [][]string{total.Created, total.Changed, total.Unchanged, total.Recreated, total.Notes, total.Rolled} {
+	for _, list := range [][]string{total.Created, total.Changed, total.Unchanged, total.Recreated, total.Anew, total.Notes, total.Rolled} {
 		slices.Sort(list)
 	}
 	return total, err
@@ -243,7 +255,7 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 		if err != nil {
 			return err
 		}
-		kept := keepLive(t.Object, was)
+		kept, anew := keepLive(t.Object, was)
 		moving, err := t.fill(ctx, was)
 		if err != nil {
 			return err
@@ -269,6 +281,9 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 		defer mu.Unlock()
 		if len(kept) > 0 && (out.changed || out.recreated) {
 			result.Notes = append(result.Notes, RefOf(t.Object).String()+" keeps what its chart made up at first: "+strings.Join(kept, ", "))
+		}
+		if len(anew) > 0 && (out.changed || out.recreated) {
+			result.Notes = append(result.Notes, RefOf(t.Object).String()+" has made up anew, since no live value could be kept: "+strings.Join(anew, ", ")+": its chart has a list there that differs at each render")
 		}
 		if len(moving) > 0 {
 			result.Notes = append(result.Notes, fmt.Sprintf("%s keeps its %s: its command prints another value each time; kubectl delete secret %s -n %s, and an apply makes it anew",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +46,9 @@ type Options struct {
 	Root      string           // absolute; recorded, so that a second checkout is noticed
 	Now       func() time.Time // nil is time.Now
 	Progress  func(string)     // hears what an Apply or Down waits for; may be nil
+	// NoRecreate keeps workloads that run from being deleted and made anew, where a field
+	// cannot be changed otherwise.
+	NoRecreate bool
 	// HookTimeout is how long each hook of a chart may take; zero: as long as helm gives it.
 	HookTimeout time.Duration
 }
@@ -62,6 +66,7 @@ type Deployer struct {
 	data    changedData
 	tails   tails
 	hide    func(string) string // may be nil
+	telling sync.Mutex
 
 	releases  releases
 	installed bool // everything was ready once; only where there are hooks

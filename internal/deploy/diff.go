@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -32,7 +31,7 @@ type ObjectDiff struct {
 	Origin     string      `json:"origin,omitempty"` // file:line
 	Change     Change      `json:"change"`
 	Fields     []FieldDiff `json:"fields,omitempty"` // by path; of Update and Recreate
-	Why        string      `json:"why,omitempty"`    // of an object that is made anew as it is
+	Why        string      `json:"why,omitempty"`    // of Recreate, and of an Update that an apply refuses
 }
 
 // A FieldDiff is one field that differs. Secrets' values are masked.
@@ -142,24 +141,30 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 	}
 	if isCurrent := current(t.Unstructured, live); isCurrent && t.Hook != nil && d.jobs.stale(t) {
 		diff := objectDiff(t.Object, Recreate, nil)
-		diff.Why = "the hook runs again: what it reads has changed"
+		diff.Why = "it runs again, since what it reads has changed"
 		return &diff, nil
 	} else if isCurrent {
 		return nil, nil
 	}
-	change := Update
-	want, err := t.resource.Apply(ctx, t.key.name, t.Unstructured, metav1.ApplyOptions{FieldManager: fieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
-	if isImmutable(&refusal{err, err}) {
-		change, want = Recreate, t.Unstructured.DeepCopy()
+	change, why := Update, ""
+	want, held, err := d.try(ctx, t)
+	if isImmutable(err) {
+		change, why, want = Recreate, immutableFields(err)+" cannot be changed", t.Unstructured.DeepCopy()
+		if !isRecreated(t.key.GroupKind, live) {
+			why += ", and kdev deletes no " + t.GetKind() + " for it"
+		}
 		live = only(live, want)
 	} else if err != nil {
-		return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+		return nil, err
+	} else if held != nil {
+		why = held.String() + " (" + held.fields + "), so that an apply is refused"
 	}
 	fields := fieldDiffs(plainForm(live), plainForm(want), isSecret(want))
-	if len(fields) == 0 {
+	if len(fields) == 0 && change == Update {
 		return nil, nil
 	}
 	diff := objectDiff(t.Object, change, fields)
+	diff.Why = why
 	return &diff, nil
 }
 

@@ -71,20 +71,25 @@ func overlay(original, canon any) any {
 	return canon
 }
 
-// only keeps of live what want has too: the rest is what the API server filled in.
+// only keeps of live what want has too, and what kdev wrote: the rest is what the API server
+// filled in.
 func only(live, want *unstructured.Unstructured) *unstructured.Unstructured {
-	kept, _ := intersect(live.Object, want.Object).(map[string]any)
+	kept, _ := intersect(live.Object, want.Object, ownedFields(live)).(map[string]any)
 	return &unstructured.Unstructured{Object: kept}
 }
 
-func intersect(live, want any) any {
+// intersect is only, below fields of which owned is the FieldsV1 tree.
+func intersect(live, want any, owned map[string]any) any {
 	l, lok := live.(map[string]any)
 	w, wok := want.(map[string]any)
 	if lok && wok {
 		out := map[string]any{}
 		for key, v := range l {
+			below, ours := owned["f:"+key].(map[string]any)
 			if wv, ok := w[key]; ok {
-				out[key] = intersect(v, wv)
+				out[key] = intersect(v, wv, below)
+			} else if ours {
+				out[key] = v
 			}
 		}
 		return out
@@ -94,7 +99,7 @@ func intersect(live, want any) any {
 	if lok && wok && len(ll) == len(wl) {
 		out := make([]any, len(ll))
 		for i := range ll {
-			out[i] = intersect(ll[i], wl[i])
+			out[i] = intersect(ll[i], wl[i], nil)
 		}
 		return out
 	}

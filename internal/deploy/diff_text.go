@@ -20,10 +20,9 @@ func WriteDiff(w io.Writer, diffs []ObjectDiff, colour bool) (int, error) {
 		mark, sgr := map[Change]string{Create: "+", Update: "~", Recreate: "±", Remove: "-"}[d.Change], map[Change]string{Create: "32", Update: "33", Recreate: "33", Remove: "31"}[d.Change]
 		head := fmt.Sprintf("%s %s/%s", mark, d.Kind, d.Name)
 		if d.Change == Recreate {
-			head += " (made anew)"
-		}
-		if d.Why != "" {
-			head = strings.TrimSuffix(head, ")") + "; " + d.Why + ")"
+			head += " (recreated: " + d.Why + ")"
+		} else if d.Why != "" {
+			head += " (" + d.Why + ")"
 		}
 		b.WriteString(paint(sgr, head))
 		if d.Origin != "" {

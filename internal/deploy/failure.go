@@ -2,10 +2,15 @@ package deploy
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -24,6 +29,9 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	}
 	said := err.Error()
 	p := &problem.Problem{Class: problem.Rollout, Code: "object-refused", Where: at(ref, origin), Err: errors.New(status.Status().Message)}
+	if strings.HasPrefix(ref, "Secret/") {
+		p.Err = errors.New(valueInMessage.ReplaceAllString(p.Err.Error(), "$1"))
+	}
 	if found := faults(err); len(found) > 0 {
 		origin = d.blame(p, found, ref, origin)
 	}
@@ -38,6 +46,8 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	case webhook.MatchString(said):
 		p.Code, p.Summary = "webhook-failed", "admission webhook "+webhook.FindStringSubmatch(said)[1]+" does not answer"
 		p.Hint = "start what answers it, or remove its configuration: `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` lists them"
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		p.Code, p.Summary, p.Hint = "namespace-terminating", "its namespace is being deleted", "apply again when it is gone; its conditions say what holds it: `kubectl get namespace -o yaml NAME`"
 	case apierrors.IsForbidden(err):
 		p.Code, p.Summary, p.Hint = "rbac-denied", "this user may not write it", "`kubectl auth can-i --list -n "+d.options.Namespace+"` shows what is allowed"
 	case isImmutable(&refusal{err, err}):
@@ -50,11 +60,55 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	return p
 }
 
+// valueInMessage is how structured-merge-diff quotes what it cannot read.
+var valueInMessage = regexp.MustCompile(`(?s)(failed to create typed patch object \([^)]*\)).*`)
+
+// fewestHidden is how long a value of a Secret has to be to be looked for in a message: a
+// shorter one is in half of the words.
+const fewestHidden = 4
+
+// refusedProblem is [Deployer.apiProblem] for one object, without the values that it has
+// where it is a Secret: the API server, and a webhook, quote what they refuse.
+func (d *Deployer) refusedProblem(err error, o *Object) error {
+	err = d.apiProblem(err, RefOf(o).String(), o.Origin)
+	p, ok := err.(*problem.Problem) //nolint:errorlint // as apiProblem made it
+	if !ok || !isSecret(o.Unstructured) {
+		return err
+	}
+	var texts []string
+	for _, field := range []string{"data", "stringData"} {
+		values, _ := o.Object[field].(map[string]any)
+		for _, v := range values {
+			text := fmt.Sprint(v)
+			plain, _ := base64.StdEncoding.DecodeString(text)
+			for _, hidden := range []string{text, string(plain)} {
+				if len(hidden) >= fewestHidden {
+					texts = append(texts, hidden, strings.Trim(strconv.Quote(hidden), `"`))
+				}
+			}
+		}
+	}
+	slices.SortFunc(texts, func(a, b string) int { return len(b) - len(a) }) // one may begin with another
+	var pairs []string
+	for _, text := range texts {
+		pairs = append(pairs, text, hiddenValue)
+	}
+	hide := strings.NewReplacer(pairs...).Replace
+	c := *p
+	if c.Output = hide(p.Output); p.Err != nil {
+		c.Err = errors.New(hide(p.Err.Error()))
+	}
+	return &c
+}
+
 // blame names the fields and, for the first of them, its line. It returns where
 // that is.
 func (d *Deployer) blame(p *problem.Problem, found []fault, ref, origin string) string {
 	var causes []string
 	for _, f := range found {
+		if strings.HasPrefix(ref, "Secret/") {
+			f = f.ofSecret()
+		}
 		causes = append(causes, f.path+": "+f.text)
 	}
 	p.Err = errors.New(strings.Join(causes, "; "))

@@ -61,14 +61,36 @@ func faults(err error) []fault {
 			f.text = "there are two items with " + f.key + ", of which only one can count"
 		case expected.MatchString(f.text):
 			e := expected.FindStringSubmatch(f.text)
-			f.text = "a " + strings.Replace(e[1], "numeric", "number", 1) + " belongs here, not " + e[2] + e[3]
+			f.text = "a " + strings.Replace(e[1], "numeric", "number", 1) + " belongs here" + notValue + e[2] + e[3]
 			if e[1] == "string" {
-				f.text += ": put it in quotes"
+				f.text += inQuotes
 			}
 		}
 		found = append(found, f)
 	}
 	return found
+}
+
+// notValue and inQuotes stand around the value that a fault quotes.
+const notValue, inQuotes = ", not ", ": put it in quotes"
+
+// invalidValue is how the API server's validation quotes a value before it says what is
+// wrong with it (k8s.io/apimachinery/pkg/util/validation/field, Error.ErrorBody).
+var invalidValue = regexp.MustCompile(`(?s)^(?:Invalid|Unsupported|Duplicate) value: (?:"(?:[^"\\]|\\.)*"|[^:]*)(?:: )?`)
+
+// ofSecret is a fault of a Secret without the value that it quotes.
+func (f fault) ofSecret() fault {
+	if !ofValues(f.path) {
+		return f
+	}
+	f.text = orElse(invalidValue.ReplaceAllString(f.text, ""), "it is not valid")
+	if text, _, ok := strings.Cut(f.text, notValue); ok {
+		quotes := strings.HasSuffix(f.text, inQuotes)
+		if f.text = text; quotes {
+			f.text += inQuotes
+		}
+	}
+	return f
 }
 
 // line finds the line of a fault in the file that the object comes from, 0 when

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 func TestFaults(t *testing.T) {
@@ -34,6 +39,46 @@ func TestFaults(t *testing.T) {
 			if got[i] != tc.want[i] {
 				t.Errorf("got %+v, want %+v", got[i], tc.want[i])
 			}
+		}
+	}
+}
+
+// What a refusal quotes of a Secret is not told: neither from its causes, nor from the text,
+// whether it is understood or not. What it says of other fields is.
+func TestRefusedSecret(t *testing.T) {
+	made, root := parseIn(t, `
+apiVersion: v1
+kind: Secret
+metadata: {name: token}
+stringData: {password: 12345, pin: 12, user: "tall\nship"}
+data: {key: aHVzaGh1c2g=}
+`)
+	const head = `failed to create typed patch object (shop/token; /v1, Kind=Secret): `
+	invalid := func(field, message string) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid, Message: "Secret is invalid: " + field + ": " + message,
+			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: field, Message: message}}}}}
+	}
+	d := New(nil, Options{Project: "shop", Namespace: "shop", Root: root})
+	defer d.Close()
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{apierrors.NewBadRequest(head + ".stringData.password: expected string, got &value.valueUnstructured{Value:12345}"), "stringData.password: a string belongs here: put it in quotes"},
+		{apierrors.NewBadRequest(head + ".stringData.pin: expected string, got &value.valueUnstructured{Value:12}"), "stringData.pin: a string belongs here: put it in quotes"},
+		{apierrors.NewBadRequest(head + "pin of 12 is new to me"), "failed to create typed patch object (shop/token; /v1, Kind=Secret)"},
+		{apierrors.NewBadRequest(head + ".immutable: expected boolean, got &value.valueUnstructured{Value:17}"), "immutable: a boolean belongs here, not 17"},
+		{invalid("data[key]", `Invalid value: "hush: 7": must be JSON`), "data[key]: must be JSON"},
+		{invalid("data[key]", "Invalid value: 12"), "data[key]: it is not valid"},
+		{invalid("type", `Invalid value: "Opaque": field is immutable`), `type: Invalid value: "Opaque": field is immutable`},
+		{apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "token", errors.New(`hushhush, "tall\nship" and aHVzaGh1c2g= are too weak`)), `secrets "token" is forbidden: ***, "***" and *** are too weak`},
+	} {
+		p := problem.As(d.refusedProblem(tc.err, made[0]))
+		if p == nil || p.Err.Error() != tc.want {
+			t.Errorf("%v:\ntold %v\nwant %s", tc.err, p, tc.want)
+		}
+		if strings.Contains(tc.want, "password") && p.Where != "Secret/token (all.yaml:5)" {
+			t.Errorf("where %s", p.Where)
 		}
 	}
 }

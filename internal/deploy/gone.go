@@ -74,6 +74,9 @@ func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, te
 	slow := time.NewTimer(stuckAfter)
 	defer slow.Stop()
 	for {
+		if ctx.Err() != nil {
+			return stuck(ctx, left)
+		}
 		list, err := some.resource.List(ctx, options)
 		if ctx.Err() != nil {
 			return stuck(ctx, left)
@@ -152,7 +155,7 @@ func stuck(ctx context.Context, left map[types.UID]member) error {
 	}
 	return &problem.Problem{Class: problem.Timeout, Code: "removal-stuck", Where: firstOf(left).label(),
 		Summary: holders(left), Err: ctx.Err(),
-		Hint: "`kubectl describe` says who should have removed the finalizers; kdev down goes on from here"}
+		Hint: "`kubectl describe` says who should have removed the finalizers; the same command goes on from here"}
 }
 
 func firstOf(left map[types.UID]member) member {

@@ -72,6 +72,9 @@ func (m *Manifests) helm(ctx context.Context, root string, c *Chart) error {
 			return err
 		}
 		markUnstable(first, again)
+		if names := unnamed(first, again); names != "" {
+			m.Notes = append(m.Notes, "chart "+c.Chart+" makes up other names at each render, so that an apply makes other objects: "+names)
+		}
 	} else if c.Cluster == nil && strings.Contains(text, "lookup ") {
 		m.Notes = append(m.Notes, "chart "+c.Chart+" looks objects up in the cluster: without one it sees none")
 	}

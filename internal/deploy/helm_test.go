@@ -51,7 +51,7 @@ func TestHelm(t *testing.T) {
 			}
 		}
 		for _, path := range o.unstable {
-			line += " unstable " + strings.Join(path, ".")
+			line += " unstable " + path.String()
 		}
 		got = append(got, line)
 	}
@@ -161,12 +161,12 @@ func TestKeepLive(t *testing.T) {
 	markUnstable(first, second)
 	live := parse(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: {password: bGl2ZQ==, user: b2xk}\n")[0]
 	readable(first[0])
-	kept := keepLive(first[0], live.Unstructured)
+	kept, _ := keepLive(first[0], live.Unstructured)
 	data := first[0].Object["data"].(map[string]any)
 	if data["password"] != "bGl2ZQ==" || data["user"] != "YQ==" || len(kept) != 1 || kept[0] != "data.password" {
 		t.Errorf("%v, kept %v", data, kept)
 	}
-	if kept := keepLive(second[0], nil); kept != nil {
+	if kept, _ := keepLive(second[0], nil); kept != nil {
 		t.Errorf("without a live object: %v", kept)
 	}
 }

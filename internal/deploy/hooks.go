@@ -29,6 +29,9 @@ const (
 // hookPatience is how long a hook may take where nobody says otherwise; helm's default.
 const hookPatience = 5 * time.Minute
 
+// hookReserve is what a hook leaves of the time that an apply has.
+const hookReserve = 5 * time.Second
+
 var podKind = schema.GroupKind{Kind: "Pod"}
 
 // A Hook says when an object of a chart has its turn: before the workloads or
@@ -243,7 +246,7 @@ func (d *Deployer) clearHook(ctx context.Context, o *Object) error {
 	if err := d.delete(ctx, m); err != nil {
 		return err
 	}
-	return d.awaitGone(ctx, []member{m}, nil)
+	return d.awaitGone(ctx, []member{m}, d.tell)
 }
 
 // isRunner says whether a hook ends by itself.
@@ -258,6 +261,11 @@ func (d *Deployer) runHook(ctx context.Context, o *Object, save func() error, re
 		return err
 	}
 	patience := cmp.Or(d.options.HookTimeout, hookPatience)
+	if end, ok := ctx.Deadline(); ok {
+		// Short of it: that the hook took too long is still to be noted.
+		left := time.Until(end)
+		patience = min(patience, left-min(left/10, hookReserve))
+	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	namespace := orElse(o.GetNamespace(), d.options.Namespace)
@@ -269,7 +277,7 @@ func (d *Deployer) runHook(ctx context.Context, o *Object, save func() error, re
 		err = d.awaitPod(waiting, namespace, o.GetName())
 	}
 	if waiting.Err() != nil && ctx.Err() == nil {
-		err = &problem.Problem{Class: problem.Timeout, Code: "hook-job", Summary: "the chart's hook did not end within " + patience.String(),
+		err = &problem.Problem{Class: problem.Timeout, Code: "hook-job", Summary: "the chart's hook did not end within " + patience.Round(100*time.Millisecond).String(),
 			Hint: "`kdev status` says what it waits for; what comes after it was not applied"}
 	}
 	if p := problem.As(err); p != nil && p.Code == "hook-job" {

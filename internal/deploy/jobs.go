@@ -201,8 +201,8 @@ func hashWith(o *Object, inputs string) string {
 	if len(o.unstable) > 0 {
 		u := o.DeepCopy()
 		for _, path := range o.unstable {
-			unstructured.RemoveNestedField(u.Object, path...)
-			unstructured.RemoveNestedField(u.Object, append([]string{"data"}, path[1:]...)...) // where stringData moves to
+			path.remove(u.Object)
+			path.moved().remove(u.Object)
 		}
 		o = &Object{Unstructured: u}
 	}

@@ -31,7 +31,7 @@ func (m *Manifests) kustomize(root string, s Source) error {
 	kustomizing.Lock()
 	defer kustomizing.Unlock()
 	dir := filepath.Join(root, s.Kustomize)
-	disk := &recorder{FileSystem: filesys.MakeFsOnDisk(), top: dir, root: root, remote: s.Remote}
+	disk := &recorder{FileSystem: filesys.MakeFsOnDisk(), top: dir, root: root}
 	result, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, dir)
 	for _, file := range disk.read {
 		m.files[file] = true
@@ -73,7 +73,6 @@ func dropAnnotation(u *unstructured.Unstructured, key string) {
 type recorder struct {
 	filesys.FileSystem
 	top, root string
-	remote    bool // remote bases are allowed
 
 	read    []string // absolute
 	added   bool
@@ -88,10 +87,8 @@ func (r *recorder) ReadFile(path string) ([]byte, error) {
 	if err != nil || !isKustomization(path) {
 		return data, err
 	}
-	if !r.remote {
-		if r.refused = r.remoteEntry(path, data); r.refused != nil {
-			return nil, r.refused
-		}
+	if r.refused = r.remoteEntry(path, data); r.refused != nil {
+		return nil, r.refused
 	}
 	if filepath.Dir(path) == filepath.Clean(r.top) && !hasKey(data, "buildMetadata") {
 		r.added = true
@@ -125,19 +122,32 @@ func mappingValue(mapping *yaml.Node, key string) *yaml.Node {
 // knows.
 var remoteForm = regexp.MustCompile(`^(?:[a-z+]+://|git@|git::|gh:|github\.com[/:]|[^/]+\.git(?:/|\?|$))|\?(?:ref|version|timeout|submodules)=`)
 
-// remoteEntry finds an entry of a kustomization that is not in the project.
+// remoteEntry finds an entry of a kustomization that is not in the project. kustomize would
+// fetch it at each render: without an end where a server is silent, with a question of git for
+// a password in the middle of a dashboard, and other files tomorrow. A command that a person
+// names can be ended, and is theirs to answer for.
 func (r *recorder) remoteEntry(path string, data []byte) *problem.Problem {
-	for _, e := range pathEntries(data) {
-		if !remoteForm.MatchString(e.Value) {
+	for _, e := range append(pathEntries(data), loadedEntries(data)...) {
+		value := e.Value
+		if key, rest, ok := strings.Cut(value, "="); ok && !strings.ContainsAny(key, ":/?") {
+			value = rest // of a generator: KEY=FILE
+		}
+		if !remoteForm.MatchString(value) {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(filepath.Dir(path), e.Value)); err == nil {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(path), value)); err == nil {
 			continue
 		}
-		return &problem.Problem{Class: problem.Usage, Code: "render-remote", Where: r.at(path, e.Line), Summary: e.Value + " is not in the project",
-			Hint: "copy it into the project, so that the same manifests come out tomorrow"}
+		return &problem.Problem{Class: problem.Usage, Code: "render-remote", Where: r.at(path, e.Line), Summary: value + " is not in the project",
+			Hint: "copy it into the project, so that the same manifests come out tomorrow; or have a command fetch it: " + r.byCommand()}
 	}
 	return nil
+}
+
+// byCommand is the source of kdev.yaml that renders the kustomization with what it fetches.
+func (r *recorder) byCommand() string {
+	dir := r.at(r.top, 0)
+	return fmt.Sprintf("command: {run: [kubectl, kustomize, %s], inputs: [%s/*]}", dir, dir)
 }
 
 // pathEntries are the nodes of a kustomization that name files or folders.
@@ -172,6 +182,43 @@ func pathEntries(data []byte) []*yaml.Node {
 			}
 		}
 	}
+	return entries
+}
+
+// loadedEntries are the nodes of a kustomization that name files which kustomize loads, and
+// would fetch, beside those of pathEntries: those of generators, of older patches and of a schema.
+func loadedEntries(data []byte) []*yaml.Node {
+	var doc yaml.Node
+	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil
+	}
+	var entries []*yaml.Node
+	add := func(from *yaml.Node, key string) {
+		switch n := mappingValue(from, key); {
+		case n == nil:
+		case n.Kind == yaml.ScalarNode:
+			entries = append(entries, n)
+		case n.Kind == yaml.SequenceNode:
+			entries = append(entries, slices.DeleteFunc(slices.Clone(n.Content), func(e *yaml.Node) bool { return e.Kind != yaml.ScalarNode })...)
+		}
+	}
+	for list, keys := range map[string][]string{"configMapGenerator": {"files", "envs", "env"}, "secretGenerator": {"files", "envs", "env"}, "patchesJson6902": {"path"}} {
+		items := mappingValue(doc.Content[0], list)
+		if items == nil || items.Kind != yaml.SequenceNode {
+			continue
+		}
+		for _, item := range items.Content {
+			for _, key := range keys {
+				if item.Kind == yaml.MappingNode {
+					add(item, key)
+				}
+			}
+		}
+	}
+	if schema := mappingValue(doc.Content[0], "openapi"); schema != nil && schema.Kind == yaml.MappingNode {
+		add(schema, "path")
+	}
+	slices.SortFunc(entries, func(a, b *yaml.Node) int { return a.Line - b.Line })
 	return entries
 }
 

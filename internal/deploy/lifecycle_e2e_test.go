@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -217,6 +218,42 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
 	}
 }
 
+// The endpointslice controller gives its slices all labels of their Service, the set's among
+// them: a set that had a slice of its own leaves those of the controller alone.
+func TestPruneLeavesCopiedLabels(t *testing.T) {
+	d := deployer(t)
+	ns := d.options.Namespace
+	all := objects(t, strings.ReplaceAll(smallService, "NAME", "web")+`---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: by-hand}
+addressType: IPv4
+endpoints: []
+ports: []
+`)
+	apply(t, d, all)
+	slicesOf := func() (names []string) {
+		list, err := client.Core.DiscoveryV1().EndpointSlices(ns).List(t.Context(), metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list.Items {
+			names = append(names, list.Items[i].Name)
+		}
+		return names
+	}
+	for start := time.Now(); len(slicesOf()) < 2 && time.Since(start) < patience; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	pruned, err := d.PruneReport(t.Context(), all[:4])
+	if err != nil || strings.Join(pruned.Removed, " ") != "EndpointSlice/by-hand" {
+		t.Errorf("%+v, %v", pruned, err)
+	}
+	if left := slicesOf(); len(left) != 1 {
+		t.Errorf("slices left: %v", left)
+	}
+}
+
 // A CRD with instances of others stays, and loses the set's label.
 func TestDownKeepsACRDInUse(t *testing.T) {
 	d := deployer(t)
@@ -315,6 +352,19 @@ func TestConflicts(t *testing.T) {
 			t.Errorf("again: wrote %v", w)
 		}
 	})
+	t.Run("also beside what a person edited", func(t *testing.T) {
+		patch("hpa", `{"spec":{"replicas":3}}`, "scale")
+		patch("kubectl-edit", `{"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"a","image":"busybox:1"}]}}}}`)
+		diffs, err := d.Diff(t.Context(), Copy(web))
+		if err != nil || len(diffs) != 1 || len(diffs[0].Fields) != 1 || !strings.Contains(diffs[0].Fields[0].Path, "image") {
+			t.Errorf("diff %+v, %v", diffs, err)
+		}
+		applied := apply(t, d, web)
+		live, err := client.Core.AppsV1().Deployments(ns).Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || *live.Spec.Replicas != 3 || strings.Join(applied.Changed, " ") != "Deployment/web" || len(applied.Notes) != 1 {
+			t.Errorf("replicas %d, %+v, %v", *live.Spec.Replicas, applied, err)
+		}
+	})
 	t.Run("what a person edited is taken back", func(t *testing.T) {
 		patch("kubectl-edit", `{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"busybox:1"}]}}}}`)
 		if applied := apply(t, d, web); strings.Join(applied.Changed, " ") != "Deployment/web" {
@@ -346,8 +396,13 @@ func TestImmutableFields(t *testing.T) {
 		changed := objects(t, strings.ReplaceAll(smallService, "{app: NAME}", "{app: other}"))[:1]
 		changed[0].SetName("web")
 		applied := apply(t, d, changed)
-		if strings.Join(applied.Recreated, " ") != "Deployment/web" {
+		if strings.Join(applied.Recreated, " ") != "Deployment/web" || strings.Join(applied.Anew, " ") != "Deployment/web is made anew: spec.selector cannot be changed" {
 			t.Errorf("%+v", applied)
+		}
+		d.options.NoRecreate = true
+		defer func() { d.options.NoRecreate = false }()
+		if _, err := d.Apply(t.Context(), Copy(web[:1])); !hasCode(err, "object-immutable") {
+			t.Errorf("outside dev: %v", err)
 		}
 	})
 	t.Run("a volume claim is not", func(t *testing.T) {
@@ -463,5 +518,34 @@ func TestApplyOverTerminating(t *testing.T) {
 	}
 	if live, err := maps.Get(t.Context(), "web", metav1.GetOptions{}); err != nil || live.DeletionTimestamp != nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// A Namespace of the manifests that is being deleted is waited for, as long as there is time.
+func TestApplyIntoATerminatingNamespace(t *testing.T) {
+	d := deployer(t)
+	other := d.options.Namespace + "-other"
+	all := parse(t, strings.ReplaceAll("apiVersion: v1\nkind: Namespace\nmetadata: {name: OTHER}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: OTHER}\n", "OTHER", other))
+	apply(t, d, all)
+	maps := client.Core.CoreV1().ConfigMaps(other)
+	hold := func(finalizers string) {
+		t.Helper()
+		if _, err := maps.Patch(context.Background(), "settings", types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`), metav1.PatchOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	hold(`["e2e.kdev.dev/hold"]`)
+	if err := client.Core.CoreV1().Namespaces().Delete(t.Context(), other, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err := d.Apply(short, Copy(all))
+	if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.Class != problem.Timeout || !strings.Contains(p.Summary, "Namespace/"+other) {
+		t.Errorf("error %v", err)
+	}
+	hold("null")
+	if applied := apply(t, d, all); len(applied.Created) != 2 {
+		t.Errorf("%+v", applied)
 	}
 }

@@ -35,7 +35,7 @@ func (d *Deployer) memberOf(u *unstructured.Unstructured, gk schema.GroupKind, g
 }
 
 // members lists every live object that carries the set's label, in the kinds
-// and namespaces that the parent names.
+// and namespaces that the parent names, but for copies of the label.
 func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 	namespaces := []string{d.options.Namespace}
 	for ns := range m.namespaces {
@@ -73,7 +73,9 @@ func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range list.Items {
-			all = append(all, d.memberOf(&list.Items[i], p.gk, p.gvr))
+			if o := &list.Items[i]; !isLabelCopy(o) {
+				all = append(all, d.memberOf(o, p.gk, p.gvr))
+			}
 		}
 		return nil
 	})
@@ -81,6 +83,17 @@ func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 		return strings.Compare(a.label()+" "+a.GetNamespace(), b.label()+" "+b.GetNamespace())
 	})
 	return all, err
+}
+
+// isLabelCopy says whether an object carries the set's label though kdev never wrote it:
+// controllers give what they make the labels of what they make it for. The endpointslice
+// controller copies a Service's, cert-manager's ingress-shim an Ingress's. Where nobody is
+// noted as the manager of any field, somebody has cleared that, and the label counts.
+func isLabelCopy(o *unstructured.Unstructured) bool {
+	entries := o.GetManagedFields()
+	return len(entries) > 0 && !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == fieldManager || e.Manager == creator
+	})
 }
 
 // each calls fn for all items, some at a time, and joins the errors.

@@ -25,7 +25,7 @@ func (d *Deployer) makeNamespace(ctx context.Context, name string) error {
 	case err == nil && ns.DeletionTimestamp == nil:
 		return nil
 	case err == nil:
-		if err := d.awaitNamespaceGone(ctx, ns, nil); err != nil {
+		if err := d.awaitNamespaceGone(ctx, ns, d.tell); err != nil {
 			return err
 		}
 	case apierrors.IsForbidden(err):

@@ -14,9 +14,9 @@ type Object struct {
 	Hook   *Hook  // nil for what is no hook of a chart
 	Part   string // of kdev.yaml's own: the service or store of which it is a part
 
-	inputs   string     // of a hook that runs: what other hooks give it to read, with hashes; "" where that is nothing
-	unstable [][]string // fields that every render makes differently: the live value stays
-	values   *values    // of a Secret that kdev makes; nil for all other objects
+	inputs   string  // of a hook that runs: what other hooks give it to read, with hashes; "" where that is nothing
+	unstable []trail // fields that every render makes differently: the live value stays
+	values   *values // of a Secret that kdev makes; nil for all other objects
 }
 
 // A Ref names a workload or another object of the project's namespace.

@@ -190,7 +190,7 @@ func TestDiff(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(diffs, func(d ObjectDiff) bool { return d.Kind == "Deployment" })
-	if i < 0 || diffs[i].Change != Recreate {
+	if i < 0 || diffs[i].Change != Recreate || diffs[i].Why != "spec.selector cannot be changed" {
 		t.Errorf("%+v", diffs)
 	}
 }

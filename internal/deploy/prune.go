@@ -34,7 +34,7 @@ func (d *Deployer) Prune(ctx context.Context, objects []*Object) ([]string, erro
 // PruneReport removes what is in the set but not among objects, the whole render:
 // call it when the rollout of that render is ready. It never removes a
 // Namespace, a volume claim, a CRD that has instances, what carries
-// kdev.dev/keep, nor a ConfigMap or Secret that a pod still reads.
+// kdev.dev/keep, what a controller owns, nor a ConfigMap or Secret that a pod still reads.
 func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned, error) {
 	cm, err := d.parent(ctx)
 	if err != nil || cm == nil {
@@ -99,6 +99,9 @@ func (d *Deployer) precious(ctx context.Context, m member, readers func(objectKe
 	switch {
 	case m.GetAnnotations()[keepAnnotation] != "" && m.GetAnnotations()[keepAnnotation] != "false":
 		return "it carries " + keepAnnotation, nil
+	case metav1.GetControllerOf(m) != nil:
+		owner := metav1.GetControllerOf(m)
+		return "it belongs to " + owner.Kind + "/" + owner.Name, nil
 	case m.key.GroupKind == claimKind:
 		return "it holds data", nil
 	case isMadeUp(m.Unstructured):

@@ -15,7 +15,6 @@ import (
 // root. Just one of Kustomize, YAML, Helm, Command and Apps is set.
 type Source struct {
 	Kustomize string   // folder with a kustomization
-	Remote    bool     // the kustomization may name what is not in the project
 	YAML      []string // files and patterns of filepath.Match
 	Helm      *Chart
 	Command   *Command

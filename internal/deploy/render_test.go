@@ -141,6 +141,8 @@ func TestRenderProblems(t *testing.T) {
 		{"a cycle", kustomize, map[string]string{"base/kustomization.yaml": "resources: [../base]\n"}, "render-failed", "base/kustomization.yaml", "cycle"},
 		{"a URL", kustomize, map[string]string{"base/kustomization.yaml": "resources:\n- https://example.invalid/a.yaml\n"}, "render-remote", "base/kustomization.yaml:2", "not in the project"},
 		{"a repository", kustomize, map[string]string{"base/kustomization.yaml": "resources:\n- github.com/nobody/nothing?ref=v1\n"}, "render-remote", "base/kustomization.yaml:2", "not in the project"},
+		{"a URL of a generator", kustomize, map[string]string{"base/kustomization.yaml": "configMapGenerator:\n- name: x\n  files:\n  - app.ini=https://example.invalid/app.ini\n"}, "render-remote", "base/kustomization.yaml:4", "https://example.invalid/app.ini is not in the project"},
+		{"a URL of a schema", kustomize, map[string]string{"base/kustomization.yaml": "resources: []\nopenapi: {path: \"https://example.invalid/s.json\"}\n"}, "render-remote", "base/kustomization.yaml:2", "not in the project"},
 		{"a remote base of a base", Source{Kustomize: "dev"}, map[string]string{"dev/kustomization.yaml": "resources: [../base]\n", "base/kustomization.yaml": "components:\n- git@example.invalid:x.git\n"}, "render-remote", "base/kustomization.yaml:2", "not in the project"},
 
 		{"plain: bad YAML", plain, map[string]string{"k8s/a.yaml": settings + "---\na: [\n"}, "manifest-invalid", "k8s/a.yaml:6", "no YAML"},
@@ -160,6 +162,9 @@ func TestRenderProblems(t *testing.T) {
 			}
 			if p.Code != tc.code || p.Where != tc.where || !strings.Contains(p.Error(), tc.says) || p.Hint == "" {
 				t.Errorf("got  %s %v (hint: %s)\nwant %s %s: … %s", p.Code, p, p.Hint, tc.code, tc.where, tc.says)
+			}
+			if dir := tc.source.Kustomize; tc.code == "render-remote" && dir != "" && !strings.Contains(p.Hint, "command: {run: [kubectl, kustomize, "+dir+"], inputs: ["+dir+"/*]}") {
+				t.Errorf("hint %s", p.Hint)
 			}
 			if strings.Contains(p.Error()+p.Hint, root) {
 				t.Errorf("names the root: %v, %s", p, p.Hint)

@@ -149,7 +149,7 @@ func (d *Deployer) certain(ctx context.Context, t target, was *unstructured.Unst
 	if was != nil || t.values == nil || len(t.values.from.Generate) == 0 {
 		return was, false, nil
 	}
-	failed := func(err error) error { return d.apiProblem(err, RefOf(t.Object).String(), t.Origin) }
+	failed := func(err error) error { return d.refusedProblem(err, t.Object) }
 	for {
 		was, err := t.resource.Get(ctx, t.key.name, metav1.GetOptions{})
 		if err == nil {

@@ -24,6 +24,7 @@ type outcome struct {
 	created   bool
 	changed   bool
 	recreated bool
+	why       string // of what was recreated
 	note      string // for a person: what of the manifest was not applied
 }
 
@@ -38,9 +39,9 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 				Hint:    "give this project another `namespace:`, or remove the object from the other project first",
 			}
 		}
-		if was.GetDeletionTimestamp() != nil && t.key.GroupKind != namespaceKind {
-			// Applied now it would go all the same.
-			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, nil); err != nil {
+		if was.GetDeletionTimestamp() != nil {
+			// Applied now it would go all the same, and nothing can be made in a Namespace.
+			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, d.tell); err != nil {
 				return outcome{}, err
 			}
 			was = nil
@@ -76,29 +77,44 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 // kdev's to win; those with a controller are told, but for replicas, which an
 // autoscaler or a person may set as they like.
 func (d *Deployer) apply(ctx context.Context, t target) (now *unstructured.Unstructured, note string, err error) {
-	force := false
+	now, note, held, err := d.send(ctx, t, metav1.ApplyOptions{FieldManager: fieldManager})
+	if err == nil && held != nil {
+		return nil, "", held.problem(t.Object)
+	}
+	return now, note, err
+}
+
+// try is apply in a dry run. Fields that a controller holds are as if they were taken over.
+func (d *Deployer) try(ctx context.Context, t target) (now *unstructured.Unstructured, held *conflict, err error) {
+	now, _, held, err = d.send(ctx, t, metav1.ApplyOptions{FieldManager: fieldManager, DryRun: []string{metav1.DryRunAll}})
+	return now, held, err
+}
+
+// send sends an apply until there is nothing left that it may take over or leave out. What a
+// controller holds is held, and nothing is written then; a dry run takes it over.
+func (d *Deployer) send(ctx context.Context, t target, o metav1.ApplyOptions) (now *unstructured.Unstructured, note string, held *conflict, err error) {
 	u := t.Unstructured
 	for {
-		now, err := t.resource.Apply(ctx, t.key.name, u, metav1.ApplyOptions{FieldManager: fieldManager, Force: force})
+		now, err := t.resource.Apply(ctx, t.key.name, u, o)
 		if err == nil {
-			return now, note, nil
+			return now, note, held, nil
 		}
-		if force || !apierrors.IsConflict(err) {
-			return nil, "", &refusal{d.apiProblem(err, RefOf(t.Object).String(), t.Origin), err}
+		c := conflictOf(err)
+		if c == nil || len(c.replicas) == 0 && o.Force {
+			return nil, "", nil, &refusal{d.refusedProblem(err, t.Object), err}
 		}
-		switch managers, onlyReplicas := conflicts(err); {
-		case onlyReplicas:
+		switch {
+		case len(c.replicas) > 0:
 			u = u.DeepCopy()
 			unstructured.RemoveNestedField(u.Object, "spec", "replicas")
-			note = keepsReplicas(t.Object, managers...)
-		case slices.IndexFunc(managers, isForeign) < 0:
-			force = true
+			note = keepsReplicas(t.Object, c.replicas...)
+		case slices.IndexFunc(c.managers, isForeign) < 0:
+			o.Force = true
 		default:
-			return nil, "", &problem.Problem{
-				Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(t.Object).String(), t.Origin),
-				Summary: "fields of it belong to " + strings.Join(managers, " and "), Err: errors.New(conflictFields(err)),
-				Hint: "take the fields out of the manifests, or out of what " + managers[0] + " writes",
+			if held = c; len(o.DryRun) == 0 {
+				return nil, note, held, nil
 			}
+			o.Force = true
 		}
 	}
 }
@@ -133,19 +149,23 @@ type refusal struct {
 func (r *refusal) Unwrap() error { return r.error }
 
 // isImmutable says whether a change was refused because the field can only be
-// set when an object is made.
+// set when an object is made, and for nothing else: what is refused for another field too
+// could be deleted and not made again.
 func isImmutable(err error) bool {
 	var r *refusal
 	if !errors.As(err, &r) || !apierrors.IsInvalid(r.status) {
 		return false
 	}
-	text := r.status.Error()
-	for _, s := range []string{"immutable", "Forbidden: updates to", "cannot change roleRef", "may not change", "Forbidden: pod updates may not"} {
-		if strings.Contains(text, s) {
-			return true
-		}
+	found := faults(r.status)
+	if len(found) == 0 {
+		return saysImmutable(r.status.Error())
 	}
-	return false
+	return !slices.ContainsFunc(found, func(f fault) bool { return !saysImmutable(f.text) })
+}
+
+func saysImmutable(text string) bool {
+	return slices.ContainsFunc([]string{"immutable", "Forbidden: updates to", "cannot change roleRef", "may not change", "Forbidden: pod updates may not"},
+		func(s string) bool { return strings.Contains(text, s) })
 }
 
 // losesNothing are the kinds whose objects hold nothing but what the manifest
@@ -163,14 +183,22 @@ var losesNothing = []schema.GroupKind{
 // recreate deletes an object whose change the API server refuses, and makes it
 // anew, where nothing is lost by that; elsewhere the refusal stands.
 func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Unstructured, refused error) (outcome, error) {
-	if !slices.Contains(losesNothing, t.key.GroupKind) || deletesClaims(was) {
+	if !isRecreated(t.key.GroupKind, was) {
 		return outcome{}, refused
+	}
+	fields := immutableFields(refused)
+	if d.options.NoRecreate && isRunning(was) {
+		return outcome{}, &problem.Problem{
+			Class: problem.Rollout, Code: "object-immutable", Where: at(RefOf(t.Object).String(), t.Origin),
+			Summary: "it runs, and " + fields + " cannot be changed: it would have to be deleted and made anew",
+			Hint:    "--recreate of kdev deploy allows that; its pods are away until the new ones are ready",
+		}
 	}
 	m := d.memberOf(was, t.key.GroupKind, t.mapping.Resource)
 	if err := d.delete(ctx, m); err != nil {
 		return outcome{}, err
 	}
-	if err := d.awaitGone(ctx, []member{m}, nil); err != nil {
+	if err := d.awaitGone(ctx, []member{m}, d.tell); err != nil {
 		return outcome{}, err
 	}
 	now, _, err := d.apply(ctx, t)
@@ -178,7 +206,41 @@ func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Uns
 		return outcome{}, err
 	}
 	d.jobs.note(t)
-	return outcome{now: now, recreated: true}, nil
+	return outcome{now: now, recreated: true, why: fields + " cannot be changed"}, nil
+}
+
+// isRecreated says whether an apply may delete an object and make it anew.
+func isRecreated(gk schema.GroupKind, was *unstructured.Unstructured) bool {
+	return slices.Contains(losesNothing, gk) && !deletesClaims(was)
+}
+
+// isRunning says whether an object has pods that are missed while it is made anew. A Job is
+// made anew to run again.
+func isRunning(u *unstructured.Unstructured) bool {
+	gk := u.GroupVersionKind().GroupKind()
+	if podSpecs[gk] == nil || gk.Group == jobKind.Group {
+		return false
+	}
+	if phase, _, _ := unstructured.NestedString(u.Object, "status", "phase"); gk == podKind && (phase == "Succeeded" || phase == "Failed") {
+		return false
+	}
+	replicas, ok, _ := unstructured.NestedFieldNoCopy(u.Object, "spec", "replicas")
+	return !ok || !equalScalar(replicas, int64(0))
+}
+
+// immutableFields names the fields that a refusal says cannot be changed.
+func immutableFields(err error) string {
+	var fields []string
+	var r *refusal
+	if errors.As(err, &r) {
+		err = r.status
+	}
+	for _, f := range faults(err) {
+		if !slices.Contains(fields, f.path) {
+			fields = append(fields, f.path)
+		}
+	}
+	return orElse(strings.Join(fields, ", "), "a field of it")
 }
 
 // deletesClaims says whether a StatefulSet takes its volumes along when it goes.
@@ -204,46 +266,61 @@ func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstru
 		return nil // it changed meanwhile; the apply takes what it can
 	}
 	if err != nil {
-		return d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+		return d.refusedProblem(err, t.Object)
 	}
 	return nil
 }
 
-// conflicts reads who owns the fields that an apply conflicts on.
-func conflicts(err error) (managers []string, onlyReplicas bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return []string{"another manager"}, false
-	}
-	onlyReplicas = true
-	for _, c := range status.Status().Details.Causes {
-		if c.Field != ".spec.replicas" {
-			onlyReplicas = false
-		}
-		// conflict with "kubectl-edit" using apps/v1
-		if _, rest, ok := strings.Cut(c.Message, `"`); ok {
-			manager, _, _ := strings.Cut(rest, `"`)
-			if !slices.Contains(managers, manager) {
-				managers = append(managers, manager)
-			}
-		}
-	}
-	if len(managers) == 0 {
-		return []string{"another manager"}, false
-	}
-	return managers, onlyReplicas
+// A conflict is who owns the fields that an apply would change.
+type conflict struct {
+	managers []string // of all of them
+	replicas []string // who scaled it, where .spec.replicas is among them
+	fields   string
 }
 
-func conflictFields(err error) string {
+// conflictOf reads the causes of a conflict; nil where err is none.
+func conflictOf(err error) *conflict {
+	if !apierrors.IsConflict(err) {
+		return nil
+	}
+	c := &conflict{fields: err.Error()}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
-		return err.Error()
+		c.managers = []string{"another manager"}
+		return c
 	}
 	var fields []string
-	for _, c := range status.Status().Details.Causes {
-		fields = append(fields, strings.TrimPrefix(c.Field, "."))
+	for _, cause := range status.Status().Details.Causes {
+		fields = append(fields, strings.TrimPrefix(cause.Field, "."))
+		manager := "another manager"
+		// conflict with "kubectl-edit" using apps/v1
+		if _, rest, ok := strings.Cut(cause.Message, `"`); ok {
+			manager, _, _ = strings.Cut(rest, `"`)
+		}
+		if !slices.Contains(c.managers, manager) {
+			c.managers = append(c.managers, manager)
+		}
+		// kubectl create made the object as it was written; that is no scaling.
+		if cause.Field == ".spec.replicas" && manager != "kubectl-create" && !slices.Contains(c.replicas, manager) {
+			c.replicas = append(c.replicas, manager)
+		}
 	}
-	return strings.Join(fields, ", ")
+	if c.fields = strings.Join(fields, ", "); len(c.managers) == 0 {
+		c.managers = []string{"another manager"}
+	}
+	return c
+}
+
+func (c *conflict) String() string {
+	return "fields of it belong to " + strings.Join(c.managers, " and ")
+}
+
+func (c *conflict) problem(o *Object) error {
+	return &problem.Problem{
+		Class: problem.Rollout, Code: "object-conflict", Where: at(RefOf(o).String(), o.Origin),
+		Summary: c.String(), Err: errors.New(c.fields),
+		Hint: "take the fields out of the manifests, or out of what " + c.managers[0] + " writes",
+	}
 }
 
 // isForeign says whether a field manager is more than a person's kubectl.

@@ -299,6 +299,9 @@ func (e applyDone) apply(l *loop) {
 		l.containersChanged(svc)
 	}
 	if e.applied != nil {
+		for _, line := range e.applied.Anew {
+			l.s.tell(Notice{Level: Info, Code: "recreated", Text: line})
+		}
 		for _, line := range e.applied.Rolled {
 			l.s.tell(Notice{Level: Info, Code: "data-changed", Text: line})
 		}
@@ -320,9 +323,8 @@ func (e applyDone) apply(l *loop) {
 	if e.whole {
 		l.applied = true
 	}
-	if n := len(e.applied.Created) + len(e.applied.Changed); n > 0 {
-		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %d objects (%d created, %d changed, %d unchanged)",
-			n, len(e.applied.Created), len(e.applied.Changed), len(e.applied.Unchanged)), Took: Millis(e.took)})
+	if n := len(e.applied.Created) + len(e.applied.Changed) + len(e.applied.Recreated); n > 0 {
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %d objects (%s)", n, e.applied.Counts()), Took: Millis(e.took)})
 	} else if e.whole {
 		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("%d objects unchanged", len(e.applied.Unchanged)), Took: Millis(e.took)})
 	}
