@@ -2,16 +2,12 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -25,7 +21,7 @@ type DownOptions struct {
 // DownReport says what Down did.
 type DownReport struct {
 	Removed       []string // "Kind/name"
-	KeptVolumes   []string // names of PersistentVolumeClaims that still hold data
+	KeptVolumes   []string // PersistentVolumeClaims that still hold data: "data-db-0", of another namespace than the project's "NAMESPACE/data-db-0"
 	Kept          []Kept   // other objects of the set that stay
 	KeptNamespace string   // why the namespace stays; empty when it went or is not kdev's
 	Namespace     bool     // the namespace went
@@ -83,10 +79,12 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 	if err != nil {
 		return err
 	}
-	claims, err := d.claims(ctx, all)
+	found, err := d.claims(ctx, all, m.namespaces)
 	if err != nil {
 		return err
 	}
+	claims := found.ours
+	report.Kept = append(report.Kept, found.others...)
 	var custom, builtin, namespaces, crds []member
 	for _, m := range all {
 		switch {
@@ -107,10 +105,13 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 		builtin = append(builtin, claims...)
 	} else {
 		for _, c := range claims {
+			if goesWith(c, all) {
+				continue
+			}
 			if err := d.claim(ctx, c); err != nil {
 				return err
 			}
-			report.KeptVolumes = append(report.KeptVolumes, c.GetName())
+			report.KeptVolumes = append(report.KeptVolumes, d.volumeName(c))
 		}
 	}
 	// Instances of CRDs go first, while a controller that is a member too can
@@ -210,29 +211,6 @@ func (d *Deployer) remove(ctx context.Context, going []member, o DownOptions, re
 	return nil
 }
 
-// removeClaims takes the volumes that an earlier down left, and the values that were
-// made up for them.
-func (d *Deployer) removeClaims(ctx context.Context, o DownOptions, report *DownReport) error {
-	claims, err := d.claims(ctx, nil)
-	if err != nil {
-		return err
-	}
-	gvr := corev1.SchemeGroupVersion.WithResource("secrets")
-	list, err := d.client.Dynamic.Resource(gvr).Namespace(d.options.Namespace).List(ctx, metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
-	switch {
-	case apierrors.IsForbidden(err):
-		return d.remove(ctx, claims, o, report) // who may not see Secrets made none
-	case err != nil:
-		return d.apiProblem(err, "Secret", "")
-	}
-	for i := range list.Items {
-		if s := &list.Items[i]; isMadeUp(s) {
-			claims = append(claims, d.memberOf(s, schema.GroupKind{Kind: "Secret"}, gvr))
-		}
-	}
-	return d.remove(ctx, claims, o, report)
-}
-
 // release gives up the fields of an object that stays, the set's label among them.
 func (d *Deployer) release(ctx context.Context, m member) error {
 	bare := &unstructured.Unstructured{Object: map[string]any{
@@ -256,69 +234,4 @@ func (d *Deployer) unlabel(ctx context.Context, m member) error {
 		return d.apiProblem(err, m.label(), "")
 	}
 	return nil
-}
-
-// claim labels a volume claim that stays as the project's: the StatefulSet
-// that it could be told by is about to go, and a later `down --volumes` must
-// still find it.
-func (d *Deployer) claim(ctx context.Context, c member) error {
-	if c.GetLabels()[projectLabel] == d.options.Project {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{projectLabel: d.options.Project}}})
-	if err != nil {
-		return err
-	}
-	_, err = c.resource.Patch(ctx, c.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return d.apiProblem(err, c.label(), "")
-	}
-	return nil
-}
-
-// claims finds the PersistentVolumeClaims of the project: its own, those that
-// StatefulSets among all made, which carry no label of the set, and those that
-// an earlier down left.
-func (d *Deployer) claims(ctx context.Context, all []member) ([]member, error) {
-	gvr := corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")
-	namespaces := []string{d.options.Namespace}
-	var prefixes []string // "namespace/template-set-"
-	for _, m := range all {
-		if !slices.Contains(namespaces, m.GetNamespace()) && m.GetNamespace() != "" {
-			namespaces = append(namespaces, m.GetNamespace())
-		}
-		if m.GetKind() != "StatefulSet" {
-			continue
-		}
-		templates, _, _ := unstructured.NestedSlice(m.Object, "spec", "volumeClaimTemplates")
-		for _, t := range templates {
-			if tm, ok := t.(map[string]any); ok {
-				name, _, _ := unstructured.NestedString(tm, "metadata", "name")
-				prefixes = append(prefixes, m.GetNamespace()+"/"+name+"-"+m.GetName()+"-")
-			}
-		}
-	}
-	var claims []member
-	for _, ns := range namespaces {
-		list, err := d.client.Dynamic.Resource(gvr).Namespace(ns).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, d.apiProblem(err, "PersistentVolumeClaim", "")
-		}
-		for i := range list.Items {
-			c := &list.Items[i]
-			if c.GetLabels()[partOfLabel] == d.id || c.GetLabels()[projectLabel] == d.options.Project || madeBy(prefixes, ns+"/"+c.GetName()) {
-				claims = append(claims, d.memberOf(c, claimKind, gvr))
-			}
-		}
-	}
-	return claims, nil
-}
-
-// madeBy says whether a claim has the name that a StatefulSet gives:
-// <template>-<set>-<ordinal>.
-func madeBy(prefixes []string, claim string) bool {
-	return slices.ContainsFunc(prefixes, func(p string) bool {
-		ordinal, ok := strings.CutPrefix(claim, p)
-		return ok && ordinal != "" && strings.Trim(ordinal, "0123456789") == ""
-	})
 }

@@ -1,0 +1,128 @@
+package deploy
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/kdev-io/kdev/internal/kube"
+)
+
+// downKinds are the kinds of the cluster that a fakeSet lives in.
+var downKinds = map[schema.GroupVersionResource]string{
+	claimResource: "PersistentVolumeClaim",
+	corev1.SchemeGroupVersion.WithResource("secrets"): "Secret",
+	configMaps: "ConfigMap",
+	{Group: "apps", Version: "v1", Resource: "statefulsets"}: "StatefulSet",
+}
+
+// fakeSet is a Deployer of a set in namespace shop with the cluster that live describes.
+// SET is the set's id there; parent says whether the set has one, with StatefulSets and
+// ConfigMaps in namespaces shop and data.
+func fakeSet(t *testing.T, parent bool, live string) (*Deployer, *dynamicfake.FakeDynamicClient) {
+	t.Helper()
+	client := &kube.Client{}
+	d := New(client, Options{Project: "shop", Namespace: "shop"})
+	t.Cleanup(d.Close)
+	mapper, lists := staticMapper{meta.NewDefaultRESTMapper([]schema.GroupVersion{{Version: "v1"}, {Group: "apps", Version: "v1"}})}, map[schema.GroupVersionResource]string{}
+	for gvr, kind := range downKinds {
+		mapper.AddSpecific(gvr.GroupVersion().WithKind(kind), gvr, gvr, meta.RESTScopeNamespace)
+		lists[gvr] = kind + "List"
+	}
+	var all []runtime.Object
+	for _, o := range parse(t, strings.ReplaceAll(live, "SET", d.id)) {
+		u := &unstructured.Unstructured{Object: o.Object}
+		u.SetUID(types.UID(u.GetKind() + u.GetNamespace() + u.GetName()))
+		all = append(all, u)
+	}
+	core := fake.NewSimpleClientset()
+	if parent {
+		m := members{map[schema.GroupKind]bool{{Group: "apps", Kind: "StatefulSet"}: true, {Kind: "ConfigMap"}: true}, map[string]bool{"data": true}}
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: d.parentName(), Namespace: "shop", Annotations: m.annotations()}}
+		cm.Annotations[toolingAnnotation] = tooling
+		if _, err := core.CoreV1().ConfigMaps("shop").Create(t.Context(), cm, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dynamic := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, all...)
+	client.Core, client.Mapper, client.Dynamic = core, mapper, dynamic
+	return d, dynamic
+}
+
+const twoDatabases = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop, labels: {applyset.kubernetes.io/part-of: SET}}
+spec: {volumeClaimTemplates: [{metadata: {name: data}}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: data, labels: {applyset.kubernetes.io/part-of: SET}}
+spec: {volumeClaimTemplates: [{metadata: {name: data}}]}
+---
+`
+
+func aVolume(namespace, name, labels string) string {
+	return "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: " + name + ", namespace: " + namespace + ", labels: {" + labels + "}}\n---\n"
+}
+
+func volumesLeft(t *testing.T, d *Deployer) string {
+	t.Helper()
+	list, err := d.client.Dynamic.Resource(claimResource).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, c := range list.Items {
+		left = append(left, c.GetNamespace()+"/"+c.GetName())
+	}
+	return strings.Join(left, " ")
+}
+
+// The project's name is the same for every checkout, environment and run of `kdev ci`: only
+// what tells the set says whose a volume is.
+func TestDownTakesTheVolumesOfItsOwnSet(t *testing.T) {
+	d, _ := fakeSet(t, true, twoDatabases+
+		aVolume("shop", "data-db-0", "")+
+		aVolume("shop", "before", "kdev.dev/project: shop")+ // of a kdev that knew no sets
+		aVolume("shop", "theirs", "kdev.dev/project: shop, kdev.dev/set: another")+
+		aVolume("data", "data-db-0", "kdev.dev/project: shop, kdev.dev/set: another")+
+		aVolume("data", "data-db-1", "")+
+		aVolume("data", "data-db-2", "kdev.dev/project: shop")+
+		aVolume("data", "theirs", "kdev.dev/project: shop")+
+		aVolume("away", "ours", "kdev.dev/project: shop, kdev.dev/set: SET"))
+	report, err := d.Down(t.Context(), DownOptions{Volumes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, want := volumesLeft(t, d), "data/data-db-0 data/data-db-2 data/theirs shop/theirs"; left != want {
+		t.Errorf("left %s, want %s", left, want)
+	}
+	if len(report.Kept) != 2 || report.Kept[0].Object != "PersistentVolumeClaim/data-db-0" || !strings.Contains(report.Kept[1].Why, "kubectl delete pvc data-db-2 -n data") {
+		t.Errorf("kept %+v", report.Kept)
+	}
+}
+
+// What a down keeps in another namespace is found when nothing else is left of the set.
+func TestDownFindsVolumesOfOtherNamespacesLater(t *testing.T) {
+	d, _ := fakeSet(t, true, twoDatabases+aVolume("shop", "data-db-0", "")+aVolume("data", "data-db-0", "")+aVolume("data", "theirs", ""))
+	report, err := d.Down(t.Context(), DownOptions{})
+	if err != nil || strings.Join(report.KeptVolumes, " ") != "data/data-db-0 data-db-0" {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if _, err := d.Down(t.Context(), DownOptions{Volumes: true}); err != nil {
+		t.Fatal(err)
+	}
+	if left := volumesLeft(t, d); left != "data/theirs" {
+		t.Errorf("left %s", left)
+	}
+}
