@@ -343,6 +343,9 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 			for _, kept := range pruned.Kept {
 				r.tell(session.Info, "kept", "", kept.Object+" left the manifests and stays: "+kept.Why, 0)
 			}
+			if len(pruned.Volumes) > 0 {
+				r.tell(session.Info, "volumes-kept", "", session.KeptVolumes(pruned.Volumes), 0)
+			}
 		}
 		if err != nil {
 			return err

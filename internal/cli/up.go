@@ -368,8 +368,7 @@ func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) e
 	}
 	face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
 	if len(report.KeptVolumes) > 0 {
-		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept",
-			Text: "kept volumes: " + strings.Join(report.KeptVolumes, " ") + "; `kdev down --volumes` removes them"})
+		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept", Text: session.KeptVolumes(report.KeptVolumes)})
 	}
 	for _, k := range report.Kept {
 		face.notice(session.Notice{Level: session.Info, Code: "kept", Text: "kept " + k.Object + ": " + k.Why})

@@ -152,6 +152,30 @@ func (d *Deployer) claim(ctx context.Context, c member) error {
 	return nil
 }
 
+// keepVolumes labels the claims of StatefulSets that are about to be pruned, so that they
+// can still be found, and names them.
+func (d *Deployer) keepVolumes(ctx context.Context, going []member) (kept []string, err error) {
+	sets := slices.DeleteFunc(slices.Clone(going), func(m member) bool { return m.GetKind() != "StatefulSet" })
+	prefixes := claimPrefixes(sets)
+	if len(prefixes) == 0 {
+		return nil, nil
+	}
+	found, err := d.claims(ctx, sets, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range found.ours {
+		if !madeBy(prefixes, c.GetNamespace()+"/"+c.GetName()) || goesWith(c, sets) || c.GetLabels()[partOfLabel] != "" {
+			continue // another's, or a member, of which is told with the members
+		}
+		if err := d.claim(ctx, c); err != nil {
+			return kept, err
+		}
+		kept = append(kept, d.volumeName(c))
+	}
+	return kept, nil
+}
+
 // volumeName is a claim as people are told of it.
 func (d *Deployer) volumeName(c member) string {
 	if c.GetNamespace() == d.options.Namespace {

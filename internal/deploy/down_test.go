@@ -126,3 +126,23 @@ func TestDownFindsVolumesOfOtherNamespacesLater(t *testing.T) {
 		t.Errorf("left %s", left)
 	}
 }
+
+// A StatefulSet that left the manifests leaves its volumes: they are named, and `down
+// --volumes` finds them although nothing else tells of them any more.
+func TestPruneClaimsTheVolumesOfAStatefulSet(t *testing.T) {
+	d, _ := fakeSet(t, true, twoDatabases+aVolume("shop", "data-db-0", "")+aVolume("data", "data-db-0", "")+aVolume("shop", "theirs", ""))
+	one, err := d.client.Dynamic.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}).Namespace("shop").Get(t.Context(), "db", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pruned, _ := d.PruneReport(t.Context(), []*Object{{Unstructured: one}}) // a fake applies no parent
+	if pruned == nil || strings.Join(pruned.Volumes, " ") != "data/data-db-0" || len(pruned.Removed) != 1 {
+		t.Fatalf("%+v", pruned)
+	}
+	if _, err := d.Down(t.Context(), DownOptions{Volumes: true}); err != nil {
+		t.Fatal(err)
+	}
+	if left := volumesLeft(t, d); left != "shop/theirs" {
+		t.Errorf("left %s", left)
+	}
+}
