@@ -359,12 +359,17 @@ func (o *upOptions) removeAll(ctx context.Context, members []member, face face) 
 }
 
 // remove takes away what was deployed. It is not interrupted by what made the
-// session leave; a second Ctrl-C ends the process at once.
+// session leave; a second Ctrl-C ends the process at once. What does not go in the time of
+// `kdev down` is named.
 func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) error {
 	start := time.Now()
-	report, err := d.Down(ctx, deploy.DownOptions{})
-	if report == nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, downLimit)
+	defer cancel()
+	report, err := d.Down(ctx, deploy.DownOptions{Progress: func(text string) {
+		face.notice(session.Notice{Level: session.Info, Code: "progress", Text: text})
+	}})
+	for _, l := range report.Left {
+		face.notice(session.Notice{Level: session.Warn, Code: "kept", Text: "not removed: " + l.Object + ": " + l.Why})
 	}
 	face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
 	if len(report.KeptVolumes) > 0 {

@@ -18,13 +18,16 @@ type DownOptions struct {
 	Progress func(string) // hears what a removal waits for, when it takes long; may be nil
 }
 
-// DownReport says what Down did.
+// DownReport says what Down did, also beside an error.
 type DownReport struct {
 	Removed       []string // "Kind/name"
+	Left          []Kept   // beside an error: what should have gone and has not, and what it waits for
 	KeptVolumes   []string // PersistentVolumeClaims that still hold data: "data-db-0", of another namespace than the project's "NAMESPACE/data-db-0"
 	Kept          []Kept   // other objects of the set that stay
 	KeptNamespace string   // why the namespace stays; empty when it went or is not kdev's
 	Namespace     bool     // the namespace went
+
+	going *removal
 }
 
 // Down removes every member of the set, and nothing else, and waits until the
@@ -34,11 +37,17 @@ type DownReport struct {
 // in it. A second call finds nothing and says so in an empty report; a call
 // after one that was cut short goes on.
 func (d *Deployer) Down(ctx context.Context, o DownOptions) (*DownReport, error) {
-	report := &DownReport{}
-	return report, d.through(ctx, func() error {
+	report := &DownReport{going: &removal{}}
+	err := d.through(ctx, func() error {
 		report.KeptVolumes, report.Kept = nil, nil // the last attempt knows them all
+		report.going.begin()
 		return d.downOnce(ctx, o, report)
 	})
+	report.Removed, report.Left = report.going.outcome()
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.DeadlineExceeded {
+		err = notGone(report.Left)
+	}
+	return report, err
 }
 
 func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownReport) error {
@@ -62,7 +71,7 @@ func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownRepo
 	if report.Namespace {
 		return nil
 	}
-	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil)
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil, nil)
 	switch {
 	case err != nil:
 		return err
@@ -114,6 +123,7 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 			report.KeptVolumes = append(report.KeptVolumes, d.volumeName(c))
 		}
 	}
+	report.going.expect(slices.Concat(custom, builtin))
 	// Instances of CRDs go first, while a controller that is a member too can
 	// still take their finalizers off.
 	if err := d.remove(ctx, custom, o, report); err != nil {
@@ -140,17 +150,23 @@ func (d *Deployer) removeWithNamespace(ctx context.Context, going []member, o Do
 	for _, m := range going {
 		mine[m.GetUID()] = true
 	}
-	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, mine)
+	inside := func(m member) bool { return m.GetNamespace() == d.options.Namespace }
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, mine, func() {
+		for _, m := range going {
+			if inside(m) {
+				report.going.ask(m, "its namespace "+d.options.Namespace+", which is being deleted")
+			}
+		}
+	})
 	if err != nil || why != "" {
 		return going, err
 	}
 	report.Namespace = true
 	return slices.DeleteFunc(going, func(m member) bool {
-		if m.GetNamespace() != d.options.Namespace {
-			return false
+		if inside(m) {
+			report.going.gone(m)
 		}
-		report.Removed = append(report.Removed, m.label())
-		return true
+		return inside(m)
 	}), nil
 }
 
@@ -179,12 +195,16 @@ func (d *Deployer) removeFoundations(ctx context.Context, crds, namespaces []mem
 		if m.GetName() == d.options.Namespace {
 			continue // the very last, with the parent
 		}
-		why, err := d.removeNamespace(ctx, m.GetName(), o.Progress, nil)
+		report.going.expect([]member{m})
+		why, err := d.removeNamespace(ctx, m.GetName(), o.Progress, nil, func() { report.going.ask(m, "") })
+		if why != "" {
+			report.going.spare(m)
+		}
 		switch {
 		case err != nil:
 			return err
 		case why == "":
-			report.Removed = append(report.Removed, m.label())
+			report.going.gone(m)
 		default:
 			report.Kept = append(report.Kept, Kept{m.label(), why})
 			if err := d.release(ctx, m); err != nil {
@@ -197,18 +217,18 @@ func (d *Deployer) removeFoundations(ctx context.Context, crds, namespaces []mem
 
 // remove deletes objects side by side and waits until they are gone.
 func (d *Deployer) remove(ctx context.Context, going []member, o DownOptions, report *DownReport) error {
-	err := each(going, func(m member) error { return d.delete(ctx, m) })
+	report.going.expect(going)
+	err := each(going, func(m member) error {
+		if err := d.delete(ctx, m); err != nil {
+			return err
+		}
+		report.going.ask(m, "")
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	if err := d.awaitGone(ctx, going, o.Progress); err != nil {
-		return err
-	}
-	for _, m := range going {
-		report.Removed = append(report.Removed, m.label())
-	}
-	slices.Sort(report.Removed)
-	return nil
+	return d.awaitEach(ctx, going, o.Progress, report.going)
 }
 
 // release gives up the fields of an object that stays, the set's label among them.

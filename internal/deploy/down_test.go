@@ -1,20 +1,27 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kdev-io/kdev/internal/kube"
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // downKinds are the kinds of the cluster that a fakeSet lives in.
@@ -145,4 +152,67 @@ func TestPruneClaimsTheVolumesOfAStatefulSet(t *testing.T) {
 	if left := volumesLeft(t, d); left != "shop/theirs" {
 		t.Errorf("left %s", left)
 	}
+}
+
+// A down that is cut short, or whose time is up, says what went and what is left.
+func TestDownSaysWhatIsLeft(t *testing.T) {
+	const live = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: goes, namespace: shop, labels: {applyset.kubernetes.io/part-of: SET}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: held, namespace: shop, labels: {applyset.kubernetes.io/part-of: SET}, finalizers: [example.com/hold]}
+`
+	start := func(t *testing.T) (*Deployer, *dynamicfake.FakeDynamicClient) {
+		d, dynamic := fakeSet(t, true, live)
+		dynamic.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			if a.(clienttesting.DeleteAction).GetName() != "held" {
+				return false, nil, nil
+			}
+			return true, nil, nil // as of an object with a finalizer: it is accepted, and nothing goes
+		})
+		return d, dynamic
+	}
+	check := func(t *testing.T, r *DownReport) {
+		t.Helper()
+		if strings.Join(r.Removed, " ") != "ConfigMap/goes" || len(r.Left) != 1 ||
+			r.Left[0] != (Kept{"ConfigMap/held", "it is being deleted and waits for finalizer example.com/hold"}) {
+			t.Errorf("%+v", r)
+		}
+	}
+	t.Run("the time is up", func(t *testing.T) {
+		d, _ := start(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		r, err := d.Down(ctx, DownOptions{})
+		check(t, r)
+		if p := problem.As(err); p == nil || p.ExitCode() != 4 || p.Code != "removal-stuck" || p.Where != "ConfigMap/held" || !strings.Contains(p.Summary, "example.com/hold") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		d, dynamic := start(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		dynamic.PrependWatchReactor("configmaps", func(clienttesting.Action) (bool, watch.Interface, error) {
+			cancel() // the list before it had the one that is left
+			return false, nil, nil
+		})
+		r, err := d.Down(ctx, DownOptions{})
+		check(t, r)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		d, dynamic := fakeSet(t, true, live)
+		dynamic.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "goes", nil)
+		})
+		r, err := d.Down(t.Context(), DownOptions{})
+		if err == nil || len(r.Removed) > 0 || len(r.Left) != 2 || r.Left[0].Why != "it was not asked to go yet" {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
 }
