@@ -84,7 +84,7 @@ func grouped(p *config.Project, contextName string, live *kube.Namespace, object
 			kinds[name] = Workload
 		}
 		of[name] = append(of[name], s)
-		if _, there := live.Get(s.Kind, p.Namespace+"/"+s.Name); there {
+		if _, there := live.Get(s.Kind, p.Namespace+"/"+s.Name); there && s.Namespace == "" || s.Namespace != "" && !s.Absent && s.Unwatched == "" {
 			st.Deployed = true
 		}
 	}

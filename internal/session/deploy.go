@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -341,7 +342,12 @@ func (l *loop) prune() {
 	if !l.applied {
 		return
 	}
-	l.pruned, l.pruning = true, true
+	l.pruned = true
+	if len(l.unwatched) > 0 {
+		l.s.tell(Notice{Level: Warn, Code: "unwatched", Text: strings.Join(l.unwatched, "; ") + "; so nothing that left the manifests is removed"})
+		return
+	}
+	l.pruning = true
 	objects := l.deployable()
 	images := map[string]string{}
 	for _, svc := range l.services {
