@@ -164,9 +164,7 @@ func (l *look) job(o *batchv1.Job) {
 // controller (backoffLimit, podFailurePolicy), which says so by a condition.
 func (l *look) attempts(o *batchv1.Job) {
 	all := l.live.PodsOf(o.GetUID())
-	l.podsAmong(all, nil, func(p *corev1.Pod) bool {
-		return p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded
-	})
+	l.podsAmong(all, nil, func(p *corev1.Pod) bool { return !Ended(p) })
 }
 
 // attempt says which attempt of a Job is under way, and how the one before ended; "" while

@@ -126,6 +126,12 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 			v.add(&statuses[i], times, now)
 		}
 	}
+	if !l.s.opts.Attach {
+		owned := l.s.parts.Deployer.OwnedStatus(l.s.parts.Live, svc.workloads)
+		for i := range owned {
+			v.add(&owned[i], times, now)
+		}
+	}
 	l.weigh(&v)
 	v.Events = l.clusterEvents(svc)
 	if v.Image == "" {
@@ -234,7 +240,7 @@ func (l *loop) watches(svc *service) bool {
 // objects are ready; without one there is nothing to wait for.
 func (l *loop) ownPodsReady(svc *service) bool {
 	return !slices.ContainsFunc(l.pods(svc), func(pod *corev1.Pod) bool {
-		return pod.DeletionTimestamp == nil && !podReady(pod)
+		return pod.DeletionTimestamp == nil && !podReady(pod) && !deploy.Ended(pod)
 	})
 }
 

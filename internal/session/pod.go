@@ -285,15 +285,16 @@ func (s *Service) add(st *deploy.WorkloadStatus, seen func(*corev1.Pod) *podTime
 	s.Updated += st.Updated
 	s.Current += st.ReadyReplicas
 	s.Old += st.Old
-	for _, pod := range st.Pods {
+	pods := st.Pods
+	if st.Namespace != "" {
+		pods = nil // what is done with a pod of the list is done in the project's namespace, which may have one of its name
+	}
+	for _, pod := range pods {
 		var times *podTimes
 		if seen != nil {
 			times = seen(pod)
 		}
 		v := podView(pod, fmt.Sprintf("%s/%s", st.Kind, st.Name), st, times, now)
-		if st.Namespace != "" {
-			v.Name = st.Namespace + "/" + v.Name // no name of a pod of the project's namespace, which all actions look in
-		}
 		s.Restarts += v.Restarts
 		s.Pods = append(s.Pods, v)
 	}
