@@ -17,16 +17,22 @@ import (
 	"github.com/kdev-io/kdev/internal/session/control"
 )
 
+// downLimit is how long a removal may take: the longest grace periods of pods that are in
+// use, and a volume's detachment, several times.
+const downLimit = 5 * time.Minute
+
 func newDown(env Env) *cobra.Command {
 	var flags projectFlags
 	var o deploy.DownOptions
+	var limit time.Duration
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove what `kdev up` deployed, and nothing else",
 		Long: `Down removes every object that kdev applied for this project and waits until
 it is gone. Persistent volume claims stay, and are named, unless --volumes is
 given. The namespace goes when kdev created it and nothing is left in it. What included
-projects deployed goes too.`,
+projects deployed goes too. What does not go within --timeout is named with what holds
+it, and the exit code is 4.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := flags.loadIncluded(env)
@@ -38,7 +44,7 @@ projects deployed goes too.`,
 				if i > 0 {
 					fmt.Fprintf(env.Out, "%s, which is included:\n", one.Project.Name)
 				}
-				if patience, err = flags.down(cmd.Context(), env, one.Project, o, patience); err != nil {
+				if patience, err = flags.down(cmd.Context(), env, one.Project, o, limit, patience); err != nil {
 					return err
 				}
 			}
@@ -47,12 +53,13 @@ projects deployed goes too.`,
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&o.Volumes, "volumes", false, "remove persistent volume claims too")
+	cmd.Flags().DurationVar(&limit, "timeout", downLimit, "how long it may take until everything is gone, for each project")
 	return cmd
 }
 
 // down removes what one project deployed. patience is how long a session may take to
-// leave before; that of the next project is returned, since one session may have them all.
-func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o deploy.DownOptions, patience time.Duration) (time.Duration, error) {
+// leave before, limit how long the removal itself; that of the next project is returned, since one session may have them all.
+func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o deploy.DownOptions, limit, patience time.Duration) (time.Duration, error) {
 	find := f.cluster(p, steps(env))
 	find.NoCreate = true
 	c, err := cluster.Ensure(ctx, find)
@@ -83,12 +90,13 @@ func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o d
 	}
 	defer kc.Close()
 	start := time.Now()
-	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root})
+	deployer := deploy.New(kc, deploy.Options{Project: p.Name, Namespace: p.Namespace, Root: p.Root, Progress: steps(env)})
 	defer deployer.Close()
-	report, err := deployer.Down(ctx, o)
-	if report != nil {
-		writeDown(env, p.Namespace, report, time.Since(start))
-	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	o.Progress = steps(env)
+	report, err := deployer.Down(limited, o)
+	writeDown(env, p.Namespace, report, err, time.Since(start))
 	return patience, err
 }
 
@@ -108,12 +116,16 @@ func (f *projectFlags) stopDetached(ctx context.Context, env Env, contextName st
 	return err == nil
 }
 
-// writeDown says what went and what stays.
-func writeDown(env Env, namespace string, r *deploy.DownReport, elapsed time.Duration) {
-	if len(r.Removed) == 0 {
-		fmt.Fprintf(env.Out, "nothing of this project is deployed in namespace %s\n", namespace)
-	} else {
+// writeDown says what went and what stays, also where a removal ended with an error.
+func writeDown(env Env, namespace string, r *deploy.DownReport, failed error, elapsed time.Duration) {
+	switch {
+	case len(r.Removed) > 0:
 		fmt.Fprintf(env.Out, "removed %d objects (%s): %s\n", len(r.Removed), took(elapsed), strings.Join(r.Removed, " "))
+	case failed == nil:
+		fmt.Fprintf(env.Out, "nothing of this project is deployed in namespace %s\n", namespace)
+	}
+	for _, l := range r.Left {
+		fmt.Fprintf(env.Out, "left %s: %s\n", l.Object, l.Why)
 	}
 	if len(r.KeptVolumes) > 0 {
 		fmt.Fprintf(env.Out, "kept volumes: %s\nhint: `kdev down --volumes` removes them and their data\n", strings.Join(r.KeptVolumes, " "))

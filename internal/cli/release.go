@@ -381,8 +381,13 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 	return err
 }
 
-// finish removes what left the manifests and remembers the images that are ready.
+// finish removes what left the manifests and remembers the images that are ready. Both want
+// proof: a workload that is not watched gives none.
 func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map[string]string) error {
+	if unwatched := deploy.Unwatched(r.deployer.Status(r.live, objects)); len(unwatched) > 0 {
+		r.tell(session.Warn, "unwatched", "", strings.Join(unwatched, "; ")+"; so nothing that left the manifests is removed", 0)
+		return nil
+	}
 	return r.step("prune", func() error {
 		pruned, err := r.deployer.PruneReport(ctx, objects)
 		if pruned != nil {
@@ -391,6 +396,9 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 			}
 			for _, kept := range pruned.Kept {
 				r.tell(session.Info, "kept", "", kept.Object+" left the manifests and stays: "+kept.Why, 0)
+			}
+			if len(pruned.Volumes) > 0 {
+				r.tell(session.Info, "volumes-kept", "", session.KeptVolumes(pruned.Volumes), 0)
 			}
 		}
 		if err != nil {

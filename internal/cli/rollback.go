@@ -27,8 +27,9 @@ func newRollback(env Env) *cobra.Command {
 		Use:   "rollback [SERVICE]",
 		Short: "Run the last image of a service that was ready, instead of the one that runs",
 		Long: `Rollback puts the newest image of a service that was ready, and is not the one that
-runs, back into its workloads and waits for the rollout. Everything else of the
-manifests is as it is now. Without a service it lists the images that were ready,
+runs, back into its workloads and waits for the rollout. Containers of other services
+in these keep the image that they run; everything else of the manifests is as it is now.
+Jobs and a chart's hooks are left alone. Without a service it lists the images that were ready,
 the newest first.`,
 		ValidArgsFunction: completeServices(env),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -105,6 +106,13 @@ func (o *rollbackOptions) back(ctx context.Context, r *release, service string, 
 	if err != nil {
 		return err
 	}
+	objects = slices.DeleteFunc(objects, func(ob *deploy.Object) bool {
+		return !slices.Contains(workloads, deploy.RefOf(ob)) || hasItsTime(ob)
+	})
+	if len(objects) == 0 {
+		return &problem.Problem{Class: problem.Usage, Code: "rollback-none", Where: "service " + service, Summary: "it runs in Jobs and hooks alone, which do their work once",
+			Hint: "check out the sources of that time and deploy them"}
+	}
 	images := slices.DeleteFunc(projectImages(r.p), func(im deploy.Image) bool { return im.Service != service })
 	running, err := r.deployer.Live(ctx, objects, images)
 	if err != nil {
@@ -119,9 +127,11 @@ func (o *rollbackOptions) back(ctx context.Context, r *release, service string, 
 	if err != nil {
 		return err
 	}
-	objects = slices.DeleteFunc(objects, func(ob *deploy.Object) bool { return !slices.Contains(workloads, deploy.RefOf(ob)) })
 	refs := map[string]string{service: to.Ref}
 	deploy.Inject(objects, put(r.p, images, refs, dev))
+	if err := o.keepOthers(ctx, r, objects, service); err != nil {
+		return err
+	}
 	if r.cluster.Provider != "" {
 		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects); err != nil {
 			return err
@@ -135,6 +145,41 @@ func (o *rollbackOptions) back(ctx context.Context, r *release, service string, 
 		return err
 	}
 	r.tell(session.Done, "rolled-back", service, "runs the image from before", time.Since(start))
+	return nil
+}
+
+// hasItsTime says of a workload that it does its work once, at its time: a migration must
+// not run with an image of before, and helm runs no hook of an upgrade on a rollback either.
+func hasItsTime(o *deploy.Object) bool {
+	return o.Hook != nil || o.GetKind() == "Job"
+}
+
+// keepOthers puts the images that run now into containers of other services than the one
+// that is rolled back: their manifests name an image that only a build makes.
+func (o *rollbackOptions) keepOthers(ctx context.Context, r *release, objects []*deploy.Object, service string) error {
+	others := slices.DeleteFunc(projectImages(r.p), func(im deploy.Image) bool { return im.Service == service })
+	store, err := openStore()
+	if err != nil {
+		return err
+	}
+	for _, ob := range objects {
+		one := []*deploy.Object{ob}
+		running, err := r.deployer.Live(ctx, one, others)
+		if err != nil {
+			return err
+		}
+		for used := range deploy.Inject(deploy.Copy(one), others).Uses {
+			ref := running[used]
+			if ref == "" {
+				return &problem.Problem{Class: problem.Usage, Code: "rollback-unknown", Where: deploy.RefOf(ob).String(), Summary: "a container of it is of service " + used + ", and which image of that runs there is not known",
+					Hint: "`kdev deploy` brings an image of each"}
+			}
+			_, digest, _ := strings.Cut(ref, "@")
+			dev, ok := build.HasAgent(store, digest)
+			images := slices.DeleteFunc(slices.Clone(others), func(im deploy.Image) bool { return im.Service != used })
+			deploy.Inject(one, put(r.p, images, running, ok && dev))
+		}
+	}
 	return nil
 }
 

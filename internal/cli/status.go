@@ -231,7 +231,7 @@ func explainObject(b *strings.Builder, o *session.Object) {
 // explain writes why a service is not ready.
 func explain(b *strings.Builder, s *session.Service) {
 	switch {
-	case s.Phase == session.Ready || s.Phase == session.Sleeping:
+	case (s.Phase == session.Ready || s.Phase == session.Sleeping) && s.Explanation == "":
 	case s.Explanation != "":
 		b.WriteString("\n" + s.Explanation)
 		return

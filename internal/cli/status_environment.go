@@ -137,7 +137,9 @@ type statusService struct {
 	Waiting string           `json:"waiting,omitempty"`
 	Pods    []statusPod      `json:"pods"`
 	Problem *problem.Problem `json:"problem,omitempty"`
-	explain []string
+	// Unwatched are those of its workloads of which nobody can say whether they are ready.
+	Unwatched []string `json:"unwatched,omitempty"`
+	explain   []string
 }
 
 type statusPod struct {
@@ -205,6 +207,7 @@ func (s *statusService) add(st *deploy.WorkloadStatus, p *config.Project, now ti
 	if slices.Index(order, state) > slices.Index(order, s.State) {
 		s.State, s.Waiting = state, st.Waiting
 	}
+	s.Unwatched = append(s.Unwatched, deploy.Unwatched([]deploy.WorkloadStatus{*st})...)
 	s.Desired, s.Ready, s.Old = s.Desired+st.Desired, s.Ready+st.ReadyReplicas, s.Old+st.Old
 	if st.Problem != nil && s.Problem == nil {
 		s.Problem = st.Problem
@@ -213,7 +216,11 @@ func (s *statusService) add(st *deploy.WorkloadStatus, p *config.Project, now ti
 		s.explain = append(s.explain, st.Explanation(now))
 	}
 	for _, pod := range st.Pods {
-		s.Pods = append(s.Pods, podView(pod, st, now))
+		v := podView(pod, st, now)
+		if st.Namespace != "" {
+			v.Name = st.Namespace + "/" + v.Name
+		}
+		s.Pods = append(s.Pods, v)
 		if image := imageOf(pod, s.Name, p); image != "" && s.Image == "" {
 			s.Image = image
 		}
@@ -249,6 +256,7 @@ func (doc *statusDocument) key() string {
 	var b strings.Builder
 	for _, s := range doc.Services {
 		fmt.Fprintf(&b, "%s %s %d/%d %d %s %s\n", s.Name, s.State, s.Ready, s.Desired, s.Old, s.Image, s.Waiting)
+		fmt.Fprintln(&b, s.Unwatched)
 		if s.Problem != nil {
 			fmt.Fprintln(&b, s.Problem, s.Problem.Output)
 		}
@@ -297,6 +305,9 @@ func (doc *statusDocument) text(out io.Writer, watch bool) error {
 	for _, s := range doc.Services {
 		if s.State == "failed" {
 			b.WriteString("\n" + strings.Join(s.explain, ""))
+		}
+		if len(s.Unwatched) > 0 {
+			b.WriteString("\n" + strings.Join(s.Unwatched, "\n") + "\n")
 		}
 	}
 	for i := range doc.Objects {

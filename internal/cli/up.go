@@ -35,6 +35,7 @@ type upOptions struct {
 	flags      projectFlags
 	until      string
 	timeout    time.Duration
+	began      time.Time // the timeout counts from here
 	output     string
 	plain      bool
 	accessible bool
@@ -77,7 +78,7 @@ it what was named.`,
 	o.flags.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.until, "until", "", "leave with exit code 0 when everything is: ready")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "with --until: leave with exit code 4 after this time")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "with --until: leave with exit code 4 when this time has passed since the start, a cluster's creation included")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	f.BoolVar(&o.plain, "plain", false, "lines of text instead of the dashboard; the default where there is no terminal, with CI set or TERM=dumb")
 	f.BoolVar(&o.accessible, "accessible", false, "lines for a screen reader: words instead of glyphs, columns and boxes; as with ACCESSIBLE set")
@@ -94,6 +95,7 @@ it what was named.`,
 }
 
 func (o *upOptions) run(ctx context.Context) error {
+	o.began = time.Now()
 	defer spareMemory(o.env, spareUpFrom)()
 	p, err := o.flags.loadIncluded(o.env)
 	if err != nil {
@@ -163,8 +165,13 @@ func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term
 
 // with opens what a session needs, runs it under the face and says how it ended.
 func (o *upOptions) with(ctx context.Context, p *config.Project, face face) error {
+	whole := ctx
+	ctx, opened := o.opening(ctx)
 	members, closeMembers, err := o.members(ctx, p, face)
 	defer closeMembers()
+	if late := opened(); late != nil {
+		return late
+	}
 	if err != nil {
 		return err
 	}
@@ -172,7 +179,6 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	s.OnNotice(face.notice)
 	s.OnOutput(face.output)
 
-	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
@@ -212,13 +218,31 @@ func (o *upOptions) with(ctx context.Context, p *config.Project, face face) erro
 	return nil
 }
 
+// opening bounds by the timeout what comes before there is a session: a cluster that is
+// made, images that are fetched. The context lasts as long as ctx when opened is called in
+// time; else opened says what was not.
+func (o *upOptions) opening(ctx context.Context) (_ context.Context, opened func() error) {
+	if o.until == "" {
+		return ctx, func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(time.Until(o.began.Add(o.timeout)), cancel)
+	return ctx, func() error {
+		if late.Stop() {
+			return nil
+		}
+		return &problem.Problem{Class: problem.Timeout, Code: "not-ready", Summary: fmt.Sprintf("not ready after %s: the cluster and what the project needs of it were still being opened", took(o.timeout)),
+			Hint: "--timeout gives it longer; `kdev cluster create` before it takes a cluster's creation out of that time"}
+	}
+}
+
 // await returns when everything is ready, or when it is known that it will not
 // be: at once for a build or a manifest, which nothing but an edit mends, after
 // a while for a rollout.
 func (o *upOptions) await(ctx context.Context, s session.Control) error {
 	changed, stop := s.Subscribe()
 	defer stop()
-	timeout := time.NewTimer(o.timeout)
+	timeout := time.NewTimer(time.Until(o.began.Add(o.timeout)))
 	defer timeout.Stop()
 	patience := time.NewTimer(rolloutPatience)
 	patience.Stop()
@@ -368,17 +392,21 @@ func (o *upOptions) removeAll(ctx context.Context, members []member, face face) 
 }
 
 // remove takes away what was deployed. It is not interrupted by what made the
-// session leave; a second Ctrl-C ends the process at once.
+// session leave; a second Ctrl-C ends the process at once. What does not go in the time of
+// `kdev down` is named.
 func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) error {
 	start := time.Now()
-	report, err := d.Down(ctx, deploy.DownOptions{})
-	if report == nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, downLimit)
+	defer cancel()
+	report, err := d.Down(ctx, deploy.DownOptions{Progress: func(text string) {
+		face.notice(session.Notice{Level: session.Info, Code: "progress", Text: text})
+	}})
+	for _, l := range report.Left {
+		face.notice(session.Notice{Level: session.Warn, Code: "kept", Text: "not removed: " + l.Object + ": " + l.Why})
 	}
 	face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
 	if len(report.KeptVolumes) > 0 {
-		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept",
-			Text: "kept volumes: " + strings.Join(report.KeptVolumes, " ") + "; `kdev down --volumes` removes them"})
+		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept", Text: session.KeptVolumes(report.KeptVolumes)})
 	}
 	for _, k := range report.Kept {
 		face.notice(session.Notice{Level: session.Info, Code: "kept", Text: "kept " + k.Object + ": " + k.Why})

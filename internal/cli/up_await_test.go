@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
@@ -32,5 +34,25 @@ func TestHopeless(t *testing.T) {
 		if p != c.want || final != c.final {
 			t.Errorf("%s: %v, %v; want %v, %v", c.name, p, final, c.want, c.final)
 		}
+	}
+}
+
+// The timeout counts from the start of the command: a cluster that takes too long to come
+// ends it, and what was opened in time lasts.
+func TestTimeoutCountsFromTheStart(t *testing.T) {
+	late := &upOptions{until: "ready", timeout: time.Minute, began: time.Now().Add(-time.Hour)}
+	ctx, opened := late.opening(t.Context())
+	<-ctx.Done()
+	if p := problem.As(opened()); p == nil || p.Class != problem.Timeout || p.Code != "not-ready" {
+		t.Errorf("%v", p)
+	}
+	for _, o := range []*upOptions{{until: "ready", timeout: time.Hour, began: time.Now()}, {timeout: time.Nanosecond}} {
+		whole, cancel := context.WithCancel(t.Context())
+		ctx, opened := o.opening(whole)
+		if err := opened(); err != nil || ctx.Err() != nil {
+			t.Errorf("%v, %v", err, ctx.Err())
+		}
+		cancel()
+		<-ctx.Done()
 	}
 }

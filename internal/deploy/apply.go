@@ -274,9 +274,6 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 		if t.key.namespace == d.options.Namespace {
 			d.data.see(t.Object, was, out)
 		}
-		if IsWorkload(t.Object) && d.elsewhere(t.Object) && out.note == "" && (out.created || out.changed || out.recreated) {
-			out.note = RefOf(t.Object).String() + " is in namespace " + t.key.namespace + ", where its rollout is not watched"
-		}
 		mu.Lock()
 		defer mu.Unlock()
 		if len(kept) > 0 && (out.changed || out.recreated) {

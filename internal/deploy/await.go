@@ -148,7 +148,7 @@ func notReady(all []WorkloadStatus, others []ObjectStatus) error {
 	var missing []string
 	for _, s := range all {
 		if !s.Ready {
-			missing = append(missing, fmt.Sprintf("%s waits for %s", s.Ref, s.Waiting))
+			missing = append(missing, fmt.Sprintf("%s waits for %s", s.FullName(), s.Waiting))
 		}
 	}
 	for _, s := range others {

@@ -93,6 +93,7 @@ var causes = []cause{
 	{code: "evicted", name: "evicted", kind: "Pod", pod: "volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]", run: `command: [sh, -c, "head -c 20m /dev/zero > /v/big; sleep infinity"], volumeMounts: [{name: v, mountPath: /v}]`},
 	{code: "paused", name: "paused", spec: "paused: true", run: sleeping},
 	{code: "job-failed", name: "backoff", kind: "Job", spec: "backoffLimit: 0", pod: "restartPolicy: Never", run: `command: [sh, -c, "echo no such table; exit 2"]`, says: "no such table"},
+	{code: "", name: "job-between-attempts", kind: "Job", pod: "restartPolicy: Never", run: `command: [sh, -c, "echo no such table; exit 2"]`, waitsFor: "attempt 2 of 7"},
 	{code: "job-deadline", name: "deadline", kind: "Job", spec: "activeDeadlineSeconds: 2", pod: "restartPolicy: Never", run: sleeping},
 }
 

@@ -2,16 +2,12 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -22,13 +18,16 @@ type DownOptions struct {
 	Progress func(string) // hears what a removal waits for, when it takes long; may be nil
 }
 
-// DownReport says what Down did.
+// DownReport says what Down did, also beside an error.
 type DownReport struct {
 	Removed       []string // "Kind/name"
-	KeptVolumes   []string // names of PersistentVolumeClaims that still hold data
+	Left          []Kept   // beside an error: what should have gone and has not, and what it waits for
+	KeptVolumes   []string // PersistentVolumeClaims that still hold data: "data-db-0", of another namespace than the project's "NAMESPACE/data-db-0"
 	Kept          []Kept   // other objects of the set that stay
 	KeptNamespace string   // why the namespace stays; empty when it went or is not kdev's
 	Namespace     bool     // the namespace went
+
+	going *removal
 }
 
 // Down removes every member of the set, and nothing else, and waits until the
@@ -38,11 +37,17 @@ type DownReport struct {
 // in it. A second call finds nothing and says so in an empty report; a call
 // after one that was cut short goes on.
 func (d *Deployer) Down(ctx context.Context, o DownOptions) (*DownReport, error) {
-	report := &DownReport{}
-	return report, d.through(ctx, func() error {
+	report := &DownReport{going: &removal{}}
+	err := d.through(ctx, func() error {
 		report.KeptVolumes, report.Kept = nil, nil // the last attempt knows them all
+		report.going.begin()
 		return d.downOnce(ctx, o, report)
 	})
+	report.Removed, report.Left = report.going.outcome()
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) == context.DeadlineExceeded {
+		err = notGone(report.Left)
+	}
+	return report, err
 }
 
 func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownReport) error {
@@ -66,7 +71,7 @@ func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownRepo
 	if report.Namespace {
 		return nil
 	}
-	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil)
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, nil, nil)
 	switch {
 	case err != nil:
 		return err
@@ -83,10 +88,12 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 	if err != nil {
 		return err
 	}
-	claims, err := d.claims(ctx, all)
+	found, err := d.claims(ctx, all, m.namespaces)
 	if err != nil {
 		return err
 	}
+	claims := found.ours
+	report.Kept = append(report.Kept, found.others...)
 	var custom, builtin, namespaces, crds []member
 	for _, m := range all {
 		switch {
@@ -107,12 +114,16 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 		builtin = append(builtin, claims...)
 	} else {
 		for _, c := range claims {
+			if goesWith(c, all) {
+				continue
+			}
 			if err := d.claim(ctx, c); err != nil {
 				return err
 			}
-			report.KeptVolumes = append(report.KeptVolumes, c.GetName())
+			report.KeptVolumes = append(report.KeptVolumes, d.volumeName(c))
 		}
 	}
+	report.going.expect(slices.Concat(custom, builtin))
 	// Instances of CRDs go first, while a controller that is a member too can
 	// still take their finalizers off.
 	if err := d.remove(ctx, custom, o, report); err != nil {
@@ -139,17 +150,23 @@ func (d *Deployer) removeWithNamespace(ctx context.Context, going []member, o Do
 	for _, m := range going {
 		mine[m.GetUID()] = true
 	}
-	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, mine)
+	inside := func(m member) bool { return m.GetNamespace() == d.options.Namespace }
+	why, err := d.removeNamespace(ctx, d.options.Namespace, o.Progress, mine, func() {
+		for _, m := range going {
+			if inside(m) {
+				report.going.ask(m, "its namespace "+d.options.Namespace+", which is being deleted")
+			}
+		}
+	})
 	if err != nil || why != "" {
 		return going, err
 	}
 	report.Namespace = true
 	return slices.DeleteFunc(going, func(m member) bool {
-		if m.GetNamespace() != d.options.Namespace {
-			return false
+		if inside(m) {
+			report.going.gone(m)
 		}
-		report.Removed = append(report.Removed, m.label())
-		return true
+		return inside(m)
 	}), nil
 }
 
@@ -178,12 +195,16 @@ func (d *Deployer) removeFoundations(ctx context.Context, crds, namespaces []mem
 		if m.GetName() == d.options.Namespace {
 			continue // the very last, with the parent
 		}
-		why, err := d.removeNamespace(ctx, m.GetName(), o.Progress, nil)
+		report.going.expect([]member{m})
+		why, err := d.removeNamespace(ctx, m.GetName(), o.Progress, nil, func() { report.going.ask(m, "") })
+		if why != "" {
+			report.going.spare(m)
+		}
 		switch {
 		case err != nil:
 			return err
 		case why == "":
-			report.Removed = append(report.Removed, m.label())
+			report.going.gone(m)
 		default:
 			report.Kept = append(report.Kept, Kept{m.label(), why})
 			if err := d.release(ctx, m); err != nil {
@@ -196,41 +217,18 @@ func (d *Deployer) removeFoundations(ctx context.Context, crds, namespaces []mem
 
 // remove deletes objects side by side and waits until they are gone.
 func (d *Deployer) remove(ctx context.Context, going []member, o DownOptions, report *DownReport) error {
-	err := each(going, func(m member) error { return d.delete(ctx, m) })
-	if err != nil {
-		return err
-	}
-	if err := d.awaitGone(ctx, going, o.Progress); err != nil {
-		return err
-	}
-	for _, m := range going {
-		report.Removed = append(report.Removed, m.label())
-	}
-	slices.Sort(report.Removed)
-	return nil
-}
-
-// removeClaims takes the volumes that an earlier down left, and the values that were
-// made up for them.
-func (d *Deployer) removeClaims(ctx context.Context, o DownOptions, report *DownReport) error {
-	claims, err := d.claims(ctx, nil)
-	if err != nil {
-		return err
-	}
-	gvr := corev1.SchemeGroupVersion.WithResource("secrets")
-	list, err := d.client.Dynamic.Resource(gvr).Namespace(d.options.Namespace).List(ctx, metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
-	switch {
-	case apierrors.IsForbidden(err):
-		return d.remove(ctx, claims, o, report) // who may not see Secrets made none
-	case err != nil:
-		return d.apiProblem(err, "Secret", "")
-	}
-	for i := range list.Items {
-		if s := &list.Items[i]; isMadeUp(s) {
-			claims = append(claims, d.memberOf(s, schema.GroupKind{Kind: "Secret"}, gvr))
+	report.going.expect(going)
+	err := each(going, func(m member) error {
+		if err := d.delete(ctx, m); err != nil {
+			return err
 		}
+		report.going.ask(m, "")
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return d.remove(ctx, claims, o, report)
+	return d.awaitEach(ctx, going, o.Progress, report.going)
 }
 
 // release gives up the fields of an object that stays, the set's label among them.
@@ -256,69 +254,4 @@ func (d *Deployer) unlabel(ctx context.Context, m member) error {
 		return d.apiProblem(err, m.label(), "")
 	}
 	return nil
-}
-
-// claim labels a volume claim that stays as the project's: the StatefulSet
-// that it could be told by is about to go, and a later `down --volumes` must
-// still find it.
-func (d *Deployer) claim(ctx context.Context, c member) error {
-	if c.GetLabels()[projectLabel] == d.options.Project {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]string{projectLabel: d.options.Project}}})
-	if err != nil {
-		return err
-	}
-	_, err = c.resource.Patch(ctx, c.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return d.apiProblem(err, c.label(), "")
-	}
-	return nil
-}
-
-// claims finds the PersistentVolumeClaims of the project: its own, those that
-// StatefulSets among all made, which carry no label of the set, and those that
-// an earlier down left.
-func (d *Deployer) claims(ctx context.Context, all []member) ([]member, error) {
-	gvr := corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")
-	namespaces := []string{d.options.Namespace}
-	var prefixes []string // "namespace/template-set-"
-	for _, m := range all {
-		if !slices.Contains(namespaces, m.GetNamespace()) && m.GetNamespace() != "" {
-			namespaces = append(namespaces, m.GetNamespace())
-		}
-		if m.GetKind() != "StatefulSet" {
-			continue
-		}
-		templates, _, _ := unstructured.NestedSlice(m.Object, "spec", "volumeClaimTemplates")
-		for _, t := range templates {
-			if tm, ok := t.(map[string]any); ok {
-				name, _, _ := unstructured.NestedString(tm, "metadata", "name")
-				prefixes = append(prefixes, m.GetNamespace()+"/"+name+"-"+m.GetName()+"-")
-			}
-		}
-	}
-	var claims []member
-	for _, ns := range namespaces {
-		list, err := d.client.Dynamic.Resource(gvr).Namespace(ns).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, d.apiProblem(err, "PersistentVolumeClaim", "")
-		}
-		for i := range list.Items {
-			c := &list.Items[i]
-			if c.GetLabels()[partOfLabel] == d.id || c.GetLabels()[projectLabel] == d.options.Project || madeBy(prefixes, ns+"/"+c.GetName()) {
-				claims = append(claims, d.memberOf(c, claimKind, gvr))
-			}
-		}
-	}
-	return claims, nil
-}
-
-// madeBy says whether a claim has the name that a StatefulSet gives:
-// <template>-<set>-<ordinal>.
-func madeBy(prefixes []string, claim string) bool {
-	return slices.ContainsFunc(prefixes, func(p string) bool {
-		ordinal, ok := strings.CutPrefix(claim, p)
-		return ok && ordinal != "" && strings.Trim(ordinal, "0123456789") == ""
-	})
 }

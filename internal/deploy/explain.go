@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/internal/kube"
 )
 
 // How long a state may last before it counts as a problem. Everything that is
@@ -124,6 +126,10 @@ func (e *evidence) terminating() *finding {
 	}
 	f := &finding{code: "stuck-terminating", summary: "an old pod does not go", hint: "kubectl delete pod " + p.Name + " -n " + p.Namespace + " --force, when nothing of it is needed",
 		chain: []string{"it was to end " + age(e.now.Sub(p.DeletionTimestamp.Time)) + " ago"}, known: []string{"Killing"}}
+	if gone := e.node(); gone != nil {
+		f.summary += ": " + gone.summary
+		f.chain, f.known = append(f.chain, gone.chain...), append(f.known, gone.known...)
+	}
 	if len(p.Finalizers) > 0 {
 		f.summary += ": finalizers hold it"
 		f.chain = append(f.chain, "finalizers: "+strings.Join(p.Finalizers, ", "))
@@ -132,10 +138,21 @@ func (e *evidence) terminating() *finding {
 	return f
 }
 
-// node explains a pod whose node does not answer.
+// node explains a pod whose node does not answer. The node lifecycle controller then takes
+// the status of the Ready condition away, and nothing else: no reason, and the containers
+// stay as they were last told; an event of the pod says why (MarkPodsNotReady of
+// k8s.io/kubernetes, pkg/controller/util/node). A kubelet always writes a reason.
 func (e *evidence) node() *finding {
+	told, whole := lastEvent(e.events, "NodeNotReady", ""), false
 	for _, c := range e.pod.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue && c.Reason == "NodeNotReady" || c.Reason == "NodeStatusUnknown" {
+		whole = whole || c.Type == corev1.ContainersReady && c.Status == corev1.ConditionTrue
+	}
+	for _, c := range e.pod.Status.Conditions {
+		if c.Type != corev1.PodReady || c.Status != corev1.ConditionFalse {
+			continue
+		}
+		// The event is made right after the condition, and is about this time then.
+		if told != nil && !kube.EventTime(told).Time.Before(c.LastTransitionTime.Time) || whole && c.Reason == "" {
 			return &finding{code: "node-not-ready", summary: "its node " + e.pod.Spec.NodeName + " does not answer", known: []string{"NodeNotReady"},
 				chain: []string{"since " + age(e.now.Sub(c.LastTransitionTime.Time))}, hint: "`kdev cluster start` starts stopped nodes; `kubectl describe node " + e.pod.Spec.NodeName + "` says more"}
 		}

@@ -23,7 +23,8 @@ var update = flag.Bool("update", false, "rewrite the texts that tests expect")
 
 // Each file of testdata/explain is a state of a namespace as a real cluster showed
 // it (TestExplanations of the end-to-end tests writes them), the lines that
-// containers printed, and what kdev says to that.
+// containers printed, and what kdev says to that. A node that goes away cannot be had there:
+// node-not-ready is what MarkPodsNotReady of k8s.io/kubernetes@v1.37.2 leaves behind.
 func TestExplanationFixtures(t *testing.T) {
 	files, err := filepath.Glob("testdata/explain/*.txtar")
 	if err != nil || len(files) < 20 {

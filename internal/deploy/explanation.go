@@ -10,7 +10,11 @@ import (
 // rollout is, what is wrong, what led to it, what to do.
 func (s WorkloadStatus) Explanation(now time.Time) string {
 	var b strings.Builder
-	b.WriteString(s.Ref.String())
+	b.WriteString(s.FullName())
+	if s.Unwatched != "" {
+		fmt.Fprintf(&b, ": not watched: %s\n", s.Unwatched)
+		return b.String()
+	}
 	if s.Template != "" {
 		fmt.Fprintf(&b, " %s", s.Template)
 	}

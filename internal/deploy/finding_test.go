@@ -132,7 +132,9 @@ func TestPatience(t *testing.T) {
 	unplaced.Spec.NodeName = ""
 	unplaced.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes are available: 1 Insufficient cpu.", LastTransitionTime: at(0)}}
 	lost := pod(corev1.PodRunning, corev1.ContainerStatus{})
-	lost.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "NodeNotReady", LastTransitionTime: at(0)}}
+	lost.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, LastTransitionTime: at(1)}, {Type: corev1.ContainersReady, Status: corev1.ConditionTrue}}
+	unready := pod(corev1.PodRunning, corev1.ContainerStatus{})
+	unready.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ContainersNotReady", LastTransitionTime: at(1)}}
 	full := pod(corev1.PodFailed, corev1.ContainerStatus{})
 	full.Status.Reason, full.Status.Message = "Evicted", "The node was low on resource: ephemeral-storage."
 
@@ -161,7 +163,10 @@ func TestPatience(t *testing.T) {
 		{"the kubelet's cache fills", pod(corev1.PodPending, waiting("ContainerCreating", "")), []*corev1.Event{event("FailedMount", `MountVolume.SetUp failed for volume "v" : object "shop"/"x" not registered`, 3)}, 9, "", 0},
 		{"a mount fails", pod(corev1.PodPending, waiting("ContainerCreating", "")), []*corev1.Event{event("FailedMount", `MountVolume.SetUp failed for volume "v" : hostPath type check failed: /x is not a directory`, 1)}, 1, "volume-mount", 0},
 		{"a mount failed once", pod(corev1.PodPending, waiting("ContainerCreating", "")), []*corev1.Event{event("FailedMount", `MountVolume.SetUp failed for volume "v" : x`, 1), {Reason: "Pulled"}}, 5, "", 0},
-		{"node gone", lost, nil, 1, "node-not-ready", 0},
+		{"node gone", lost, []*corev1.Event{event("NodeNotReady", "Node is not ready", 1)}, 1, "node-not-ready", 0},
+		{"node gone, and the event too", lost, nil, 1, "node-not-ready", 0},
+		{"node gone, and a reason stays", unready, []*corev1.Event{{Reason: "NodeNotReady", Message: "Node is not ready", LastTimestamp: at(1)}}, 1, "node-not-ready", 0},
+		{"node back", unready, []*corev1.Event{{Reason: "NodeNotReady", Message: "Node is not ready", LastTimestamp: at(0)}}, 1, "", 0},
 		{"evicted for the disk", full, nil, 1, "evicted", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

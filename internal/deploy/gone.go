@@ -45,6 +45,11 @@ func (d *Deployer) delete(ctx context.Context, m member) error {
 // awaitGone waits until none of the objects exists any more, with one watch for
 // each kind and namespace. tell hears of what holds them up; it may be nil.
 func (d *Deployer) awaitGone(ctx context.Context, going []member, tell func(string)) error {
+	return d.awaitEach(ctx, going, tell, nil)
+}
+
+// awaitEach is awaitGone that notes in r, which may be nil, how each of them fares.
+func (d *Deployer) awaitEach(ctx context.Context, going []member, tell func(string), r *removal) error {
 	type place struct {
 		gvr schema.GroupVersionResource
 		ns  string
@@ -58,12 +63,12 @@ func (d *Deployer) awaitGone(ctx context.Context, going []member, tell func(stri
 		groups[p][m.GetUID()] = m
 	}
 	return each(slices.Collect(maps.Keys(groups)), func(p place) error {
-		return d.awaitGroup(ctx, groups[p], tell)
+		return d.awaitGroup(ctx, groups[p], tell, r)
 	})
 }
 
 // awaitGroup waits for objects of one kind in one namespace.
-func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, tell func(string)) error {
+func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, tell func(string), r *removal) error {
 	var some member
 	for _, some = range left {
 	}
@@ -82,7 +87,8 @@ func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, te
 			return stuck(ctx, left)
 		}
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-			return nil // the kind itself is gone
+			r.goneAll(left) // the kind itself is gone
+			return nil
 		}
 		if err != nil {
 			return d.apiProblem(err, some.label(), "")
@@ -92,8 +98,11 @@ func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, te
 			if m, ok := left[list.Items[i].GetUID()]; ok {
 				m.Unstructured = &list.Items[i]
 				there[m.GetUID()] = m
+				r.see(m)
+				delete(left, m.GetUID())
 			}
 		}
+		r.goneAll(left)
 		if left = there; len(left) == 0 {
 			return nil
 		}
@@ -104,7 +113,7 @@ func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, te
 			}
 			return d.apiProblem(err, some.label(), "")
 		}
-		over := drainDeleted(ctx, w, left, slow.C, tell)
+		over := drainDeleted(ctx, w, left, slow.C, tell, r)
 		w.Stop()
 		if over {
 			return nil
@@ -114,7 +123,7 @@ func (d *Deployer) awaitGroup(ctx context.Context, left map[types.UID]member, te
 }
 
 // drainDeleted takes deletions off left; it reports whether nothing is left.
-func drainDeleted(ctx context.Context, w watch.Interface, left map[types.UID]member, slow <-chan time.Time, tell func(string)) bool {
+func drainDeleted(ctx context.Context, w watch.Interface, left map[types.UID]member, slow <-chan time.Time, tell func(string), r *removal) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,6 +145,7 @@ func drainDeleted(ctx context.Context, w watch.Interface, left map[types.UID]mem
 				continue
 			}
 			if e.Type == watch.Deleted {
+				r.gone(m)
 				delete(left, u.GetUID())
 				if len(left) == 0 {
 					return true
@@ -144,6 +154,7 @@ func drainDeleted(ctx context.Context, w watch.Interface, left map[types.UID]mem
 			}
 			m.Unstructured = u
 			left[u.GetUID()] = m
+			r.see(m)
 		}
 	}
 }
@@ -169,6 +180,11 @@ func holders(left map[types.UID]member) string {
 	if len(left) > 1 {
 		more = fmt.Sprintf(" and %d more", len(left)-1)
 	}
+	return fmt.Sprintf("%s%s is being deleted and waits for %s", m.label(), more, waitsFor(m))
+}
+
+// waitsFor says what keeps an object from going that is being deleted.
+func waitsFor(m member) string {
 	var waits []string
 	for _, f := range m.GetFinalizers() {
 		switch f {
@@ -187,7 +203,7 @@ func holders(left map[types.UID]member) string {
 			waits = []string{"its grace period"}
 		}
 	}
-	return fmt.Sprintf("%s%s is being deleted and waits for %s", m.label(), more, strings.Join(waits, ", "))
+	return strings.Join(waits, ", ")
 }
 
 // namespaceConditions quotes what the namespace controller says.

@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -547,5 +548,52 @@ func TestApplyIntoATerminatingNamespace(t *testing.T) {
 	hold("null")
 	if applied := apply(t, d, all); len(applied.Created) != 2 {
 		t.Errorf("%+v", applied)
+	}
+}
+
+// A workload that the manifests put into another namespace is waited for, and explained,
+// like one of the project's own; its volume is found when all else of the set is gone.
+func TestAnotherNamespace(t *testing.T) {
+	d := deployer(t)
+	away := d.options.Namespace + "-data"
+	all := objects(t, strings.ReplaceAll(smallService, "NAME", "db")+strings.ReplaceAll(`---
+apiVersion: v1
+kind: Namespace
+metadata: {name: AWAY}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: AWAY}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {terminationGracePeriodSeconds: 0, containers: [{name: db, image: "debian:bookworm-slim", command: [nosuch], volumeMounts: [{name: data, mountPath: /data}]}]}
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}]
+`, "AWAY", away))
+	t.Cleanup(func() {
+		_ = client.Core.CoreV1().Namespaces().Delete(context.Background(), away, metav1.DeleteOptions{})
+	})
+	apply(t, d, all)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	live, err := kube.Watch(ctx, client, d.options.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Follow(ctx, live, all); err != nil {
+		t.Fatal(err)
+	}
+	err = d.Await(ctx, live, all, AwaitOptions{})
+	cancel()
+	live.Wait()
+	if p := problem.As(err); p == nil || p.Code != "command-not-found" || !strings.HasSuffix(p.Where, "in namespace "+away) {
+		t.Fatalf("%v", err)
+	}
+	if report := down(t, d, DownOptions{}); strings.Join(report.KeptVolumes, " ") != away+"/data-db-0" {
+		t.Errorf("%+v", report)
+	}
+	if report := down(t, d, DownOptions{Volumes: true}); strings.Join(report.Removed, " ") != "PersistentVolumeClaim/data-db-0" {
+		t.Errorf("%+v", report)
 	}
 }

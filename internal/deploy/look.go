@@ -139,8 +139,8 @@ func (l *look) daemonSet(o *appsv1.DaemonSet, seen bool) {
 func (l *look) job(o *batchv1.Job) {
 	s := l.s
 	s.Desired, s.Updated = 1, 1
-	l.pods(o, nil)
-	s.Waiting = "the job to complete"
+	l.attempts(o)
+	s.Waiting = orElse(attempt(o, s.Pods), "the job to complete")
 	if o.Spec.Suspend != nil && *o.Spec.Suspend {
 		s.Ready = true // by wish
 		return
@@ -157,6 +157,49 @@ func (l *look) job(o *batchv1.Job) {
 		}
 	}
 	l.failedCreate(o)
+}
+
+// attempts finds the pods of a Job and what is wrong with those that have not ended. One
+// that failed is a past attempt: whether there is another one is up to the Job's
+// controller (backoffLimit, podFailurePolicy), which says so by a condition.
+func (l *look) attempts(o *batchv1.Job) {
+	all := l.live.PodsOf(o.GetUID())
+	l.podsAmong(all, nil, func(p *corev1.Pod) bool { return !Ended(p) })
+}
+
+// attempt says which attempt of a Job is under way, and how the one before ended; "" while
+// it is the first, or where it is not known how many there may be.
+func attempt(o *batchv1.Job, pods []*corev1.Pod) string {
+	var last *corev1.Pod
+	seen := 0
+	for _, p := range pods {
+		if p.Status.Phase != corev1.PodFailed {
+			continue
+		}
+		if seen++; last == nil || last.CreationTimestamp.Before(&p.CreationTimestamp) {
+			last = p
+		}
+	}
+	// What the Job's status counts is behind its pods, and these may have been removed.
+	failed := int(o.Status.Failed)
+	if u := o.Status.UncountedTerminatedPods; u != nil {
+		failed += len(u.Failed)
+	}
+	failed = max(failed, seen)
+	limit := int(int32Or(o.Spec.BackoffLimit, 6)) // batch/v1: "Defaults to 6"
+	if failed == 0 || failed > limit || o.Spec.BackoffLimitPerIndex != nil {
+		return ""
+	}
+	text := fmt.Sprintf("attempt %d of %d", failed+1, limit+1)
+	if last == nil {
+		return text
+	}
+	for _, r := range runs(last) {
+		if t := r.ended(); t != nil && t.ExitCode != 0 {
+			return fmt.Sprintf("%s: in the one before its %s ended with exit code %d%s", text, r.word(), t.ExitCode, meaning(t))
+		}
+	}
+	return text
 }
 
 // jobFailed says why a Job gave up, by the last of its pods.
@@ -192,8 +235,14 @@ func (l *look) jobFailed(o *batchv1.Job, c batchv1.JobCondition) *problem.Proble
 // pods finds the workload's pods and what is wrong with those that current
 // says are of the newest template (nil: all).
 func (l *look) pods(o metav1.Object, current func(*corev1.Pod) bool) {
+	l.podsAmong(l.live.PodsOf(o.GetUID()), current, nil)
+}
+
+// podsAmong is pods of those that all are; explained says of which of the newest template
+// it is to be looked what is wrong with them (nil: all).
+func (l *look) podsAmong(all []*corev1.Pod, current, explained func(*corev1.Pod) bool) {
 	s := l.s
-	s.Pods = l.live.PodsOf(o.GetUID())
+	s.Pods = all
 	var newest []*corev1.Pod
 	for _, p := range s.Pods {
 		if current != nil && !current(p) {
@@ -205,7 +254,7 @@ func (l *look) pods(o metav1.Object, current func(*corev1.Pod) bool) {
 		if s.Since.IsZero() || p.CreationTimestamp.Time.Before(s.Since) {
 			s.Since = p.CreationTimestamp.Time
 		}
-		if p.DeletionTimestamp == nil {
+		if p.DeletionTimestamp == nil && (explained == nil || explained(p)) {
 			newest = append(newest, p)
 		}
 	}

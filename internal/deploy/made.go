@@ -12,27 +12,31 @@ import (
 // still hold what was there before.
 type appliedSet struct {
 	mu    sync.Mutex
-	made  map[madeKey]version           // objects of the project's namespace
+	made  map[madeKey]version
 	kinds map[schema.GroupKind]followed // that live keeps for Objects
 }
 
-// madeKey names an object of the project's namespace: there may be a Service of Kubernetes'
-// own and one of Knative's by the same name.
+// madeKey names an object: there may be a Service of Kubernetes' own and one of Knative's by
+// the same name.
 type madeKey struct {
 	schema.GroupKind
-	name string
+	namespace string // where it is another than the project's
+	name      string
 }
 
-func madeKeyOf(o *Object) madeKey { return madeKey{o.GroupVersionKind().GroupKind(), o.GetName()} }
+// madeKeyOf names an object of the project's namespace.
+func madeKeyOf(o *Object) madeKey {
+	return madeKey{GroupKind: o.GroupVersionKind().GroupKind(), name: o.GetName()}
+}
 
-// workloadKey names a workload: of their kinds there is one of each name.
+// workloadKey names a workload of the project's namespace: of their kinds there is one of each name.
 func workloadKey(ref Ref) madeKey {
 	for gk := range podSpecs {
 		if gk.Kind == ref.Kind {
-			return madeKey{gk, ref.Name}
+			return madeKey{GroupKind: gk, name: ref.Name}
 		}
 	}
-	return madeKey{schema.GroupKind{Kind: ref.Kind}, ref.Name}
+	return madeKey{GroupKind: schema.GroupKind{Kind: ref.Kind}, name: ref.Name}
 }
 
 type version struct {
@@ -42,17 +46,17 @@ type version struct {
 
 // note remembers what was applied, nil for a Job that ran and is gone.
 func (d *Deployer) note(t target, now *unstructured.Unstructured) {
-	if t.key.namespace != d.options.Namespace {
-		return
-	}
 	v := version{}
 	if now != nil {
 		v = version{now.GetUID(), now.GetGeneration()}
 	}
-	d.noteVersion(madeKeyOf(t.Object), v)
+	key := madeKeyOf(t.Object)
+	if t.key.namespace != d.options.Namespace {
+		key.namespace = t.key.namespace
+	}
+	d.noteVersion(key, v)
 }
 
-// noteVersion is note for an object of the project's namespace.
 func (d *Deployer) noteVersion(key madeKey, v version) {
 	d.applied.mu.Lock()
 	defer d.applied.mu.Unlock()

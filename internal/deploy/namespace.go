@@ -49,8 +49,8 @@ const notOurs = "it was there before kdev"
 
 // removeNamespace deletes a namespace when kdev made it for this project and it
 // holds nothing but the objects in mine, and waits until it is gone. It returns
-// why it stays, "" when it went.
-func (d *Deployer) removeNamespace(ctx context.Context, name string, tell func(string), mine map[types.UID]bool) (string, error) {
+// why it stays, "" when it went. accepted, which may be nil, is called when its deletion has begun.
+func (d *Deployer) removeNamespace(ctx context.Context, name string, tell func(string), mine map[types.UID]bool, accepted func()) (string, error) {
 	namespaces := d.client.Core.CoreV1().Namespaces()
 	ns, err := namespaces.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
@@ -72,6 +72,9 @@ func (d *Deployer) removeNamespace(ctx context.Context, name string, tell func(s
 		if err := namespaces.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &ns.UID}}); err != nil && !apierrors.IsNotFound(err) {
 			return "", d.apiProblem(err, "Namespace/"+name, "")
 		}
+	}
+	if accepted != nil {
+		accepted()
 	}
 	return "", d.awaitNamespaceGone(ctx, ns, tell)
 }

@@ -81,7 +81,8 @@ func isFollowed(gk schema.GroupKind) bool {
 // Follow makes live keep those objects of which kinds are not in every cluster, so that
 // Objects can tell of them: the members of the set where there is one, else whatever
 // objects of these kinds somebody else deployed. Kinds that the cluster does not know are
-// left out; a call after they came takes them in.
+// left out; a call after they came takes them in. It returns when the namespaces of all
+// workloads have been looked at.
 func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*Object) error {
 	d.ranBefore(ctx, live, objects)
 	selector, keep := partOfLabel+"="+d.id, (func(metav1.Object) bool)(nil)
@@ -90,6 +91,11 @@ func (d *Deployer) Follow(ctx context.Context, live *kube.Namespace, objects []*
 	}
 	asked := map[schema.GroupKind]bool{}
 	for _, o := range objects {
+		if IsWorkload(o) && d.elsewhere(o) {
+			if err := live.AwaitBeside(ctx, d.client, o.GetNamespace()); err != nil {
+				return err
+			}
+		}
 		gk := o.GroupVersionKind().GroupKind()
 		if gk == claimKind {
 			d.storage.read(ctx, d.client, o)

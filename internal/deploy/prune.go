@@ -20,6 +20,7 @@ type Kept struct {
 type Pruned struct {
 	Removed []string // "Kind/name"
 	Kept    []Kept   // left the manifests, and stay in the set
+	Volumes []string // claims of StatefulSets that were removed, as KeptVolumes of a DownReport
 }
 
 // Prune is [Deployer.PruneReport] without what was kept.
@@ -74,6 +75,9 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 			continue
 		}
 		going = append(going, m)
+	}
+	if pruned.Volumes, err = d.keepVolumes(ctx, going); err != nil {
+		return pruned, err
 	}
 	for _, m := range going {
 		if err := d.delete(ctx, m); err != nil {

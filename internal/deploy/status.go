@@ -18,8 +18,10 @@ import (
 // A WorkloadStatus says how far one workload's rollout is.
 type WorkloadStatus struct {
 	Ref
+	Namespace                       string // where it is another than the project's
 	Ready                           bool
-	Absent                          bool // it is not in the cluster
+	Unwatched                       string // why nobody can say whether it is ready; then it counts as ready, and proves nothing
+	Absent                          bool   // it is not in the cluster
 	Desired, Updated, ReadyReplicas int
 	Waiting                         string           // what it waits for, in words; "" when ready
 	Problem                         *problem.Problem // why it is not getting further, as soon as that is known
@@ -38,10 +40,8 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 	for _, o := range objects {
 		switch {
 		case !IsWorkload(o):
-		case d.elsewhere(o):
-			all = append(all, WorkloadStatus{Ref: RefOf(o), Ready: true}) // Apply says that it is not watched
 		default:
-			s := d.status(live, RefOf(o))
+			s := d.statusOf(live, o)
 			s.Waiting, s.Problem = d.hidden(s.Waiting, s.Problem)
 			if s.Absent && o.Hook != nil {
 				s = WorkloadStatus{Ref: s.Ref, Ready: true} // not its turn, or it ran and was deleted: Apply waits for hooks
@@ -50,6 +50,50 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 		}
 	}
 	return all
+}
+
+// statusOf is the status of one workload, in whatever namespace.
+func (d *Deployer) statusOf(live *kube.Namespace, o *Object) WorkloadStatus {
+	if !d.elsewhere(o) {
+		return d.status(live, RefOf(o))
+	}
+	s := WorkloadStatus{Ref: RefOf(o), Namespace: o.GetNamespace()}
+	there, err := live.Beside(d.client, s.Namespace)
+	switch {
+	case err != nil:
+		s.Ready, s.Unwatched = true, "this user may not read pods of namespace "+s.Namespace
+	case there == nil:
+		s.Waiting = "a first look at namespace " + s.Namespace
+	case slices.Contains(there.Denied(), pluralOf(s.Kind)):
+		s.Ready, s.Unwatched = true, "this user may not read "+pluralOf(s.Kind)+" of namespace "+s.Namespace
+	default:
+		s = d.statusIn(there, s)
+		if s.Problem != nil {
+			p := *s.Problem
+			p.Where += " in namespace " + s.Namespace
+			s.Problem = &p
+		}
+	}
+	return s
+}
+
+// FullName is "Kind/name", with the namespace where it is another than the project's.
+func (s *WorkloadStatus) FullName() string {
+	if s.Namespace == "" {
+		return s.Ref.String()
+	}
+	return s.Ref.String() + " in namespace " + s.Namespace
+}
+
+// Unwatched are the workloads of which nobody can say whether they are ready, and why: that
+// everything else is ready does not prove that what is old may go.
+func Unwatched(all []WorkloadStatus) (which []string) {
+	for _, s := range all {
+		if s.Unwatched != "" {
+			which = append(which, s.FullName()+" is not watched: "+s.Unwatched)
+		}
+	}
+	return which
 }
 
 // hidden takes known values out of the words of controllers and of the API server: a
@@ -64,16 +108,23 @@ func (d *Deployer) hidden(text string, p *problem.Problem) (string, *problem.Pro
 	return d.hide(text), p
 }
 
-// elsewhere says whether an object is of another namespace than the project's,
-// which is the one that is watched.
+// elsewhere says whether an object is of another namespace than the project's: of these
+// the workloads alone are watched.
 func (d *Deployer) elsewhere(o *Object) bool {
 	return o.GetNamespace() != "" && o.GetNamespace() != d.options.Namespace
 }
 
+// status is that of a workload of the project's namespace.
 func (d *Deployer) status(live *kube.Namespace, ref Ref) WorkloadStatus {
-	s := WorkloadStatus{Ref: ref}
-	made, known := d.made(workloadKey(ref))
-	found, ok := live.Get(ref.Kind, d.options.Namespace+"/"+ref.Name)
+	return d.statusIn(live, WorkloadStatus{Ref: ref})
+}
+
+// statusIn fills in s from the namespace that it is of.
+func (d *Deployer) statusIn(live *kube.Namespace, s WorkloadStatus) WorkloadStatus {
+	ref, key := s.Ref, workloadKey(s.Ref)
+	key.namespace = s.Namespace
+	made, known := d.made(key)
+	found, ok := live.Get(ref.Kind, orElse(s.Namespace, d.options.Namespace)+"/"+ref.Name)
 	if known && made.uid == "" {
 		s.Ready, s.Desired, s.Updated, s.ReadyReplicas = true, 1, 1, 1 // a job that ran and is gone
 		return s

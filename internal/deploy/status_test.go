@@ -2,12 +2,19 @@ package deploy
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kdev-io/kdev/internal/kube"
 )
@@ -55,12 +62,77 @@ func TestStatusOfWhatWasApplied(t *testing.T) {
 			}
 		})
 	}
-	t.Run("in another namespace", func(t *testing.T) {
-		d := New(nil, Options{Namespace: "shop"})
-		defer d.Close()
-		s := d.Status(nil, parse(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: other}\n"))
-		if len(s) != 1 || !s[0].Ready {
-			t.Errorf("%+v", s)
-		}
-	})
+}
+
+// A workload in another namespace than the project's is waited for as the others are; where
+// nobody may look, that is said, and proves nothing.
+func TestStatusInAnotherNamespace(t *testing.T) {
+	one := int32(1)
+	db := func(namespace, uid string, ready int32) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: namespace, UID: types.UID(uid), Generation: 1},
+			Spec:   appsv1.DeploymentSpec{Replicas: &one},
+			Status: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: ready, AvailableReplicas: ready}}
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "db-1", Namespace: "data", UID: "p", OwnerReferences: []metav1.OwnerReference{{UID: "theirs", Controller: new(true)}}},
+		Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "db", Image: "Bad"}}},
+		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "db", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "InvalidImageName", Message: "bad"}}}}}}
+	const manifests = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: db, namespace: data}\n"
+	for _, tc := range []struct {
+		name      string
+		ready     int32
+		made      string // the UID that was applied
+		forbidden string
+		want      string
+		unwatched string
+	}{
+		{name: "ready", ready: 1, want: "Deployment/db in namespace data: 1/1 ready\n"},
+		{name: "not ready, and one of its name is", want: "Deployment/db in namespace data: 0/1 ready, failing\n  Deployment/db container db in namespace data: the image reference Bad is not valid"},
+		{name: "the informer has not seen the apply", ready: 1, made: "newer", want: "Deployment/db in namespace data: 0/0 ready, progressing\n  waits for its creation\n"},
+		{name: "its kind is forbidden", forbidden: "deployments", want: "Deployment/db in namespace data: not watched: this user may not read deployments of namespace data\n",
+			unwatched: "Deployment/db in namespace data is not watched: this user may not read deployments of namespace data"},
+		{name: "pods are forbidden", forbidden: "pods", want: "Deployment/db in namespace data: not watched: this user may not read pods of namespace data\n",
+			unwatched: "Deployment/db in namespace data is not watched: this user may not read pods of namespace data"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			core := fake.NewSimpleClientset(db("shop", "ours", 1), db("data", "theirs", tc.ready), pod)
+			core.PrependReactor("list", tc.forbidden, func(a clienttesting.Action) (bool, runtime.Object, error) {
+				if tc.forbidden == "" || a.GetNamespace() != "data" {
+					return false, nil, nil
+				}
+				return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: tc.forbidden}, "", nil)
+			})
+			client := &kube.Client{Core: core}
+			ctx, cancel := context.WithCancel(t.Context())
+			live, err := kube.Watch(ctx, client, "shop")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer live.Wait()
+			defer cancel()
+			d := New(client, Options{Namespace: "shop"})
+			defer d.Close()
+			if tc.made != "" {
+				key := workloadKey(Ref{"Deployment", "db"})
+				key.namespace = "data"
+				d.applied.made = map[madeKey]version{key: {types.UID(tc.made), 1}}
+			}
+			objects := parse(t, manifests)
+			if s := d.Status(live, objects); s[1].Ready {
+				t.Error("ready before anybody has looked")
+			}
+			if err := live.AwaitBeside(ctx, client, "data"); err != nil {
+				t.Fatal(err)
+			}
+			all := d.Status(live, objects)
+			if !all[0].Ready || all[0].Namespace != "" {
+				t.Errorf("of the project's namespace: %+v", all[0])
+			}
+			if got := all[1].Explanation(time.Time{}); !strings.HasPrefix(got, tc.want) || all[1].Ready != (tc.ready == 1 && tc.made == "" || tc.unwatched != "") {
+				t.Errorf("got\n%swant\n%s", got, tc.want)
+			}
+			if got := strings.Join(Unwatched(all), "; "); got != tc.unwatched {
+				t.Errorf("unwatched: %q", got)
+			}
+		})
+	}
 }

@@ -49,6 +49,8 @@ type Namespace struct {
 	wake   chan struct{}    // a kind was denied or failed: look again
 
 	followed map[schema.GroupVersionResource]cache.SharedIndexInformer
+	beside   map[string]*besideNamespace
+	parent   *Namespace // hears of the changes too; nil of one that stands for itself
 
 	alarm   *time.Timer
 	alarmAt time.Time // zero when it is not set
@@ -62,6 +64,10 @@ type Namespace struct {
 //
 // Problems: cluster-unreachable, rbac-denied.
 func Watch(ctx context.Context, c *Client, namespace string) (*Namespace, error) {
+	return start(ctx, c, namespace, nil)
+}
+
+func start(ctx context.Context, c *Client, namespace string, parent *Namespace) (*Namespace, error) {
 	// client-go logs every lost watch to stderr, into the dashboard. What of it
 	// matters to a person comes out of this package as an error.
 	ctx = klog.NewContext(ctx, logr.Discard())
@@ -75,7 +81,7 @@ func Watch(ctx context.Context, c *Client, namespace string) (*Namespace, error)
 		failed: map[string]error{},
 		wake:   make(chan struct{}, 1),
 
-		dynamic: c.Dynamic, watching: ctx,
+		dynamic: c.Dynamic, watching: ctx, parent: parent,
 	}
 	n.own, _ = n.Subscribe()
 
@@ -215,6 +221,9 @@ func (n *Namespace) signal() {
 		case ch <- struct{}{}:
 		default: // it has not yet looked at the last one
 		}
+	}
+	if n.parent != nil {
+		n.parent.signal()
 	}
 }
 

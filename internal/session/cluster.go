@@ -41,7 +41,7 @@ func Look(ctx context.Context, p *config.Project, contextName string, live *kube
 			return nil, ctx.Err()
 		}
 	}
-	st := grouped(p, contextName, live, objects, statuses, time.Now())
+	st := grouped(p, contextName, live, objects, statuses, d.OwnedStatus, time.Now())
 	if st.Deployed {
 		st.Objects = ObjectsOf(p, d.Objects(live, objects))
 		st.Ready = st.Ready && objectsReady(st.Objects)
@@ -54,7 +54,7 @@ func lacksLines(st deploy.WorkloadStatus) bool { return st.Problem != nil && st.
 
 // grouped groups the workloads by service, in the order of kdev.yaml and then of
 // the manifests.
-func grouped(p *config.Project, contextName string, live *kube.Namespace, objects []*deploy.Object, statuses []deploy.WorkloadStatus, now time.Time) *State {
+func grouped(p *config.Project, contextName string, live *kube.Namespace, objects []*deploy.Object, statuses []deploy.WorkloadStatus, owned func(*kube.Namespace, []deploy.Ref) []deploy.WorkloadStatus, now time.Time) *State {
 	st := &State{Project: p.Name, Namespace: p.Namespace, Context: contextName, Root: p.Root, Ready: true}
 	owner := map[deploy.Ref]string{}
 	var names []string
@@ -70,6 +70,9 @@ func grouped(p *config.Project, contextName string, live *kube.Namespace, object
 	}
 	for service, uses := range deploy.Inject(deploy.Copy(objects), images).Uses {
 		for _, use := range uses {
+			if owner[use.Object] == "" {
+				statuses = append(statuses, owned(live, []deploy.Ref{use.Object})...)
+			}
 			owner[use.Object] = service
 		}
 	}
@@ -84,7 +87,7 @@ func grouped(p *config.Project, contextName string, live *kube.Namespace, object
 			kinds[name] = Workload
 		}
 		of[name] = append(of[name], s)
-		if _, there := live.Get(s.Kind, p.Namespace+"/"+s.Name); there {
+		if _, there := live.Get(s.Kind, p.Namespace+"/"+s.Name); there && s.Namespace == "" || s.Namespace != "" && !s.Absent && s.Unwatched == "" {
 			st.Deployed = true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -359,8 +360,8 @@ func (l *loop) acknowledge(a *deploy.Applied) {
 
 // pruneDone is the end of one Prune.
 type pruneDone struct {
-	removed []string
-	err     error
+	removed, volumes []string
+	err              error
 }
 
 // prune removes what left the manifests, once the rollout that replaced it is
@@ -369,7 +370,12 @@ func (l *loop) prune() {
 	if !l.applied {
 		return
 	}
-	l.pruned, l.pruning = true, true
+	l.pruned = true
+	if len(l.unwatched) > 0 {
+		l.s.tell(Notice{Level: Warn, Code: "unwatched", Text: strings.Join(l.unwatched, "; ") + "; so nothing that left the manifests is removed"})
+		return
+	}
+	l.pruning = true
 	objects := l.deployable()
 	images := map[string]string{}
 	for _, svc := range l.services {
@@ -378,16 +384,22 @@ func (l *loop) prune() {
 		}
 	}
 	l.work.Go(func() {
-		removed, err := l.s.parts.Deployer.Prune(l.ctx, objects)
+		pruned, err := l.s.parts.Deployer.PruneReport(l.ctx, objects)
+		if pruned == nil {
+			pruned = &deploy.Pruned{}
+		}
 		if err == nil {
 			err = l.s.parts.Deployer.Record(l.ctx, images) // for kdev rollback
 		}
-		l.s.post(l.ctx, pruneDone{removed, err})
+		l.s.post(l.ctx, pruneDone{pruned.Removed, pruned.Volumes, err})
 	})
 }
 
 func (e pruneDone) apply(l *loop) {
 	l.pruning = false
+	if len(e.volumes) > 0 {
+		l.s.tell(Notice{Level: Info, Code: "volumes-kept", Text: KeptVolumes(e.volumes)})
+	}
 	if e.err != nil {
 		l.s.tell(Notice{Level: Warn, Code: "prune-failed", Text: "what left the manifests could not be removed", Problem: asProblem(e.err, "prune-failed", "")})
 		return

@@ -35,6 +35,7 @@ func (l *loop) look() {
 		statuses = l.s.parts.Deployer.Status(l.s.parts.Live, l.objects)
 	}
 	l.restore(statuses)
+	l.unwatched = deploy.Unwatched(statuses)
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && l.blocked() == nil
 	for _, svc := range l.ordered() {
 		view := l.view(svc, statuses, now)
@@ -71,6 +72,9 @@ func (l *loop) restore(statuses []deploy.WorkloadStatus) {
 		case "Deployment", "StatefulSet", "DaemonSet":
 		default:
 			continue
+		}
+		if st.Namespace != "" {
+			continue // its name may be another one's here
 		}
 		_, there := l.s.parts.Live.Get(st.Kind, l.s.opts.Project.Namespace+"/"+st.Name)
 		if l.present[st.Ref] && !there {
@@ -122,6 +126,12 @@ func (l *loop) view(svc *service, statuses []deploy.WorkloadStatus, now time.Tim
 			v.add(&statuses[i], times, now)
 		}
 	}
+	if !l.s.opts.Attach {
+		owned := l.s.parts.Deployer.OwnedStatus(l.s.parts.Live, svc.workloads)
+		for i := range owned {
+			v.add(&owned[i], times, now)
+		}
+	}
 	l.weigh(&v)
 	v.Events = l.clusterEvents(svc)
 	if v.Image == "" {
@@ -163,7 +173,7 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	}
 	asleep := len(v.Workloads) > 0 && v.Desired == 0 && rolledOut
 	for _, w := range v.Workloads {
-		asleep = asleep && (w.Kind == "Deployment" || w.Kind == "StatefulSet")
+		asleep = asleep && w.Unwatched == "" && (w.Kind == "Deployment" || w.Kind == "StatefulSet")
 	}
 	switch {
 	case svc.off:
@@ -236,7 +246,7 @@ func (l *loop) watches(svc *service) bool {
 // objects are ready; without one there is nothing to wait for.
 func (l *loop) ownPodsReady(svc *service) bool {
 	return !slices.ContainsFunc(l.pods(svc), func(pod *corev1.Pod) bool {
-		return pod.DeletionTimestamp == nil && !podReady(pod)
+		return pod.DeletionTimestamp == nil && !podReady(pod) && !deploy.Ended(pod)
 	})
 }
 

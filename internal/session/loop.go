@@ -48,6 +48,7 @@ type loop struct {
 	applyAgain   bool                // something that Apply writes changed since it was started
 	applied      bool                // everything was applied once
 	deployed     bool                // something was
+	unwatched    []string            // workloads of which nobody can say whether they are ready, at the last look
 	present      map[deploy.Ref]bool // workloads that the informers held at the last look
 	taken        bool                // objects of ours belong to another project: its pods are not ours to touch
 	applyErr     *problem.Problem

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -59,4 +60,9 @@ type Step struct {
 	Name   string `json:"name"`
 	Cached bool   `json:"cached"`          // nothing was run
 	Bytes  int64  `json:"bytes,omitempty"` // of the layer that it made, or of what it pushed
+}
+
+// KeptVolumes says which volume claims stay, and how to get rid of them.
+func KeptVolumes(names []string) string {
+	return "kept volumes: " + strings.Join(names, " ") + "; `kdev down --volumes` removes them"
 }

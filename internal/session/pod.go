@@ -278,14 +278,18 @@ func podWord(pod *corev1.Pod) string {
 // "Kind/name"; seen hands out what is known of a pod's stages, or is nil.
 func (s *Service) add(st *deploy.WorkloadStatus, seen func(*corev1.Pod) *podTimes, now time.Time) {
 	s.Workloads = append(s.Workloads, Rollout{
-		Kind: st.Kind, Name: st.Name, Ready: st.Ready, Desired: st.Desired, Updated: st.Updated, Current: st.ReadyReplicas,
+		Kind: st.Kind, Name: st.Name, Namespace: st.Namespace, Unwatched: st.Unwatched, Ready: st.Ready, Desired: st.Desired, Updated: st.Updated, Current: st.ReadyReplicas,
 		Old: st.Old, Template: st.Template, Since: st.Since, Waiting: st.Waiting, Problem: st.Problem,
 	})
 	s.Desired += st.Desired
 	s.Updated += st.Updated
 	s.Current += st.ReadyReplicas
 	s.Old += st.Old
-	for _, pod := range st.Pods {
+	pods := st.Pods
+	if st.Namespace != "" {
+		pods = nil // what is done with a pod of the list is done in the project's namespace, which may have one of its name
+	}
+	for _, pod := range pods {
 		var times *podTimes
 		if seen != nil {
 			times = seen(pod)
@@ -293,6 +297,9 @@ func (s *Service) add(st *deploy.WorkloadStatus, seen func(*corev1.Pod) *podTime
 		v := podView(pod, fmt.Sprintf("%s/%s", st.Kind, st.Name), st, times, now)
 		s.Restarts += v.Restarts
 		s.Pods = append(s.Pods, v)
+	}
+	if st.Unwatched != "" {
+		s.Explanation += st.Explanation(now)
 	}
 	if st.Ready {
 		return
@@ -314,7 +321,7 @@ func ServiceOf(name string, statuses []deploy.WorkloadStatus, now time.Time) Ser
 	for i := range statuses {
 		v.add(&statuses[i], nil, now)
 		ready = ready && statuses[i].Ready
-		asleep = asleep && statuses[i].Desired == 0
+		asleep = asleep && statuses[i].Desired == 0 && statuses[i].Unwatched == ""
 	}
 	switch {
 	case v.Problem != nil:

@@ -228,17 +228,21 @@ func (w *Waiting) String() string {
 
 // Rollout is how far one workload is.
 type Rollout struct {
-	Kind     string           `json:"kind"`
-	Name     string           `json:"name"`
-	Ready    bool             `json:"ready"`
-	Desired  int              `json:"desired"`
-	Updated  int              `json:"updated"`
-	Current  int              `json:"current"`
-	Old      int              `json:"old,omitempty"`
-	Template string           `json:"template,omitempty"` // hash of the newest pod template
-	Since    time.Time        `json:"since,omitzero"`     // when the newest template's first pod was made
-	Waiting  string           `json:"waiting,omitempty"`
-	Problem  *problem.Problem `json:"problem,omitempty"`
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// Namespace is where it is, if in another than the project's.
+	Namespace string `json:"namespace,omitempty"`
+	// Unwatched is why nobody can say whether it is ready; then it counts as ready.
+	Unwatched string           `json:"unwatched,omitempty"`
+	Ready     bool             `json:"ready"`
+	Desired   int              `json:"desired"`
+	Updated   int              `json:"updated"`
+	Current   int              `json:"current"`
+	Old       int              `json:"old,omitempty"`
+	Template  string           `json:"template,omitempty"` // hash of the newest pod template
+	Since     time.Time        `json:"since,omitzero"`     // when the newest template's first pod was made
+	Waiting   string           `json:"waiting,omitempty"`
+	Problem   *problem.Problem `json:"problem,omitempty"`
 }
 
 // Object is how an object fares that runs no pods by itself.

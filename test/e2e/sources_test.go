@@ -81,6 +81,24 @@ func TestFleet(t *testing.T) {
 	}
 	eventually(t, "the fleet sails", func() (bool, string) { image := ships(); return strings.Contains(image, "/fleet/ship:"), image })
 	first := ships()
+	// The pods are the service's although a controller has made them, with a session and without.
+	aboard := func() {
+		t.Helper()
+		if code, out := code(t, dir, "exec", "ship", "--", "echo", "aboard"); code != 0 || !strings.Contains(out, "aboard") {
+			t.Errorf("exec: %d\n%s", code, out)
+		}
+		if code, out := code(t, dir, "status", "-o", "json"); code != 0 || !strings.Contains(out, `"Fleet/north"`) {
+			t.Errorf("status: %d\n%s", code, out)
+		}
+	}
+	aboard()
+	if code, out := code(t, dir, "up", "--detach", "--until", "ready"); code != 0 {
+		t.Fatalf("up --detach: %d\n%s", code, out)
+	}
+	aboard()
+	if code, out := code(t, dir, "stop"); code != 0 {
+		t.Fatalf("stop: %d\n%s", code, out)
+	}
 	if code, out := code(t, dir, "diff", "--declared"); code != 1 || !strings.Contains(out, "Fleet/north") || !strings.Contains(out, "spec.image") {
 		t.Errorf("declared: %d\n%s", code, out)
 	}
