@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -24,7 +25,8 @@ type logsCluster struct {
 	context    string
 	client     *kube.Client
 	namespaces []string
-	owned      map[string]string // label of the owners that are wanted; nil is any
+	owned      map[string]string      // label of the owners that are wanted; nil is any
+	also       func(*corev1.Pod) bool // pods that are wanted besides; nil is none
 }
 
 // clusters opens the clusters that are meant: those of --context, the project's
@@ -79,6 +81,10 @@ func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.remote != nil {
+		// Where it is up, wherever that is.
+		flags.context, project.Namespace = p.remote.About.Context, p.remote.About.Namespace
+	}
 	find := flags.cluster(project, func(string) {})
 	find.NoCreate = true
 	found, err := cluster.Ensure(ctx, find)
@@ -92,12 +98,29 @@ func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
 	p.project = project
 	c := &logsCluster{context: found.Context, client: client, namespaces: p.o.wanted(project.Namespace)}
 	if len(p.o.query) == 0 && p.o.selector == "" && p.o.fieldSelector == "" {
-		if c.owned, err = projectLabel(ctx, client, project); err != nil {
+		c.owned, err = projectLabel(ctx, client, project)
+		if p.remote != nil {
+			p.withSession(c)
+			if known := problem.As(err); known != nil && known.Code == "logs-not-deployed" {
+				err = nil // it is on its way
+			}
+		}
+		if err != nil {
 			client.Close()
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// withSession wants what the session owns besides: pods of the projects that it includes,
+// and those of a first start before anything tells whose they are.
+func (p *logsPlan) withSession(c *logsCluster) {
+	remote := p.remote
+	c.also = func(pod *corev1.Pod) bool { return remote.State().ServiceOf(pod.Namespace, pod.Name) != "" }
+	if len(unique(p.o.namespaces)) == 0 {
+		c.namespaces = remote.State().Namespaces()
+	}
 }
 
 // idLabel is that of KEP-3659: on the ConfigMap that stands for a project it holds

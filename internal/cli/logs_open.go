@@ -122,7 +122,10 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 	where := p.where
 	where.Namespaces = c.namespaces
 	choice := p.choice
-	choice.OwnedWith = c.owned
+	choice.OwnedWith, choice.Owned = c.owned, c.also
+	if p.remote != nil {
+		choice.Queries = slices.DeleteFunc(slices.Clone(choice.Queries), isLocal)
+	}
 	selector, err := pods.NewSelector(ctx, choice, pods.NewOwners(c.client.Dynamic, c.client.Mapper), c.namespaces)
 	if err != nil {
 		return logs.Selection{}, nil, nil, err
@@ -151,6 +154,9 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 			return sel, nil, nil, p.unreachable(c, err)
 		}
 		sel.Pods, wait = live, live.Wait
+		if c.also != nil {
+			sel.Pods = sessionPods{live, p.remote}
+		}
 	}
 	p.nothing(c, selector, sel.Pods.Pods())
 	if p.o.previous && ranBefore(selector, sel.Pods.Pods()) {
@@ -220,7 +226,7 @@ func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev
 			containers = true
 		}
 	}
-	if containers {
+	if containers || p.showsLocal() {
 		return
 	}
 	where := "any namespace"

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/internal/term"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/filter"
@@ -35,6 +36,7 @@ type logsPlan struct {
 	hidden    secrets
 	around    bool            // there is a project around here, whose values are masked
 	project   *config.Project // of the cluster that is read; nil outside of one
+	remote    *control.Remote // the session around, where its lines may be meant; nil without
 	reached   bool            // what --until waits for
 }
 

@@ -43,8 +43,21 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		return p.ended(ctx, hub, hub.Run(ctx))
 	}
 	if about, ok := p.session(); ok {
-		if err := p.through(ctx, about); !errors.Is(err, control.ErrNoLines) {
-			return err
+		remote, err := control.Dial(ctx, p.o.env.Getenv, about)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil: // else it has just ended, and the cluster is there all the same
+			defer remote.Close()
+			p.remote = remote
+			if err := p.strayLocal(remote.State()); err != nil {
+				return err
+			}
+			if p.has(remote) {
+				if err := p.through(ctx, remote); !errors.Is(err, control.ErrNoLines) {
+					return err
+				}
+			}
 		}
 	}
 	clusters, closeAll, err := p.clusters(ctx)
@@ -71,6 +84,9 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	defer stop()
 	beside, stopBeside := context.WithCancel(ctx)
 	var work sync.WaitGroup
+	if p.remote != nil && p.once() {
+		p.feedLocals(beside, hub)
+	}
 	open := p.open(beside, hub, clusters)
 	defer func() {
 		stopBeside()
@@ -94,6 +110,13 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 			})
 		}
 	})
+	if p.remote != nil && !p.once() {
+		work.Go(func() {
+			if err := p.locals(beside, func(l control.Line) { carried(hub, l) }); err != nil {
+				p.notices.say(err.Error())
+			}
+		})
+	}
 	if p.project != nil {
 		work.Go(func() {
 			if err := keepLines(beside, p.o.env, p.project, hub.Store(), &p.hidden); err != nil {

@@ -26,6 +26,9 @@ type Choice struct {
 	// OwnedWith wants pods whose chain of controllers, or which themselves, carry a
 	// label: the members of a project. Empty wants any. It holds beside Queries.
 	OwnedWith map[string]string
+	// Owned wants pods besides those of OwnedWith, and only these where that is empty; nil
+	// wants none besides. What it says of a pod may change.
+	Owned func(*corev1.Pod) bool
 
 	ExcludePods       []*regexp.Regexp
 	Container         *regexp.Regexp // nil is all
@@ -185,8 +188,11 @@ func (s *Selector) Pod(pod *corev1.Pod) bool {
 }
 
 func (s *Selector) owned(pod *corev1.Pod) bool {
-	if len(s.choice.OwnedWith) == 0 {
+	if s.choice.Owned != nil && s.choice.Owned(pod) {
 		return true
+	}
+	if len(s.choice.OwnedWith) == 0 {
+		return s.choice.Owned == nil
 	}
 	want := labels.SelectorFromSet(s.choice.OwnedWith)
 	if want.Matches(labels.Set(pod.Labels)) {
