@@ -31,6 +31,8 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 	}
 	if p.o.stdin || p.o.past {
 		p.hideManifests(ctx)
+		out := &wroteAny{Writer: p.hub.Out}
+		p.hub.Out = out
 		hub, err := logs.New(p.hub)
 		if err != nil {
 			return badLogs(err)
@@ -40,7 +42,11 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		} else if err := p.readPast(hub); err != nil {
 			return err
 		}
-		return p.ended(ctx, hub, hub.Run(ctx))
+		err = p.ended(ctx, hub, hub.Run(ctx))
+		if err == nil && p.o.past && !out.any && !p.toldNone {
+			p.notices.say("no kept line matches")
+		}
+		return err
 	}
 	if about, ok := p.session(); ok {
 		remote, err := control.Dial(ctx, p.o.env.Getenv, about)
