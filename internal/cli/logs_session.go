@@ -27,17 +27,8 @@ import (
 // meant the cluster is read as without a session, and only the lines of what runs on this
 // machine come from it.
 
-// session finds the session whose lines may be meant. More than one, or none, leaves it
-// to the cluster.
-func (p *logsPlan) session() (control.About, bool) {
-	o := p.o
-	switch {
-	case len(unique(o.contexts)) > 0, o.kubeconfig != "", o.kube.set(), o.allNamespaces, // another cluster, perhaps
-		o.selector != "", o.fieldSelector != "", o.node != "", o.condition != "", !slices.Equal(o.containerStates, []string{"all"}), !o.ephemeral,
-		o.output == "json", o.output == "extjson", o.output == "ppextjson", o.template != "", o.templateFile != "", // labels, perhaps
-		o.previous, o.prompt, o.events, o.noMask, untilStates[o.until] != nil:
-		return control.About{}, false
-	}
+// standing finds the session of the project around; not where there are several.
+func (o *logsOptions) standing() (control.About, bool) {
 	root, err := config.Find(o.env.Dir)
 	if err != nil {
 		return control.About{}, false
@@ -46,7 +37,24 @@ func (p *logsPlan) session() (control.About, bool) {
 	if err != nil || len(found) != 1 {
 		return control.About{}, false
 	}
-	about := found[0]
+	return found[0], true
+}
+
+// session finds the session whose lines may be meant. More than one, or none, leaves it
+// to the cluster.
+func (p *logsPlan) session() (control.About, bool) {
+	o := p.o
+	switch {
+	case o.kubeconfig != "", o.kube.set(), o.allNamespaces, // another cluster, perhaps
+		o.selector != "", o.fieldSelector != "", o.node != "", o.condition != "", !slices.Equal(o.containerStates, []string{"all"}), !o.ephemeral,
+		o.output == "json", o.output == "extjson", o.output == "ppextjson", o.template != "", o.templateFile != "", // labels, perhaps
+		o.previous, o.prompt, o.events, o.noMask, untilStates[o.until] != nil:
+		return control.About{}, false
+	}
+	about, ok := o.standing()
+	if contexts := unique(o.contexts); !ok || len(contexts) > 0 && !slices.Equal(contexts, []string{about.Context}) {
+		return control.About{}, false
+	}
 	if ns := unique(o.namespaces); len(ns) > 0 && !slices.Equal(ns, []string{about.Namespace}) {
 		return control.About{}, false
 	}
