@@ -79,3 +79,14 @@ func TestLogsOfTheProjectsContextByName(t *testing.T) {
 		t.Errorf("another context without a query: %+v", o)
 	}
 }
+
+// TestLogsCompletesInTheProject: a completion asks where the command would read.
+func TestLogsCompletesInTheProject(t *testing.T) {
+	_, _, env := besideStanding(t)
+	withoutCurrent(t)
+	var out, errs strings.Builder
+	env.Out, env.Err = &out, &errs
+	if code := Main(t.Context(), env, []string{"__complete", "logs", "sts/d"}); code != 0 || !strings.HasPrefix(out.String(), "sts/db\n") {
+		t.Errorf("%d %q\n%s", code, out.String(), errs.String())
+	}
+}
