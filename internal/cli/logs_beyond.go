@@ -30,6 +30,7 @@ type chosen struct {
 	*logsCluster
 	selector *pods.Selector
 	live     logs.Pods
+	missed   []string // queries that named no pod when it was opened
 }
 
 func (c *chosen) wantedPods() []*corev1.Pod {

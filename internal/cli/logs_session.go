@@ -192,12 +192,13 @@ func (p *logsPlan) feedLocals(ctx context.Context, hub *logs.Hub) {
 	})
 }
 
-// showsLocal says whether something is meant that runs on this machine.
-func (p *logsPlan) showsLocal() bool {
+// showsLocal says whether a query, or any where it is "", means something that runs on
+// this machine.
+func (p *logsPlan) showsLocal(query string) bool {
 	if p.remote == nil {
 		return false
 	}
-	wanted := &carriedChoice{plan: p, remote: p.remote}
+	wanted := &carriedChoice{plan: p, remote: p.remote, only: query}
 	for _, svc := range p.remote.State().Services {
 		if svc.Local != nil && wanted.local("local/"+svc.Name) {
 			return true
@@ -248,6 +249,7 @@ func (p sessionPods) Subscribe() (<-chan struct{}, func()) {
 type carriedChoice struct {
 	plan    *logsPlan
 	remote  *control.Remote
+	only    string          // the one query that counts, of work on this machine; "" is all
 	sources map[string]bool // by pod and container, or name
 }
 
@@ -278,6 +280,9 @@ func (c *carriedChoice) local(name string) bool {
 		return false
 	}
 	for _, q := range choice.Queries {
+		if c.only != "" && q.String() != c.only {
+			continue
+		}
 		if q.Name != nil && q.Name.MatchString(work) || q.Name == nil && q.Kind.Word == "local" && q.Object == work {
 			return true
 		}

@@ -159,33 +159,37 @@ func (s *Selector) Pod(pod *corev1.Pod) bool {
 	if len(s.choice.Queries) == 0 {
 		return true
 	}
-	for i, q := range s.choice.Queries {
-		if q.Name != nil {
-			if q.Name.MatchString(pod.Name) {
-				return true
-			}
-			continue
-		}
-		if q.Kind.Kind == "Pod" {
-			if pod.Name == q.Object {
-				return true
-			}
-			continue
-		}
-		t := s.byKind[i]
-		if t.labels != nil {
-			if t.labels.Matches(labels.Set(pod.Labels)) {
-				return true
-			}
-			continue
-		}
-		for _, o := range s.owners.Chain(s.ctx, pod) {
-			if o.GroupKind == t.kind && o.Name == q.Object {
-				return true
-			}
+	for i := range s.choice.Queries {
+		if s.matches(i, pod) {
+			return true
 		}
 	}
 	return false
+}
+
+// matches says whether a query names a pod.
+func (s *Selector) matches(query int, pod *corev1.Pod) bool {
+	q, t := s.choice.Queries[query], s.byKind[query]
+	switch {
+	case q.Name != nil:
+		return q.Name.MatchString(pod.Name)
+	case q.Kind.Kind == "Pod":
+		return pod.Name == q.Object
+	case t.labels != nil:
+		return t.labels.Matches(labels.Set(pod.Labels))
+	}
+	return slices.ContainsFunc(s.owners.Chain(s.ctx, pod), func(o Owner) bool { return o.GroupKind == t.kind && o.Name == q.Object })
+}
+
+// Unmatched are the queries that name none of the pods.
+func (s *Selector) Unmatched(now []*corev1.Pod) []string {
+	var out []string
+	for i, q := range s.choice.Queries {
+		if !slices.ContainsFunc(now, func(pod *corev1.Pod) bool { return s.matches(i, pod) }) {
+			out = append(out, q.String())
+		}
+	}
+	return out
 }
 
 func (s *Selector) owned(pod *corev1.Pod) bool {
