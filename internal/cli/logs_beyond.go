@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
@@ -28,6 +30,7 @@ type chosen struct {
 	*logsCluster
 	selector *pods.Selector
 	live     logs.Pods
+	missed   []string // queries that named no pod when it was opened
 }
 
 func (c *chosen) wantedPods() []*corev1.Pod {
@@ -253,6 +256,18 @@ func keepLines(ctx context.Context, env Env, project *config.Project, st *store.
 	return errors.Join(err, w.Close())
 }
 
+// A wroteAny remembers whether anything was written.
+type wroteAny struct {
+	io.Writer
+	any bool
+}
+
+// Write passes on.
+func (w *wroteAny) Write(b []byte) (int, error) {
+	w.any = w.any || len(b) > 0
+	return w.Writer.Write(b)
+}
+
 // readPast feeds the hub with kept lines.
 func (p *logsPlan) readPast(hub *logs.Hub) error {
 	flags := projectFlags{}
@@ -269,6 +284,7 @@ func (p *logsPlan) readPast(hub *logs.Hub) error {
 		return err
 	}
 	if !kept {
+		p.toldNone = true
 		p.notices.say("no lines of project " + project.Name + " are kept yet: `kdev up` and `kdev logs` keep them")
 	}
 	oldest := int64(0)
@@ -278,9 +294,15 @@ func (p *logsPlan) readPast(hub *logs.Hub) error {
 	case p.o.since.ago > 0 && p.o.sinceGiven:
 		oldest = time.Now().Add(-p.o.since.ago).UnixNano()
 	}
-	namespaces := unique(p.o.namespaces)
+	where := pods.KeptWhere{Namespaces: unique(p.o.namespaces), Node: p.o.node}
+	if p.o.allNamespaces {
+		where.Namespaces = nil
+	}
+	if where.Labels, err = labels.Parse(p.o.selector); err != nil {
+		return err
+	}
 	want := func(src *store.Source, l store.Line) bool {
-		return l.Time >= oldest && p.choice.Kept(src, namespaces)
+		return l.Time >= oldest && p.choice.Kept(src, where)
 	}
 	count, skip := map[string]int{}, map[string]int{}
 	if p.o.tail >= 0 {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -24,7 +26,8 @@ type logsCluster struct {
 	context    string
 	client     *kube.Client
 	namespaces []string
-	owned      map[string]string // label of the owners that are wanted; nil is any
+	owned      map[string]string      // label of the owners that are wanted; nil is any
+	also       func(*corev1.Pod) bool // pods that are wanted besides; nil is none
 }
 
 // clusters opens the clusters that are meant: those of --context, the project's
@@ -38,15 +41,13 @@ func (p *logsPlan) clusters(ctx context.Context) (_ []*logsCluster, closeAll fun
 		}
 	}
 	contexts := unique(o.contexts)
-	if len(contexts) == 0 && o.kubeconfig == "" && !o.kube.set() {
-		c, err := p.projectCluster(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		if c != nil {
-			out = append(out, c)
-			return out, closeAll, nil
-		}
+	c, err := p.projectCluster(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c != nil {
+		out = append(out, c)
+		return out, closeAll, nil
 	}
 	if len(o.query) == 0 && o.selector == "" && o.fieldSelector == "" && !o.prompt {
 		return nil, nil, badLogs(errors.New("one of pod-query, --selector, --field-selector, --prompt or --stdin is required"))
@@ -69,35 +70,104 @@ func (p *logsPlan) clusters(ctx context.Context) (_ []*logsCluster, closeAll fun
 }
 
 // projectCluster opens the cluster of the project around env.Dir; nil where there is
-// none.
+// none, or another cluster is meant.
 func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
-	if _, err := config.Find(p.o.env.Dir); err != nil {
-		return nil, nil
+	project, contextName, err := p.o.projectPlace(ctx, false)
+	if project == nil || err != nil {
+		return nil, err
 	}
-	flags := projectFlags{}
-	project, err := flags.load(p.o.env)
+	c, err := p.o.open(contextName)
 	if err != nil {
 		return nil, err
 	}
-	find := flags.cluster(project, func(string) {})
-	find.NoCreate = true
-	found, err := cluster.Ensure(ctx, find)
-	if err != nil {
-		return nil, err
+	if p.o.kube.server == "" && p.o.kube.cluster == "" {
+		p.project = project // whose lines are kept
 	}
-	client, err := kube.New(found.Kubeconfig, found.Context)
-	if err != nil {
-		return nil, err
-	}
-	p.project = project
-	c := &logsCluster{context: found.Context, client: client, namespaces: p.o.wanted(project.Namespace)}
+	c.namespaces = p.o.wanted(project.Namespace)
 	if len(p.o.query) == 0 && p.o.selector == "" && p.o.fieldSelector == "" {
-		if c.owned, err = projectLabel(ctx, client, project); err != nil {
-			client.Close()
+		c.owned, err = projectLabel(ctx, c.client, project)
+		if p.remote != nil {
+			p.withSession(c)
+			if known := problem.As(err); known != nil && known.Code == "logs-not-deployed" {
+				err = nil // it is on its way
+			}
+		}
+		if err != nil {
+			c.client.Close()
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// projectPlace finds the project around env.Dir and the context that it is in; no project
+// where there is none, or a flag means something else: another file, several contexts, or
+// one that is not the project's. Connection flags change how that context is talked to.
+// looking starts no cluster.
+func (o *logsOptions) projectPlace(ctx context.Context, looking bool) (*config.Project, string, error) {
+	contexts := unique(o.contexts)
+	if o.kubeconfig != "" || len(contexts) > 1 {
+		return nil, "", nil
+	}
+	if _, err := config.Find(o.env.Dir); err != nil {
+		return nil, "", nil
+	}
+	flags := projectFlags{}
+	project, err := flags.load(o.env)
+	if err != nil {
+		if len(contexts) > 0 {
+			return nil, "", nil // whose context it is cannot be known
+		}
+		return nil, "", err
+	}
+	about, up := o.standing()
+	switch {
+	case len(contexts) > 0 && !slices.Contains(project.Contexts, contexts[0]) && !(up && contexts[0] == about.Context) && !o.byDefault(contexts[0]):
+		return nil, "", nil
+	case len(contexts) > 0:
+		flags.context = contexts[0]
+	case up:
+		flags.context = about.Context // where it is up, wherever that is
+	}
+	if up && flags.context == about.Context {
+		project.Namespace = about.Namespace
+	}
+	find := flags.cluster(project, func(string) {})
+	find.NoCreate, find.NoStart = true, looking
+	found, err := cluster.Ensure(ctx, find)
+	switch {
+	case err == nil:
+		return project, found.Context, nil
+	case o.kube.server != "" && ctx.Err() == nil: // nothing of a context is needed then
+		return nil, "", nil
+	case len(contexts) > 0 && problem.As(err) != nil && problem.As(err).Code == "context-not-local":
+		return nil, "", nil
+	}
+	return nil, "", err
+}
+
+// byDefault says whether a context is one that a project may be in without being told so:
+// the current one, which has to be local, or that of the cluster that kdev makes.
+func (o *logsOptions) byDefault(contextName string) bool {
+	if contextName == "kind-"+cluster.DefaultName {
+		return true
+	}
+	loader, err := o.loader("")
+	if err != nil {
+		return false
+	}
+	raw, err := loader.RawConfig()
+	return err == nil && raw.CurrentContext == contextName
+}
+
+// withSession wants what the session owns besides: pods of the projects that it includes,
+// and those of a first start before anything tells whose they are.
+func (p *logsPlan) withSession(c *logsCluster) {
+	remote := p.remote
+	c.also = func(pod *corev1.Pod) bool { return remote.State().ServiceOf(pod.Namespace, pod.Name) != "" }
+	if len(unique(p.o.namespaces)) == 0 {
+		c.namespaces = remote.State().Namespaces()
+	}
 }
 
 // idLabel is that of KEP-3659: on the ConfigMap that stands for a project it holds
@@ -160,9 +230,10 @@ func (o *logsOptions) open(name string) (*logsCluster, error) {
 		return nil, badLogs(err)
 	}
 	c.namespaces = o.wanted(namespace)
-	if c.context = c.client.Context; c.context == "" {
-		c.context = name
+	if c.client.Context == "" {
+		c.client.Context = name // of a configuration that flags changed
 	}
+	c.context = c.client.Context
 	if o.qps > 0 {
 		limited := rest.CopyConfig(c.client.Config)
 		limited.QPS, limited.Burst = o.qps, o.burst

@@ -93,7 +93,7 @@ func (o *logsOptions) offer(cmd *cobra.Command, flag string, fn cobra.Completion
 // names completes from what a cluster holds.
 func (o *logsOptions) names(list func(context.Context, *logsCluster) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
-		c, err := o.one()
+		c, err := o.one(cmd.Context())
 		if err != nil {
 			return completionError(err)
 		}
@@ -106,13 +106,21 @@ func (o *logsOptions) names(list func(context.Context, *logsCluster) ([]string, 
 	}
 }
 
-// one opens the first cluster that is meant.
-func (o *logsOptions) one() (*logsCluster, error) {
-	name := ""
-	if len(o.contexts) > 0 {
+// one opens the first cluster that is meant: inside a project its own, as `kdev logs`
+// does, but none is started for a completion.
+func (o *logsOptions) one(ctx context.Context) (*logsCluster, error) {
+	project, name, err := o.projectPlace(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	if project == nil && len(o.contexts) > 0 {
 		name = o.contexts[0]
 	}
-	return o.open(name)
+	c, err := o.open(name)
+	if err == nil && project != nil {
+		c.namespaces = o.wanted(project.Namespace)
+	}
+	return c, err
 }
 
 // completeQuery offers the kinds, then the names behind KIND/.
@@ -125,7 +133,7 @@ func (o *logsOptions) completeQuery(cmd *cobra.Command, _ []string, start string
 		}
 		return starting(out, start), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
-	c, err := o.one()
+	c, err := o.one(cmd.Context())
 	if err != nil {
 		return completionError(err)
 	}

@@ -97,6 +97,9 @@ func (o *opening) wait() {
 				o.hub.Follow(at.sel)
 			}
 		}
+		if len(errs) == 0 {
+			o.plan.tellMissed(o.of)
+		}
 		if len(errs) > 0 && len(o.of) > 0 {
 			o.missing = &problem.Problem{Code: "logs-incomplete", Summary: fmt.Sprintf("%d of %d clusters could not be read", len(errs), len(o.places)),
 				Hint: "the messages above say why"}
@@ -122,7 +125,10 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 	where := p.where
 	where.Namespaces = c.namespaces
 	choice := p.choice
-	choice.OwnedWith = c.owned
+	choice.OwnedWith, choice.Owned = c.owned, c.also
+	if p.remote != nil {
+		choice.Queries = slices.DeleteFunc(slices.Clone(choice.Queries), isLocal)
+	}
 	selector, err := pods.NewSelector(ctx, choice, pods.NewOwners(c.client.Dynamic, c.client.Mapper), c.namespaces)
 	if err != nil {
 		return logs.Selection{}, nil, nil, err
@@ -151,14 +157,19 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 			return sel, nil, nil, p.unreachable(c, err)
 		}
 		sel.Pods, wait = live, live.Wait
+		if c.also != nil {
+			sel.Pods = sessionPods{live, p.remote}
+		}
 	}
+	// Now, since the selector is the hub's once it follows.
+	missed := selector.Unmatched(sel.Pods.Pods())
 	p.nothing(c, selector, sel.Pods.Pods())
 	if p.o.previous && ranBefore(selector, sel.Pods.Pods()) {
 		// Of several, those that have no run before are not asked for one.
 		existing := sel.Existing
 		sel.Existing = func(cs *corev1.ContainerStatus) bool { return before(cs) && existing(cs) }
 	}
-	return sel, &chosen{c, selector, sel.Pods}, wait, nil
+	return sel, &chosen{c, selector, sel.Pods, missed}, wait, nil
 }
 
 // early reads new containers of a cluster on this machine before their log can be had; nil
@@ -220,7 +231,7 @@ func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev
 			containers = true
 		}
 	}
-	if containers {
+	if containers || p.showsLocal("") {
 		return
 	}
 	where := "any namespace"
@@ -242,6 +253,26 @@ func (p *logsPlan) nothing(c *logsCluster, selector *pods.Selector, now []*corev
 		of = " of context " + c.context
 	}
 	p.notices.say(fmt.Sprintf("%s in %s%s", what, where, of))
+}
+
+// tellMissed tells of queries that name nothing anywhere while others do; that nothing is
+// meant at all was said. A format behind `-t ` is such a query, as in stern: the flag takes
+// it behind `=` only.
+func (p *logsPlan) tellMissed(of []*chosen) {
+	missed := of[0].missed
+	for _, c := range of[1:] {
+		missed = slices.DeleteFunc(slices.Clone(missed), func(q string) bool { return !slices.Contains(c.missed, q) })
+	}
+	for _, q := range missed {
+		format := p.o.timestamps == "default" && slices.Contains(logsChoices["timestamps"], q)
+		switch {
+		case p.showsLocal(q):
+		case format:
+			p.notices.say(fmt.Sprintf("no pod matches %s: the format of times is set with -t=%s", q, q))
+		case len(missed) < len(p.choice.Queries):
+			p.notices.say("no pod matches " + q)
+		}
+	}
 }
 
 // withoutLog says what a pod waits for of which no container has started; "" for others.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/internal/term"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/filter"
@@ -35,7 +36,9 @@ type logsPlan struct {
 	hidden    secrets
 	around    bool            // there is a project around here, whose values are masked
 	project   *config.Project // of the cluster that is read; nil outside of one
+	remote    *control.Remote // the session around, where its lines may be meant; nil without
 	reached   bool            // what --until waits for
+	toldNone  bool            // that no lines are kept
 }
 
 // plan checks the flags, in stern's order.
@@ -60,8 +63,8 @@ func (p *logsPlan) combinations() error {
 	switch {
 	case o.noFollow && o.tail == 0:
 		return errors.New("--no-follow cannot be used with --tail=0")
-	case o.past && (o.stdin || o.previous || o.prompt || o.until != "" || o.events):
-		return errors.New("--past cannot be used with --stdin, --previous, --prompt, --until or --events")
+	case o.past && len(o.notOfPast()) > 0:
+		return fmt.Errorf("--past cannot be used with %s: what is kept on disk does not tell", strings.Join(o.notOfPast(), ", "))
 	case o.events && p.once():
 		return errors.New("--events cannot be used with --no-follow or --previous")
 	case untilStates[o.until] != nil && (p.once() || o.stdin):
@@ -72,12 +75,35 @@ func (p *logsPlan) combinations() error {
 	return nil
 }
 
+// notOfPast are the flags given that ask what lines on disk cannot answer: they know the
+// namespace, the node, the labels and the controller of their pod, and no cluster is asked.
+func (o *logsOptions) notOfPast() []string {
+	var out []string
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"--stdin", o.stdin}, {"--previous", o.previous}, {"--prompt", o.prompt}, {"--until", o.until != ""}, {"--events", o.events},
+		{"--context", len(unique(o.contexts)) > 0}, {"--kubeconfig", o.kubeconfig != ""}, {"--field-selector", o.fieldSelector != ""},
+		{"--condition", o.condition != ""}, {"--container-state", !slices.Equal(unique(o.containerStates), []string{"all"})},
+		{"--init-containers=false", !o.initContainers}, {"--ephemeral-containers=false", !o.ephemeral},
+	} {
+		if f.given {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
 func (p *logsPlan) choose() error {
 	o := p.o
 	for _, arg := range o.query {
 		q, err := pods.Parse(arg)
 		if err != nil {
 			return err
+		}
+		if o.past && q.Kind.Kind == "Service" {
+			return fmt.Errorf("--past cannot be used with %s: what is kept on disk does not tell which pods a service has", arg)
 		}
 		p.choice.Queries = append(p.choice.Queries, q)
 	}

@@ -31,6 +31,8 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 	}
 	if p.o.stdin || p.o.past {
 		p.hideManifests(ctx)
+		out := &wroteAny{Writer: p.hub.Out}
+		p.hub.Out = out
 		hub, err := logs.New(p.hub)
 		if err != nil {
 			return badLogs(err)
@@ -40,11 +42,28 @@ func (p *logsPlan) run(ctx context.Context) (err error) {
 		} else if err := p.readPast(hub); err != nil {
 			return err
 		}
-		return p.ended(ctx, hub, hub.Run(ctx))
+		err = p.ended(ctx, hub, hub.Run(ctx))
+		if err == nil && p.o.past && !out.any && !p.toldNone {
+			p.notices.say("no kept line matches")
+		}
+		return err
 	}
 	if about, ok := p.session(); ok {
-		if err := p.through(ctx, about); !errors.Is(err, control.ErrNoLines) {
-			return err
+		remote, err := control.Dial(ctx, p.o.env.Getenv, about)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil: // else it has just ended, and the cluster is there all the same
+			defer remote.Close()
+			p.remote = remote
+			if err := p.strayLocal(remote.State()); err != nil {
+				return err
+			}
+			if p.has(remote) {
+				if err := p.through(ctx, remote); !errors.Is(err, control.ErrNoLines) {
+					return err
+				}
+			}
 		}
 	}
 	clusters, closeAll, err := p.clusters(ctx)
@@ -71,6 +90,9 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 	defer stop()
 	beside, stopBeside := context.WithCancel(ctx)
 	var work sync.WaitGroup
+	if p.remote != nil && p.once() {
+		p.feedLocals(beside, hub)
+	}
 	open := p.open(beside, hub, clusters)
 	defer func() {
 		stopBeside()
@@ -94,6 +116,13 @@ func (p *logsPlan) follow(ctx context.Context, hub *logs.Hub, clusters []*logsCl
 			})
 		}
 	})
+	if p.remote != nil && !p.once() {
+		work.Go(func() {
+			if err := p.locals(beside, func(l control.Line) { carried(hub, l) }); err != nil {
+				p.notices.say(err.Error())
+			}
+		})
+	}
 	if p.project != nil {
 		work.Go(func() {
 			if err := keepLines(beside, p.o.env, p.project, hub.Store(), &p.hidden); err != nil {

@@ -3,38 +3,32 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/session/control"
 	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/pods"
+	"github.com/kdev-io/kdev/logs/store"
 )
 
-// While the project is up, its session reads the logs. `kdev logs` takes them from
-// there, unless it is asked for something that the session does not have: lines from
-// before it began, other pods than the project's, what only a pod's object says.
+// While the project is up, its session reads the logs. `kdev logs` takes them from there
+// where the session has all that is asked for. It lacks lines from before it began, other
+// pods than the project's, and what only a pod's object says; where one of these may be
+// meant the cluster is read as without a session, and only the lines of what runs on this
+// machine come from it.
 
-// session finds the session to take lines from. More than one, or none, leaves it to
-// the cluster.
-func (p *logsPlan) session() (control.About, bool) {
-	o := p.o
-	switch {
-	case len(unique(o.contexts)) > 0, o.kubeconfig != "", o.kube.set(), o.allNamespaces, // another cluster, perhaps
-		o.selector != "", o.fieldSelector != "", o.node != "", o.condition != "", !slices.Equal(o.containerStates, []string{"all"}), !o.ephemeral,
-		o.output == "json", o.output == "extjson", o.output == "ppextjson", o.template != "", o.templateFile != "", // labels, perhaps
-		o.previous, o.prompt, o.events, o.noMask, untilStates[o.until] != nil:
-		return control.About{}, false
-	}
-	for _, q := range p.choice.Queries {
-		if q.Name == nil && ownerKinds[q.Kind.Kind] == "" && q.Kind.Word != "local" {
-			return control.About{}, false
-		}
-	}
+// standing finds the session of the project around; not where there are several.
+func (o *logsOptions) standing() (control.About, bool) {
 	root, err := config.Find(o.env.Dir)
 	if err != nil {
 		return control.About{}, false
@@ -43,14 +37,78 @@ func (p *logsPlan) session() (control.About, bool) {
 	if err != nil || len(found) != 1 {
 		return control.About{}, false
 	}
-	about := found[0]
+	return found[0], true
+}
+
+// session finds the session whose lines may be meant. More than one, or none, leaves it
+// to the cluster.
+func (p *logsPlan) session() (control.About, bool) {
+	o := p.o
+	switch {
+	case o.kubeconfig != "", o.kube.set(), o.allNamespaces, // another cluster, perhaps
+		o.selector != "", o.fieldSelector != "", o.node != "", o.condition != "", !slices.Equal(o.containerStates, []string{"all"}), !o.ephemeral,
+		o.output == "json", o.output == "extjson", o.output == "ppextjson", o.template != "", o.templateFile != "", // labels, perhaps
+		o.previous, o.prompt, o.events, o.noMask, untilStates[o.until] != nil:
+		return control.About{}, false
+	}
+	about, ok := o.standing()
+	if contexts := unique(o.contexts); !ok || len(contexts) > 0 && !slices.Equal(contexts, []string{about.Context}) {
+		return control.About{}, false
+	}
 	if ns := unique(o.namespaces); len(ns) > 0 && !slices.Equal(ns, []string{about.Namespace}) {
 		return control.About{}, false
 	}
-	if o.sinceGiven && p.oldest().Before(about.Started) {
-		return control.About{}, false
-	}
 	return about, true
+}
+
+// has says whether a session holds every line that is asked for. A regular expression
+// may mean a pod that is not the session's, and a name that the session does not know is
+// the API server's to refuse. Of work on this machine there is nothing but the session's.
+func (p *logsPlan) has(remote *control.Remote) bool {
+	queries := p.choice.Queries
+	local := len(queries) > 0
+	for _, q := range queries {
+		switch {
+		case isLocal(q):
+		case q.Name != nil || !ownsOne(remote.State(), q):
+			return false
+		default:
+			local = false
+		}
+	}
+	return local || p.o.tail == 0 || !p.oldest().Before(remote.About.Started)
+}
+
+// ownsOne says whether a session has a pod that KIND/NAME names.
+func ownsOne(st *session.State, q pods.Query) bool {
+	for i := range st.Services {
+		for j := range st.Services[i].Pods {
+			pod := &st.Services[i].Pods[j]
+			switch {
+			case q.Kind.Kind == "Pod" && pod.Name == q.Object:
+				return true
+			case ownerKinds[q.Kind.Kind] != "" && pod.Owner == ownerKinds[q.Kind.Kind]+"/"+q.Object:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isLocal(q pods.Query) bool { return q.Name == nil && q.Kind.Word == "local" }
+
+// strayLocal is the problem of a query local/NAME that names nothing of the session.
+func (p *logsPlan) strayLocal(st *session.State) error {
+	for _, q := range p.choice.Queries {
+		if !isLocal(q) {
+			continue
+		}
+		if svc, ok := st.Service(q.Object); !ok || svc.Local == nil {
+			return &problem.Problem{Code: "logs-not-found", Summary: fmt.Sprintf("there is no %s", q),
+				Hint: "kdev status lists what runs on this machine"}
+		}
+	}
+	return nil
 }
 
 // ownerKinds are the kinds by which a State names the owner of a pod.
@@ -70,12 +128,7 @@ func (p *logsPlan) oldest() time.Time {
 // through shows the lines of a session until it ends, or ctx does, or without
 // following those that are there. [control.ErrNoLines]: it has none, and nothing was
 // shown.
-func (p *logsPlan) through(ctx context.Context, about control.About) error {
-	remote, err := control.Dial(ctx, p.o.env.Getenv, about)
-	if err != nil {
-		return err
-	}
-	defer remote.Close()
+func (p *logsPlan) through(ctx context.Context, remote *control.Remote) error {
 	hub, err := logs.New(p.hub)
 	if err != nil {
 		return badLogs(err)
@@ -83,10 +136,7 @@ func (p *logsPlan) through(ctx context.Context, about control.About) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	wanted := &carriedChoice{plan: p, remote: remote, sources: map[string]bool{}}
-	oldest := time.Time{}
-	if p.o.sinceGiven {
-		oldest = p.oldest()
-	}
+	oldest := p.oldest()
 	var readErr error
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -113,10 +163,93 @@ func (p *logsPlan) through(ctx context.Context, about control.About) error {
 	return p.ended(ctx, hub, err)
 }
 
+// locals hands over the wanted lines of what runs on this machine. A session without
+// lines has none of these either.
+func (p *logsPlan) locals(ctx context.Context, f func(control.Line)) error {
+	wanted, oldest := &carriedChoice{plan: p, remote: p.remote, sources: map[string]bool{}}, p.oldest()
+	err := p.remote.LinesOfEach(ctx, !p.once(), int(p.o.tail), func(l control.Line) {
+		if l.Pod == "" && (l.Time.IsZero() || !l.Time.Before(oldest)) && wanted.line(&l) {
+			f(l)
+		}
+	})
+	if errors.Is(err, control.ErrNoLines) {
+		return nil
+	}
+	return err
+}
+
+// feedLocals adds the lines of what runs on this machine that are there, for who does
+// not follow. Its place is before hub runs.
+func (p *logsPlan) feedLocals(ctx context.Context, hub *logs.Hub) {
+	hub.Feed(func(add func(*store.Source, store.Line, []byte) error) error {
+		var failed error
+		err := p.locals(ctx, func(l control.Line) {
+			if failed == nil {
+				failed = add(&store.Source{Kind: store.Local, Name: l.Name}, store.Line{Time: l.Time.UnixNano()}, []byte(l.Text))
+			}
+		})
+		return errors.Join(err, failed)
+	})
+}
+
+// showsLocal says whether a query, or any where it is "", means something that runs on
+// this machine.
+func (p *logsPlan) showsLocal(query string) bool {
+	if p.remote == nil {
+		return false
+	}
+	wanted := &carriedChoice{plan: p, remote: p.remote, only: query}
+	for _, svc := range p.remote.State().Services {
+		if svc.Local != nil && wanted.local("local/"+svc.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// sessionPods are live pods that are looked at again when the session knows more of
+// them: whether one is of the project may be known after the pod.
+type sessionPods struct {
+	live   logs.Pods
+	remote *control.Remote
+}
+
+// Pods are those that live.
+func (p sessionPods) Pods() []*corev1.Pod { return p.live.Pods() }
+
+// Subscribe joins the signals of both.
+func (p sessionPods) Subscribe() (<-chan struct{}, func()) {
+	live, stopLive := p.live.Subscribe()
+	known, stopKnown := p.remote.Subscribe()
+	either, done := make(chan struct{}, 1), make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			select {
+			case <-live:
+			case <-known:
+			case <-done:
+				return
+			}
+			select {
+			case either <- struct{}{}:
+			default: // the last one was not looked at yet
+			}
+		}
+	})
+	return either, func() {
+		close(done)
+		work.Wait()
+		stopLive()
+		stopKnown()
+	}
+}
+
 // A carriedChoice applies the queries to lines of a session.
 type carriedChoice struct {
 	plan    *logsPlan
 	remote  *control.Remote
+	only    string          // the one query that counts, of work on this machine; "" is all
 	sources map[string]bool // by pod and container, or name
 }
 
@@ -147,6 +280,9 @@ func (c *carriedChoice) local(name string) bool {
 		return false
 	}
 	for _, q := range choice.Queries {
+		if c.only != "" && q.String() != c.only {
+			continue
+		}
 		if q.Name != nil && q.Name.MatchString(work) || q.Name == nil && q.Kind.Word == "local" && q.Object == work {
 			return true
 		}

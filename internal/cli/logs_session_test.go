@@ -9,8 +9,12 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kdev-io/kdev/internal/session"
 	"github.com/kdev-io/kdev/internal/session/control"
+	"github.com/kdev-io/kdev/internal/testkube"
 	"github.com/kdev-io/kdev/logs"
 	"github.com/kdev-io/kdev/logs/level"
 )
@@ -27,9 +31,20 @@ func (s standingSession) Do(context.Context, session.Command) (string, error) { 
 // hub and how its commands are run: without any cluster.
 func startStanding(t *testing.T) (dir string, hub *logs.Hub, env Env) {
 	t.Helper()
+	return startStandingIn(t, "kind-kdev", "shop")
+}
+
+// startStandingIn does so in a context and a namespace. The session began an hour ago.
+func startStandingIn(t *testing.T, contextName, namespace string) (dir string, hub *logs.Hub, env Env) {
+	t.Helper()
 	dir, run := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "kdev.yaml"), []byte("name: shop\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"kdev.yaml": "name: shop\nnamespace: " + namespace + "\ncontexts: [fake]\nmanifests: {yaml: [web.yaml]}\n",
+		"web.yaml":  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	vars := map[string]string{"HOME": dir, "XDG_RUNTIME_DIR": run, "KUBECONFIG": filepath.Join(dir, "none")}
 	getenv := func(k string) string { return vars[k] }
@@ -37,11 +52,11 @@ func startStanding(t *testing.T) (dir string, hub *logs.Hub, env Env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := &session.State{Project: "shop", Namespace: "shop", Services: []session.Service{{Name: "web", Pods: []session.Pod{
+	st := &session.State{Project: "shop", Namespace: namespace, Services: []session.Service{{Name: "web", Pods: []session.Pod{
 		{Name: "web-1", Owner: "Deployment/web", Containers: []session.Container{{Name: "prepare", Init: true}, {Name: "web"}}},
 		{Name: "db-0", Owner: "StatefulSet/db", Containers: []session.Container{{Name: "db"}}},
-	}}}}
-	about := control.About{Project: "shop", Root: dir, Context: "kind-kdev", Namespace: "shop", PID: os.Getpid(), Started: time.Now()}
+	}}, {Name: "docs", Kind: session.Process, Local: &session.LocalWork{}}}}
+	about := control.About{Project: "shop", Root: dir, Context: contextName, Namespace: namespace, PID: os.Getpid(), Started: time.Now().Add(-time.Hour)}
 	server, err := control.Listen(getenv, about, standingSession{st}, hub.Store())
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +71,7 @@ func startStanding(t *testing.T) (dir string, hub *logs.Hub, env Env) {
 		}
 	})
 	write := func(pod, container, text string) {
-		hub.Carried("", "node-1", "shop", pod, container).WriteAt(time.Now(), level.Unknown, text)
+		hub.Carried("", "node-1", namespace, pod, container).WriteAt(time.Now(), level.Unknown, text)
 	}
 	write("web-1", "prepare", "preparing")
 	for _, text := range []string{"one", "two error", "three"} {
@@ -78,21 +93,20 @@ func TestLogsThroughTheSession(t *testing.T) {
 		want string // the lines' texts
 	}{
 		{"", "preparing,one,db one,two error,db two error,three,db three,docs are served"},
-		{"web", "preparing,one,two error,three"},
 		{"deploy/web", "preparing,one,two error,three"},
 		{"sts/db pod/web-1 --tail 1", "preparing,three,db three"},
 		{"--init-containers=false deploy/web", "one,two error,three"},
 		{"-c db", "db one,db two error,db three"},
 		{"local/docs", "docs are served"},
 		{"-i error", "two error,db two error"},
-		{"-e error web --tail 2", "preparing,three"},
+		{"-e error deploy/web --tail 2", "preparing,three"},
 		{"--exclude-pod db -i three -n shop", "three"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			var out, errs strings.Builder
 			e := env
 			e.Out, e.Err = &out, &errs
-			code := Main(t.Context(), e, append([]string{"logs", "--no-follow", "-o", "raw"}, strings.Fields(tt.args)...))
+			code := Main(t.Context(), e, append([]string{"logs", "--no-follow", "--since", "30m", "-o", "raw"}, strings.Fields(tt.args)...))
 			var got []string
 			if text := strings.TrimSpace(out.String()); text != "" {
 				got = strings.Split(text, "\n")
@@ -119,8 +133,6 @@ func TestLogsBesideTheSession(t *testing.T) {
 		t.Fatal("the session is not found")
 	}
 	for name, change := range map[string]func(*logsOptions){
-		"from before it began": func(o *logsOptions) { o.sinceGiven, o.since.ago = true, time.Hour },
-		"all that there is":    func(o *logsOptions) { o.sinceGiven = true },
 		"another namespace":    func(o *logsOptions) { o.namespaces = []string{"other"} },
 		"every namespace":      func(o *logsOptions) { o.allNamespaces = true },
 		"another context":      func(o *logsOptions) { o.contexts = []string{"kind-other"} },
@@ -142,7 +154,9 @@ func TestLogsFollowTheSession(t *testing.T) {
 	out := newWatched()
 	env.Out, env.Err = out, &strings.Builder{}
 	done := make(chan int, 1)
-	go func() { done <- Main(t.Context(), env, []string{"logs", "deploy/web", "--until", "the end"}) }()
+	go func() {
+		done <- Main(t.Context(), env, []string{"logs", "deploy/web", "--since", "30m", "--until", "the end"})
+	}()
 	out.await(t, "three")
 	hub.Carried("", "node-1", "shop", "db-0", "db").WriteAt(time.Now(), level.Unknown, "the end of another one")
 	hub.Carried("", "node-1", "shop", "web-1", "web").WriteAt(time.Now(), level.Unknown, "this is the end")
@@ -151,5 +165,108 @@ func TestLogsFollowTheSession(t *testing.T) {
 	}
 	if text, _ := out.get(); strings.Contains(text, "another one") || !strings.Contains(text, "web-1 web this is the end") {
 		t.Errorf("printed %q", text)
+	}
+}
+
+// besideStanding is a cluster in which the session of a project has been for an hour,
+// with lines from before and with a pod that is not the session's.
+func besideStanding(t *testing.T) (c *fakeCluster, hub *logs.Hub, env Env) {
+	t.Helper()
+	c = newFakeCluster(t)
+	kubeconfig, err := c.Kubeconfig(t.TempDir(), "fake", "elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", kubeconfig)
+	c.at = time.Now().Add(-2 * time.Hour)
+	for _, name := range []string{"db-0", "stray-1", "web-1"} {
+		pod := testkube.Pod("default", name, name[:len(name)-2])
+		if name == "db-0" {
+			pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", UID: "u", Controller: new(true)}}
+		}
+		c.pod(pod)
+		c.say(name, name[:len(name)-2], name+" of before")
+	}
+	if err := c.Put(&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "db", UID: "u"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, hub, env = startStandingIn(t, "fake", "default")
+	return c, hub, env
+}
+
+func logsBeside(t *testing.T, env Env, args ...string) outcome {
+	t.Helper()
+	var out, errs strings.Builder
+	env.Out, env.Err = &out, &errs
+	code := Main(t.Context(), env, append([]string{"logs"}, args...))
+	return outcome{code: code, stdout: out.String(), stderr: errs.String()}
+}
+
+// TestLogsSayTheSameBesideASession: what the session has no lines of is read, and refused,
+// as without one.
+func TestLogsSayTheSameBesideASession(t *testing.T) {
+	c, _, env := besideStanding(t)
+	for _, name := range []string{"db-0", "stray-1", "web-1"} {
+		c.Log("default", name, name[:len(name)-2]).End()
+	}
+	for _, tt := range []struct{ args, stdout, stderr string }{
+		{"deploy/nope", "", "there is no deploy/nope"},
+		{"job/nope --tail 3", "", "there is no job/nope"},
+		{"sts/db", "db-0 of before\n", ""},
+		{"sts/db --since 90m", "", ""},
+		{"pod/db-0", "db-0 of before\n", ""},
+		{"nopenope --since 1m", "", "none of 3 pods is meant"},
+		{"stray", "stray-1 of before\n", ""},
+		{"stray --tail 1", "stray-1 of before\n", ""},
+		{"^web", "web-1 of before\n", ""},
+		{"db -c nope", "", "no container of 1 pods is meant"},
+	} {
+		args := append([]string{"--no-follow", "-o", "raw", "-n", "default"}, strings.Fields(tt.args)...)
+		alone := env
+		home := env.Getenv("HOME")
+		alone.Getenv = func(k string) string { return map[string]string{"HOME": home}[k] }
+		with, without := logsBeside(t, env, args...), logsBeside(t, alone, args...)
+		if with != without || with.stdout != tt.stdout || !strings.Contains(with.stderr, tt.stderr) {
+			t.Errorf("%s: got %+v, without a session %+v", tt.args, with, without)
+		}
+	}
+	if o := logsBeside(t, env, "--no-follow", "local/nope"); o.code != 1 || !strings.Contains(o.stderr, "there is no local/nope") {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestLogsOfBeforeTheSession: without --since all lines are meant, as without a session;
+// what runs on this machine is among them, and pods of which only the session knows whose
+// they are.
+func TestLogsOfBeforeTheSession(t *testing.T) {
+	c, hub, env := besideStanding(t)
+	out := newWatched()
+	env.Out, env.Err = out, newWatched()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan int, 1)
+	go func() { done <- Main(ctx, env, []string{"logs", "-o", "raw"}) }()
+	for _, text := range []string{"web-1 of before", "db-0 of before", "docs are served"} {
+		out.await(t, text+"\n")
+	}
+	c.say("web-1", "web", "of now")
+	hub.Source("local/docs").WriteLine("still")
+	out.await(t, "of now\n")
+	out.await(t, "still\n")
+	cancel()
+	if code := <-done; code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	text, _ := out.get()
+	for _, other := range []string{"stray", "compiling", "db two error"} {
+		if strings.Contains(text, other) {
+			t.Errorf("%q is shown:\n%s", other, text)
+		}
+	}
+	for _, name := range []string{"db-0", "stray-1", "web-1"} {
+		c.Log("default", name, name[:len(name)-2]).End()
+	}
+	if o := logsBeside(t, env, "--no-follow", "-o", "raw", "docs", "sts/db"); o.code != 0 || !strings.Contains(o.stdout, "docs are served\n") || !strings.Contains(o.stdout, "db-0 of before\n") || strings.Contains(o.stdout, "web") {
+		t.Errorf("%+v", o)
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kdev-io/kdev/internal/testkube"
+	"github.com/kdev-io/kdev/logs"
+	"github.com/kdev-io/kdev/logs/store"
 )
 
 // twoContexts writes the kubeconfigs of two servers and names them to kdev.
@@ -126,6 +129,81 @@ func TestLogsPastOfNothing(t *testing.T) {
 	dir := secretProject(t)
 	if o := startLogsWith(t, dir, "--past").wait(); o.code != 0 || !strings.Contains(o.stderr, "no lines of project") {
 		t.Errorf("%d\n%s", o.code, o.stderr)
+	}
+}
+
+// --past selects by what was kept of each pod, and says so where that is not enough.
+func TestLogsPastSelects(t *testing.T) {
+	dir := secretProject(t)
+	env := Env{Dir: dir, In: strings.NewReader(""), Getenv: func(k string) string { return map[string]string{"HOME": dir}[k] }}
+	project, err := (&projectFlags{}).load(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub, err := logs.New(logs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, src := range []store.Source{
+		{Pod: "webui-5d9-x2", Container: "web", Node: "n1", Workload: "shop/ReplicaSet/webui", Labels: map[string]string{"app": "webui", "pod-template-hash": "5d9"}},
+		{Pod: "alone-x2", Container: "web", Node: "n2", Workload: "shop/ReplicaSet/alone"},
+		{Pod: "report-29000000-a", Container: "job", Node: "n2", Workload: "shop/Job/report-29000000"},
+		{Kind: store.Local, Name: "local/docs"},
+	} {
+		if src.Kind != store.Local {
+			src.Namespace = "shop"
+		}
+		text := cmp.Or(src.Pod, src.Name)
+		app := hub.Store().Appender(hub.Store().AddSource(src))
+		n := copy(app.Free(len(text)), text)
+		app.Grow(n)
+		app.Add(store.Line{Time: time.Now().UnixNano()}, 0, n)
+		app.Consume(n)
+		app.CommitNow()
+		app.Close()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // what the store holds is kept all the same
+	if err := keepLines(ctx, env, project, hub.Store(), &secrets{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ args, want string }{
+		{"", "webui-5d9-x2,alone-x2,report-29000000-a,local/docs"},
+		{"webui", "webui-5d9-x2"},
+		{"deploy/webui", "webui-5d9-x2"},
+		{"rs/webui-5d9", "webui-5d9-x2"},
+		{"rs/webui", ""},
+		{"rs/alone", "alone-x2"},
+		{"deploy/alone", ""},
+		{"cronjob/report", "report-29000000-a"},
+		{"job/report-29000000", "report-29000000-a"},
+		{"docs", "local/docs"},
+		{"local/docs", "local/docs"},
+		{"-l app=webui", "webui-5d9-x2"},
+		{"-l app!=webui", "alone-x2,report-29000000-a"},
+		{"--node n2", "alone-x2,report-29000000-a"},
+		{"-n nope", ""},
+		{"-n shop web", "webui-5d9-x2"},
+		{"nope", ""},
+		{"-i nope", ""},
+	} {
+		o := startLogsWith(t, dir, append([]string{"--past", "-o", "raw"}, strings.Fields(tt.args)...)...).wait()
+		if got := strings.ReplaceAll(strings.TrimSpace(o.stdout), "\n", ","); o.code != 0 || got != tt.want {
+			t.Errorf("%s: %d, got %q, want %q\n%s", tt.args, o.code, got, tt.want, o.stderr)
+		}
+		if said := strings.Contains(o.stderr, "no kept line matches\n"); said != (tt.want == "") {
+			t.Errorf("%s: said %v\n%s", tt.args, said, o.stderr)
+		}
+	}
+	for args, want := range map[string]string{
+		"svc/web": "--past cannot be used with svc/web: ",
+		"--container-state running --condition ready":       "--past cannot be used with --condition, --container-state: ",
+		"--context kind-kdev --field-selector a.b=c":        "--past cannot be used with --context, --field-selector: ",
+		"--init-containers=false --previous --kubeconfig x": "--past cannot be used with --previous, --kubeconfig, --init-containers=false: ",
+	} {
+		if o := startLogsWith(t, dir, append([]string{"--past"}, strings.Fields(args)...)...).wait(); o.code != 2 || !strings.Contains(o.stderr, want) {
+			t.Errorf("%s: %d\n%s", args, o.code, o.stderr)
+		}
 	}
 }
 

@@ -653,6 +653,36 @@ func TestLogsSaysWhyNothingIsShown(t *testing.T) {
 	r.interrupt()
 }
 
+// A query that names nothing is told although another one does.
+func TestLogsSaysWhichQueryMatchesNothing(t *testing.T) {
+	c := newFakeCluster(t)
+	for _, name := range []string{"web-1", "cron-1"} {
+		c.pod(testkube.Pod("default", name, "web"))
+		c.Log("default", name, "web").End()
+	}
+	for args, want := range map[string]string{
+		"cron nopenope":             "no pod matches nopenope\n",
+		"nopenope cron pod/x web":   "no pod matches nopenope\nno pod matches pod/x\n",
+		"cron web -t":               "",
+		"cron -t short":             "no pod matches short: the format of times is set with -t=short\n",
+		"-t delta":                  "no pod matches delta: the format of times is set with -t=delta\n",
+		"cron short":                "no pod matches short\n",
+		"short":                     "",
+		"cron nope --exclude-pod c": "no pod matches nope\n",
+	} {
+		o := startLogs(t, c.Server, append([]string{"--no-follow"}, strings.Fields(args)...)...).wait()
+		got := ""
+		for line := range strings.Lines(o.stderr) {
+			if strings.HasPrefix(line, "no pod matches") {
+				got += line
+			}
+		}
+		if o.code != 0 || got != want {
+			t.Errorf("%s: %d %q, want %q\n%s", args, o.code, got, want, o.stderr)
+		}
+	}
+}
+
 func TestLogsOfSeveralContexts(t *testing.T) {
 	a, b := newFakeCluster(t), newFakeCluster(t)
 	a.pod(testkube.Pod("default", "web-1", "web"))

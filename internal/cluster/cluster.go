@@ -34,6 +34,9 @@ type Options struct {
 	// NoCreate makes the absence of a cluster the problem cluster-missing: for
 	// commands that only look or remove.
 	NoCreate bool
+	// NoStart makes a cluster that is stopped the problem cluster-stopped: for who only
+	// looks, as a completion does. It implies NoCreate.
+	NoStart bool
 
 	// For a cluster that has to be made:
 	Name      string // "" means DefaultName

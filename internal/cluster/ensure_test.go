@@ -72,6 +72,7 @@ func TestEnsure(t *testing.T) {
 		code       string
 		removed    string
 		started    string
+		looking    bool // Options.NoStart
 	}{
 		{name: "a bare machine", want: "kind-kdev", created: true, said: "creating cluster kdev"},
 		{name: "current context is production", kubeconfig: foreignKubeconfig, want: "kind-kdev", created: true, said: "current context prod-eu is not local (prod.example.com is not an address of this machine): using kind-kdev"},
@@ -84,6 +85,8 @@ func TestEnsure(t *testing.T) {
 		{name: "our cluster, named, current is another", kubeconfig: string(entryFor("other", server.URL)), context: "kind-kdev", nodes: []node{other}, want: "kind-kdev", created: true},
 		{name: "our cluster is there", kubeconfig: string(entryFor("kdev", server.URL)), nodes: []node{kindNode("kdev", at)}, want: "kind-kdev"},
 		{name: "our cluster is stopped", kubeconfig: string(entryFor("kdev", server.URL)), nodes: []node{stoppedNode}, want: "kind-kdev", started: "kdev-control-plane", said: "starting cluster kdev"},
+		{name: "our cluster is stopped, and only looked at", kubeconfig: string(entryFor("kdev", server.URL)), nodes: []node{stoppedNode}, looking: true, code: "cluster-stopped"},
+		{name: "a bare machine, only looked at", looking: true, code: "cluster-missing"},
 		{name: "our cluster is missing in the kubeconfig", nodes: []node{kindNode("kdev", at)}, want: "kind-kdev", said: "not in the kubeconfig"},
 		{name: "our cluster is half made", nodes: []node{halfMade, other}, noEntry: true, want: "kind-kdev", created: true, said: "interrupted", removed: "kdev-control-plane"},
 		{name: "our context leads elsewhere", kubeconfig: string(entryFor("kdev", "https://prod.example.com")), code: "context-not-local"},
@@ -112,14 +115,14 @@ func TestEnsure(t *testing.T) {
 				},
 			}
 			var said []string
-			o := Options{Kubeconfig: file, Context: tc.context, Allowed: tc.allowed, Progress: func(s string) { said = append(said, s) }}
+			o := Options{Kubeconfig: file, Context: tc.context, Allowed: tc.allowed, NoStart: tc.looking, Progress: func(s string) { said = append(said, s) }}
 			c, err := withFakes(t, o, e, tool).ensure(t.Context())
 			if tc.code != "" {
 				if p := problem.As(err); p == nil || p.Code != tc.code || p.Hint == "" {
 					t.Fatalf("error %v, want %s with a hint", err, tc.code)
 				}
-				if len(e.removed) > 0 {
-					t.Errorf("removed %v", e.removed)
+				if len(e.removed) > 0 || len(e.started) > 0 {
+					t.Errorf("removed %v, started %v", e.removed, e.started)
 				}
 				return
 			}

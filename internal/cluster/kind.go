@@ -45,6 +45,12 @@ func (m *manager) ensureKind(ctx context.Context) (*Cluster, error) {
 		// The kubeconfig entry is written last, so this one was made to the end.
 		return m.use(ctx, contextName(m.name()), verdict{provider: kind, name: m.name(), nodes: nodes})
 	}
+	switch {
+	case m.NoStart && len(nodes) == 0:
+		return nil, m.noCluster()
+	case m.NoStart:
+		return nil, stoppedElsewhere(m.kindResult(nodes))
+	}
 	return m.locked(ctx, func() (*Cluster, error) {
 		nodes, err := m.kindNodes(ctx) // again: another kdev may have been at work
 		if err != nil {

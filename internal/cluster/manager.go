@@ -120,7 +120,7 @@ func (m *manager) use(ctx context.Context, contextName string, v verdict) (*Clus
 	}
 	limit, asked := answerLimit, false
 	if stopped := stoppedOf(v.nodes); len(stopped) > 0 {
-		if v.provider != kind {
+		if v.provider != kind || m.NoStart {
 			return nil, stoppedElsewhere(c)
 		}
 		m.say("starting cluster %s", c.Name)
@@ -142,7 +142,7 @@ func (m *manager) use(ctx context.Context, contextName string, v verdict) (*Clus
 		if p := problem.As(err); p == nil || p.Code != "cluster-unreachable" {
 			return nil, err
 		}
-		if v.provider != kind {
+		if v.provider != kind || m.NoStart {
 			return nil, stoppedElsewhere(c)
 		}
 		m.say("waiting for the API server of cluster %s", c.Name)
@@ -156,7 +156,7 @@ func (m *manager) use(ctx context.Context, contextName string, v verdict) (*Clus
 func stoppedElsewhere(c *Cluster) error {
 	start := map[string]string{
 		"minikube": "minikube start -p " + c.Name, "k3d": "k3d cluster start " + c.Name, "k3s": "systemctl start k3s",
-		"microk8s": "microk8s start", "colima": "colima start --kubernetes", "orbstack": "orb start k8s",
+		"kind": "kdev up", "microk8s": "microk8s start", "colima": "colima start --kubernetes", "orbstack": "orb start k8s",
 	}[c.Provider]
 	if start == "" {
 		start = "start it in " + c.Provider

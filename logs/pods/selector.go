@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,9 @@ type Choice struct {
 	// OwnedWith wants pods whose chain of controllers, or which themselves, carry a
 	// label: the members of a project. Empty wants any. It holds beside Queries.
 	OwnedWith map[string]string
+	// Owned wants pods besides those of OwnedWith, and only these where that is empty; nil
+	// wants none besides. What it says of a pod may change.
+	Owned func(*corev1.Pod) bool
 
 	ExcludePods       []*regexp.Regexp
 	Container         *regexp.Regexp // nil is all
@@ -155,38 +159,45 @@ func (s *Selector) Pod(pod *corev1.Pod) bool {
 	if len(s.choice.Queries) == 0 {
 		return true
 	}
-	for i, q := range s.choice.Queries {
-		if q.Name != nil {
-			if q.Name.MatchString(pod.Name) {
-				return true
-			}
-			continue
-		}
-		if q.Kind.Kind == "Pod" {
-			if pod.Name == q.Object {
-				return true
-			}
-			continue
-		}
-		t := s.byKind[i]
-		if t.labels != nil {
-			if t.labels.Matches(labels.Set(pod.Labels)) {
-				return true
-			}
-			continue
-		}
-		for _, o := range s.owners.Chain(s.ctx, pod) {
-			if o.GroupKind == t.kind && o.Name == q.Object {
-				return true
-			}
+	for i := range s.choice.Queries {
+		if s.matches(i, pod) {
+			return true
 		}
 	}
 	return false
 }
 
+// matches says whether a query names a pod.
+func (s *Selector) matches(query int, pod *corev1.Pod) bool {
+	q, t := s.choice.Queries[query], s.byKind[query]
+	switch {
+	case q.Name != nil:
+		return q.Name.MatchString(pod.Name)
+	case q.Kind.Kind == "Pod":
+		return pod.Name == q.Object
+	case t.labels != nil:
+		return t.labels.Matches(labels.Set(pod.Labels))
+	}
+	return slices.ContainsFunc(s.owners.Chain(s.ctx, pod), func(o Owner) bool { return o.GroupKind == t.kind && o.Name == q.Object })
+}
+
+// Unmatched are the queries that name none of the pods.
+func (s *Selector) Unmatched(now []*corev1.Pod) []string {
+	var out []string
+	for i, q := range s.choice.Queries {
+		if !slices.ContainsFunc(now, func(pod *corev1.Pod) bool { return s.matches(i, pod) }) {
+			out = append(out, q.String())
+		}
+	}
+	return out
+}
+
 func (s *Selector) owned(pod *corev1.Pod) bool {
-	if len(s.choice.OwnedWith) == 0 {
+	if s.choice.Owned != nil && s.choice.Owned(pod) {
 		return true
+	}
+	if len(s.choice.OwnedWith) == 0 {
+		return s.choice.Owned == nil
 	}
 	want := labels.SelectorFromSet(s.choice.OwnedWith)
 	if want.Matches(labels.Set(pod.Labels)) {
@@ -227,13 +238,25 @@ func Names(ctx context.Context, owners *Owners, word string, namespaces []string
 	return out, nil
 }
 
+// KeptWhere is what a [Where] can ask of a source that was kept on disk. Empty fields
+// ask nothing.
+type KeptWhere struct {
+	Namespaces []string
+	Labels     labels.Selector
+	Node       string
+}
+
 // Kept is Select for a source that was kept on disk, of which the cluster may know
 // nothing any more.
-func (c *Choice) Kept(src *store.Source, namespaces []string) bool {
-	if src.Kind == store.Local {
-		return len(c.Queries) == 0
+func (c *Choice) Kept(src *store.Source, where KeptWhere) bool {
+	if where.Labels == nil {
+		where.Labels = labels.Everything()
 	}
-	if len(namespaces) > 0 && !slices.Contains(namespaces, src.Namespace) {
+	if src.Kind == store.Local {
+		return c.keptLocal(src, where)
+	}
+	if len(where.Namespaces) > 0 && !slices.Contains(where.Namespaces, src.Namespace) ||
+		where.Node != "" && src.Node != where.Node || !where.Labels.Matches(labels.Set(src.Labels)) {
 		return false
 	}
 	if matchAny(c.ExcludePods, src.Pod) || matchAny(c.ExcludeContainers, src.Container) ||
@@ -250,10 +273,43 @@ func (c *Choice) Kept(src *store.Source, namespaces []string) bool {
 		if q.Kind.Kind == "Pod" {
 			return src.Pod == q.Object
 		}
-		kind := q.Kind.Kind
-		if kind == "" {
-			kind = q.Kind.Word
-		}
-		return strings.EqualFold(src.Workload, src.Namespace+"/"+kind+"/"+q.Object)
+		return keptOwner(src, q)
+	})
+}
+
+// keptOwner says whether KIND/NAME owns the pod of a source. Of a pod of a ReplicaSet its
+// Workload has the name without the hash of the template, which is the Deployment's.
+func keptOwner(src *store.Source, q Query) bool {
+	is := func(kind, name string) bool {
+		return strings.EqualFold(src.Workload, src.Namespace+"/"+kind+"/"+name)
+	}
+	hash := src.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
+	switch q.Kind.Kind {
+	case "Deployment":
+		return hash != "" && is("ReplicaSet", q.Object)
+	case "ReplicaSet":
+		name, ok := strings.CutSuffix(q.Object, "-"+hash)
+		return ok && hash != "" && is("ReplicaSet", name) || hash == "" && is("ReplicaSet", q.Object)
+	case "CronJob":
+		job, _ := strings.CutPrefix(src.Workload, src.Namespace+"/Job/")
+		name, ok := scheduled(job)
+		return ok && name == q.Object
+	case "":
+		return is(q.Kind.Word, q.Object)
+	}
+	return is(q.Kind.Kind, q.Object)
+}
+
+// keptLocal is for what ran on this machine, which has neither a pod nor a place.
+func (c *Choice) keptLocal(src *store.Source, where KeptWhere) bool {
+	if len(where.Namespaces) > 0 || where.Node != "" || !where.Labels.Empty() || c.Container != nil {
+		return false
+	}
+	work, ok := strings.CutPrefix(src.Name, "local/")
+	if ok && matchAny(c.ExcludePods, work) {
+		return false
+	}
+	return len(c.Queries) == 0 || ok && slices.ContainsFunc(c.Queries, func(q Query) bool {
+		return q.Name != nil && q.Name.MatchString(work) || q.Name == nil && q.Kind.Word == "local" && q.Object == work
 	})
 }
