@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -585,6 +586,29 @@ func TestLogsSaveOnAFullDisk(t *testing.T) {
 	o := r.interrupt()
 	if o.code != 1 || strings.Count(o.stderr, "lines are missing in the file") != 1 {
 		t.Errorf("%d\n%s", o.code, o.stderr)
+	}
+}
+
+// A line of more than 1 MiB is cut in every output, with a mark: difference 10.
+func TestLogsCutsALongLine(t *testing.T) {
+	c := newFakeCluster(t)
+	c.pod(testkube.Pod("default", "web-1", "web"))
+	long := strings.Repeat("x", 1<<20+1<<10)
+	c.say("web-1", "web", long, "next")
+	c.Log("default", "web-1", "web").End()
+	cut := strings.Repeat("x", 1<<20) + " … [cut by kdev: the line is longer than 1 MiB]"
+	file := filepath.Join(t.TempDir(), "saved.txt")
+	for _, output := range []string{"raw", "default", "json", "jsonl"} {
+		o := startLogs(t, c.Server, ".", "--no-follow", "-o", output, "--save", file).wait()
+		b, err := os.ReadFile(file)
+		if err != nil || o.code != 0 || string(b) != o.stdout || !strings.Contains(o.stdout, cut) || !strings.Contains(o.stdout, "next") {
+			t.Errorf("%s: %d, %d bytes, saved %d %v\n%s", output, o.code, len(o.stdout), len(b), err, o.stderr)
+		}
+	}
+	var out bytes.Buffer
+	env := Env{In: strings.NewReader(long + "\nnext\n"), Out: &out, Err: io.Discard, Dir: t.TempDir(), Getenv: func(string) string { return "" }}
+	if code := Main(t.Context(), env, []string{"logs", "--stdin", "-o", "raw"}); code != 0 || out.String() != cut+"\nnext\n" {
+		t.Errorf("--stdin: %d, %d bytes", code, out.Len())
 	}
 }
 
