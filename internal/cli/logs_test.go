@@ -417,6 +417,25 @@ func TestLogsFor(t *testing.T) {
 	}
 }
 
+// Times that no line and no end can have are refused before a cluster is asked.
+func TestLogsRefusesImpossibleTimes(t *testing.T) {
+	soon := time.Now().Add(time.Hour).Format(time.RFC3339)
+	for args, want := range map[string]string{
+		"--for=0":         "--for takes a time above zero, such as 30s, not 0s",
+		"--for=-1s":       "--for takes a time above zero, such as 30s, not -1s",
+		"--since=-5m":     `"-5m" lies in the future`,
+		"--since=" + soon: `"` + soon + `" lies in the future`,
+	} {
+		if o := startLogsWith(t, t.TempDir(), ".", args).wait(); o.code != 2 || !strings.Contains(o.stderr, want) {
+			t.Errorf("%s: %d\n%s", args, o.code, o.stderr)
+		}
+	}
+	c := newFakeCluster(t)
+	if o := startLogs(t, c.Server, ".", "--no-follow", "--since="+time.Now().Add(-time.Hour).Format(time.RFC3339)).wait(); o.code != 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestLogsLevelsRecordsAndContext(t *testing.T) {
 	c := newFakeCluster(t)
 	c.pod(testkube.Pod("default", "web-1", "web"))
