@@ -127,6 +127,9 @@ func (o *logsOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	o.sinceGiven = cmd.Flags().Changed("since")
+	if o.lasting < 0 || o.lasting == 0 && cmd.Flags().Changed("for") {
+		return badLogs(fmt.Errorf("--for takes a time above zero, such as 30s, not %s; without it there is no limit", o.lasting))
+	}
 	plan, err := o.plan()
 	if err != nil {
 		return err

@@ -86,16 +86,16 @@ func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
 	c.namespaces = p.o.wanted(project.Namespace)
 	if len(p.o.query) == 0 && p.o.selector == "" && p.o.fieldSelector == "" {
 		c.owned, err = projectLabel(ctx, c.client, project)
-		if p.remote != nil {
-			p.withSession(c)
-			if known := problem.As(err); known != nil && known.Code == "logs-not-deployed" {
-				err = nil // it is on its way
-			}
+		if known := problem.As(err); p.remote != nil && known != nil && known.Code == "logs-not-deployed" {
+			err = nil // it is on its way
 		}
 		if err != nil {
 			c.client.Close()
 			return nil, err
 		}
+	}
+	if p.remote != nil {
+		p.withSession(c)
 	}
 	return c, nil
 }
@@ -160,11 +160,14 @@ func (o *logsOptions) byDefault(contextName string) bool {
 	return err == nil && raw.CurrentContext == contextName
 }
 
-// withSession wants what the session owns besides: pods of the projects that it includes,
-// and those of a first start before anything tells whose they are.
+// withSession looks for pods of the projects that the session includes too, in their
+// namespaces. Without a query what it owns is wanted, even before anything else tells
+// whose the pods of a first start are.
 func (p *logsPlan) withSession(c *logsCluster) {
-	remote := p.remote
-	c.also = func(pod *corev1.Pod) bool { return remote.State().ServiceOf(pod.Namespace, pod.Name) != "" }
+	remote, own, queried := p.remote, c.namespaces, len(p.o.query) > 0
+	c.also = func(pod *corev1.Pod) bool {
+		return queried && slices.Contains(own, pod.Namespace) || remote.State().ServiceOf(pod.Namespace, pod.Name) != ""
+	}
 	if len(unique(p.o.namespaces)) == 0 {
 		c.namespaces = remote.State().Namespaces()
 	}

@@ -143,6 +143,9 @@ func (s *sinceValue) Type() string { return "duration" }
 // Set reads "5m", "0", "2026-01-02T15:04:05Z".
 func (s *sinceValue) Set(text string) error {
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		if at.After(time.Now()) {
+			return fmt.Errorf("%q lies in the future", text)
+		}
 		*s = sinceValue{text: text, at: at}
 		return nil
 	}

@@ -167,8 +167,8 @@ func (p *logsPlan) through(ctx context.Context, remote *control.Remote) error {
 // lines has none of these either.
 func (p *logsPlan) locals(ctx context.Context, f func(control.Line)) error {
 	wanted, oldest := &carriedChoice{plan: p, remote: p.remote, sources: map[string]bool{}}, p.oldest()
-	err := p.remote.LinesOfEach(ctx, !p.once(), int(p.o.tail), func(l control.Line) {
-		if l.Pod == "" && (l.Time.IsZero() || !l.Time.Before(oldest)) && wanted.line(&l) {
+	err := p.remote.LocalLines(ctx, !p.once(), int(p.o.tail), func(l control.Line) {
+		if (l.Time.IsZero() || !l.Time.Before(oldest)) && wanted.line(&l) {
 			f(l)
 		}
 	})

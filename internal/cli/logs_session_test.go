@@ -35,7 +35,7 @@ func startStanding(t *testing.T) (dir string, hub *logs.Hub, env Env) {
 }
 
 // startStandingIn does so in a context and a namespace. The session began an hour ago.
-func startStandingIn(t *testing.T, contextName, namespace string) (dir string, hub *logs.Hub, env Env) {
+func startStandingIn(t *testing.T, contextName, namespace string, more ...session.Service) (dir string, hub *logs.Hub, env Env) {
 	t.Helper()
 	dir, run := t.TempDir(), t.TempDir()
 	for name, text := range map[string]string{
@@ -56,6 +56,7 @@ func startStandingIn(t *testing.T, contextName, namespace string) (dir string, h
 		{Name: "web-1", Owner: "Deployment/web", Containers: []session.Container{{Name: "prepare", Init: true}, {Name: "web"}}},
 		{Name: "db-0", Owner: "StatefulSet/db", Containers: []session.Container{{Name: "db"}}},
 	}}, {Name: "docs", Kind: session.Process, Local: &session.LocalWork{}}}}
+	st.Services = append(st.Services, more...)
 	about := control.About{Project: "shop", Root: dir, Context: contextName, Namespace: namespace, PID: os.Getpid(), Started: time.Now().Add(-time.Hour)}
 	server, err := control.Listen(getenv, about, standingSession{st}, hub.Store())
 	if err != nil {
@@ -170,7 +171,7 @@ func TestLogsFollowTheSession(t *testing.T) {
 
 // besideStanding is a cluster in which the session of a project has been for an hour,
 // with lines from before and with a pod that is not the session's.
-func besideStanding(t *testing.T) (c *fakeCluster, hub *logs.Hub, env Env) {
+func besideStanding(t *testing.T, more ...session.Service) (c *fakeCluster, hub *logs.Hub, env Env) {
 	t.Helper()
 	c = newFakeCluster(t)
 	kubeconfig, err := c.Kubeconfig(t.TempDir(), "fake", "elsewhere")
@@ -190,7 +191,7 @@ func besideStanding(t *testing.T) (c *fakeCluster, hub *logs.Hub, env Env) {
 	if err := c.Put(&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "db", UID: "u"}}); err != nil {
 		t.Fatal(err)
 	}
-	_, hub, env = startStandingIn(t, "fake", "default")
+	_, hub, env = startStandingIn(t, "fake", "default", more...)
 	return c, hub, env
 }
 
@@ -268,5 +269,32 @@ func TestLogsOfBeforeTheSession(t *testing.T) {
 	}
 	if o := logsBeside(t, env, "--no-follow", "-o", "raw", "docs", "sts/db"); o.code != 0 || !strings.Contains(o.stdout, "docs are served\n") || !strings.Contains(o.stdout, "db-0 of before\n") || strings.Contains(o.stdout, "web") {
 		t.Errorf("%+v", o)
+	}
+}
+
+// TestLogsOfAnIncludedProject: a query finds the pods of a project that the session
+// includes, and none of others in its namespace.
+func TestLogsOfAnIncludedProject(t *testing.T) {
+	c, _, env := besideStanding(t, session.Service{Name: "pay", Namespace: "billing", Pods: []session.Pod{{Name: "pay-1", Owner: "StatefulSet/pay", Containers: []session.Container{{Name: "pay"}}}}})
+	for _, name := range []string{"pay-1", "payroll-1"} {
+		pod := testkube.Pod("billing", name, "pay")
+		if name == "pay-1" {
+			pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "pay", UID: "u2", Controller: new(true)}}
+		}
+		c.pod(pod)
+		c.Log("billing", name, "pay").Print(c.at, name+" was paid")
+		c.Log("billing", name, "pay").End()
+	}
+	if err := c.Put(&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "billing", Name: "pay", UID: "u2"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"db-0", "stray-1", "web-1"} {
+		c.Log("default", name, name[:len(name)-2]).End()
+	}
+	for args, want := range map[string]string{"pay": "pay-1 was paid\n", "sts/pay": "pay-1 was paid\n", "pay stray": "stray-1 of before\npay-1 was paid\n", "-n default stray": "stray-1 of before\n"} {
+		o := logsBeside(t, env, append([]string{"--no-follow", "--max-log-requests=1", "-o", "raw"}, strings.Fields(args)...)...)
+		if o.code != 0 || o.stdout != want {
+			t.Errorf("%s: %+v", args, o)
+		}
 	}
 }

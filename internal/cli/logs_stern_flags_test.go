@@ -49,7 +49,7 @@ var sternFlags = []struct {
 	{"output", "o", "default", 0},
 	{"pod-colors", "", "[]", 9},
 	{"prompt", "p", "false", 0},
-	{"qps", "", "-1", 10},
+	{"qps", "", "-1", 7},
 	{"selector", "l", "", 0},
 	{"show-hidden-options", "", "false", 0},
 	{"since", "s", "48h0m0s", 0},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -416,6 +417,25 @@ func TestLogsFor(t *testing.T) {
 	}
 }
 
+// Times that no line and no end can have are refused before a cluster is asked.
+func TestLogsRefusesImpossibleTimes(t *testing.T) {
+	soon := time.Now().Add(time.Hour).Format(time.RFC3339)
+	for args, want := range map[string]string{
+		"--for=0":         "--for takes a time above zero, such as 30s, not 0s",
+		"--for=-1s":       "--for takes a time above zero, such as 30s, not -1s",
+		"--since=-5m":     `"-5m" lies in the future`,
+		"--since=" + soon: `"` + soon + `" lies in the future`,
+	} {
+		if o := startLogsWith(t, t.TempDir(), ".", args).wait(); o.code != 2 || !strings.Contains(o.stderr, want) {
+			t.Errorf("%s: %d\n%s", args, o.code, o.stderr)
+		}
+	}
+	c := newFakeCluster(t)
+	if o := startLogs(t, c.Server, ".", "--no-follow", "--since="+time.Now().Add(-time.Hour).Format(time.RFC3339)).wait(); o.code != 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
 func TestLogsLevelsRecordsAndContext(t *testing.T) {
 	c := newFakeCluster(t)
 	c.pod(testkube.Pod("default", "web-1", "web"))
@@ -585,6 +605,29 @@ func TestLogsSaveOnAFullDisk(t *testing.T) {
 	o := r.interrupt()
 	if o.code != 1 || strings.Count(o.stderr, "lines are missing in the file") != 1 {
 		t.Errorf("%d\n%s", o.code, o.stderr)
+	}
+}
+
+// A line of more than 1 MiB is cut in every output, with a mark: difference 10.
+func TestLogsCutsALongLine(t *testing.T) {
+	c := newFakeCluster(t)
+	c.pod(testkube.Pod("default", "web-1", "web"))
+	long := strings.Repeat("x", 1<<20+1<<10)
+	c.say("web-1", "web", long, "next")
+	c.Log("default", "web-1", "web").End()
+	cut := strings.Repeat("x", 1<<20) + " … [cut by kdev: the line is longer than 1 MiB]"
+	file := filepath.Join(t.TempDir(), "saved.txt")
+	for _, output := range []string{"raw", "default", "json", "jsonl"} {
+		o := startLogs(t, c.Server, ".", "--no-follow", "-o", output, "--save", file).wait()
+		b, err := os.ReadFile(file)
+		if err != nil || o.code != 0 || string(b) != o.stdout || !strings.Contains(o.stdout, cut) || !strings.Contains(o.stdout, "next") {
+			t.Errorf("%s: %d, %d bytes, saved %d %v\n%s", output, o.code, len(o.stdout), len(b), err, o.stderr)
+		}
+	}
+	var out bytes.Buffer
+	env := Env{In: strings.NewReader(long + "\nnext\n"), Out: &out, Err: io.Discard, Dir: t.TempDir(), Getenv: func(string) string { return "" }}
+	if code := Main(t.Context(), env, []string{"logs", "--stdin", "-o", "raw"}); code != 0 || out.String() != cut+"\nnext\n" {
+		t.Errorf("--stdin: %d, %d bytes", code, out.Len())
 	}
 }
 

@@ -200,6 +200,15 @@ func TestLines(t *testing.T) {
 	if len(got) != 1 || got[0] != "build/web: step 2" {
 		t.Errorf("the last line is %q", got)
 	}
+	// What is no container's, without the rest being sent.
+	hub.Carried("", "node-1", "shop", "web-1", "web").WriteLine("of a pod")
+	got = nil
+	if err := remote.LocalLines(t.Context(), false, 1, func(l Line) { got = append(got, l.Name+": "+l.Text) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got[0] != "build/web: step 2" {
+		t.Errorf("the last local line is %q", got)
+	}
 }
 
 // TestNoLines: a session without logs says so, in a way that can be told.

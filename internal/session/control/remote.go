@@ -202,11 +202,27 @@ var ErrNoLines = errors.New("the session reads no logs")
 
 // LinesOfEach is Lines with the last tail of each container, build and process.
 func (r *Remote) LinesOfEach(ctx context.Context, follow bool, tail int, f func(Line)) error {
+	return each(ctx, r, "lines", ofEach(follow, tail), func(l *Line) { f(*l) })
+}
+
+// LocalLines is LinesOfEach without those of containers. A session of a version that does
+// not know it hands these over too.
+func (r *Remote) LocalLines(ctx context.Context, follow bool, tail int, f func(Line)) error {
+	query := ofEach(follow, tail)
+	query.Set("local", "true")
+	return each(ctx, r, "lines", query, func(l *Line) {
+		if l.Pod == "" {
+			f(*l)
+		}
+	})
+}
+
+func ofEach(follow bool, tail int) url.Values {
 	query := values(follow, -1)
 	if tail >= 0 {
 		query.Set("each", fmt.Sprint(tail))
 	}
-	return each(ctx, r, "lines", query, func(l *Line) { f(*l) })
+	return query
 }
 
 func values(follow bool, tail int) url.Values {

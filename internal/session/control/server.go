@@ -204,7 +204,7 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 			skip = stats.Next - tail
 		}
 	}
-	follow := r.FormValue("follow") == "true"
+	follow, local := r.FormValue("follow") == "true", r.FormValue("local") == "true"
 	end := s.lines.Stats().Next
 	var left map[*store.Source]int // how many of a source's lines are passed over
 	if n, err := strconv.Atoi(r.FormValue("each")); err == nil && n >= 0 {
@@ -215,6 +215,9 @@ func (s *Server) lineStream(w http.ResponseWriter, r *http.Request) {
 		segments, _ := cursor.Next()
 		for i := range segments {
 			g := &segments[i]
+			if local && g.Source.Kind != store.Local {
+				continue
+			}
 			service := s.serviceOf(g.Source)
 			for j, l := range g.Lines {
 				number := g.First + uint64(j)
