@@ -404,7 +404,9 @@ func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) e
 	for _, l := range report.Left {
 		face.notice(session.Notice{Level: session.Warn, Code: "kept", Text: "not removed: " + l.Object + ": " + l.Why})
 	}
-	face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
+	if err == nil || len(report.Removed) > 0 {
+		face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
+	}
 	if len(report.KeptVolumes) > 0 {
 		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept", Text: session.KeptVolumes(report.KeptVolumes)})
 	}
