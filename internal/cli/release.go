@@ -339,10 +339,11 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 	}
 	look := func(all []deploy.WorkloadStatus) {
 		for _, s := range services {
-			whole, p := true, (*problem.Problem)(nil)
+			whole, p, unwatched := true, (*problem.Problem)(nil), []string(nil)
 			for _, st := range all {
 				if slices.Contains(s.workloads, st.Ref) {
 					whole = whole && st.Ready
+					unwatched = append(unwatched, deploy.Unwatched([]deploy.WorkloadStatus{st})...)
 					if st.Problem != nil {
 						p = st.Problem
 					}
@@ -352,7 +353,11 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 			switch {
 			case whole && !known:
 				ready[s.name] = time.Since(start)
-				r.tell(session.Done, "service-ready", s.name, "ready", ready[s.name])
+				if len(unwatched) > 0 {
+					r.tell(session.Warn, "unwatched", s.name, strings.Join(unwatched, "; "), 0)
+				} else {
+					r.tell(session.Done, "service-ready", s.name, "ready", ready[s.name])
+				}
 			case !whole:
 				delete(ready, s.name)
 			}
@@ -384,8 +389,8 @@ func (r *release) await(ctx context.Context, objects []*deploy.Object) error {
 // finish removes what left the manifests and remembers the images that are ready. Both want
 // proof: a workload that is not watched gives none.
 func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map[string]string) error {
-	if unwatched := deploy.Unwatched(r.deployer.Status(r.live, objects)); len(unwatched) > 0 {
-		r.tell(session.Warn, "unwatched", "", strings.Join(unwatched, "; ")+"; so nothing that left the manifests is removed", 0)
+	if n := len(deploy.Unwatched(r.deployer.Status(r.live, objects))); n > 0 {
+		r.tell(session.Warn, "unwatched", "", fmt.Sprintf("nothing that left the manifests is removed: whether all is ready is not known while workloads are not watched (%d)", n), 0)
 		return nil
 	}
 	return r.step("prune", func() error {

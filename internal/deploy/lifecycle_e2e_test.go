@@ -597,3 +597,35 @@ spec:
 		t.Errorf("%+v", report)
 	}
 }
+
+// What holds an object is named when the time is up, and the next down goes on.
+func TestDownNamesWhatHoldsAnObject(t *testing.T) {
+	d := deployer(t)
+	ns := d.options.Namespace
+	apply(t, d, objects(t, strings.ReplaceAll(smallService, "NAME", "web")+"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [e2e.kdev.dev/hold]}\n"))
+	free := func() {
+		_, err := client.Core.CoreV1().ConfigMaps(ns).Patch(context.Background(), "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(free)
+	// Somebody's object keeps the namespace, so that objects go one by one.
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}
+	if _, err := client.Core.CoreV1().ConfigMaps(ns).Create(t.Context(), theirs, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	report, err := d.Down(ctx, DownOptions{})
+	if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.ExitCode() != 4 {
+		t.Errorf("%v", err)
+	}
+	if len(report.Removed) != 4 || len(report.Left) != 1 || report.Left[0] != (Kept{"ConfigMap/held", "it is being deleted and waits for finalizer e2e.kdev.dev/hold"}) {
+		t.Errorf("%+v", report)
+	}
+	free()
+	if report := down(t, d, DownOptions{}); len(report.Left) > 0 {
+		t.Errorf("%+v", report)
+	}
+}
