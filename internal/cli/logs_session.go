@@ -76,7 +76,22 @@ func (p *logsPlan) has(remote *control.Remote) bool {
 			local = false
 		}
 	}
-	return local || p.o.tail == 0 || !p.oldest().Before(remote.About.Started)
+	if local || p.o.tail == 0 || !p.oldest().Before(remote.About.Started) {
+		return true
+	}
+	// One who follows is not shown twice what the session follows anyway.
+	return !p.once() && madeSince(remote.State(), remote.About.Started)
+}
+
+// madeSince says whether every pod of a session was made after it began, so that it has
+// their lines from the first one on. The API's times are exact to the second.
+func madeSince(st *session.State, began time.Time) bool {
+	for i := range st.Services {
+		if slices.ContainsFunc(st.Services[i].Pods, func(pod session.Pod) bool { return pod.Created.Before(began) }) {
+			return false
+		}
+	}
+	return st.Deployed
 }
 
 // ownsOne says whether a session has a pod that KIND/NAME names.

@@ -298,3 +298,24 @@ func TestLogsOfAnIncludedProject(t *testing.T) {
 		}
 	}
 }
+
+// TestMadeSince: the session has the lines of pods from their first one on that were made
+// while it ran, as after the first `kdev up`.
+func TestMadeSince(t *testing.T) {
+	began := time.Date(2026, 1, 2, 12, 0, 0, 5, time.UTC)
+	at := func(seconds int) session.Service {
+		return session.Service{Pods: []session.Pod{{Created: began.Truncate(time.Second).Add(time.Duration(seconds) * time.Second)}}}
+	}
+	for _, tt := range []struct {
+		st   session.State
+		want bool
+	}{
+		{session.State{Deployed: true, Services: []session.Service{at(1), at(60)}}, true},
+		{session.State{Deployed: true, Services: []session.Service{at(1), at(0)}}, false}, // within its second: perhaps before
+		{session.State{Services: []session.Service{at(1)}}, false},                        // it has not looked yet
+	} {
+		if got := madeSince(&tt.st, began); got != tt.want {
+			t.Errorf("%+v: %v", tt.st, got)
+		}
+	}
+}
