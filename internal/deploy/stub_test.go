@@ -108,7 +108,7 @@ func (s *stub) patch(a clienttesting.Action) (bool, runtime.Object, error) {
 		now.SetUID(types.UID(u.GetKind() + "/" + u.GetName()))
 	}
 	owned, _ := json.Marshal(fieldsOf(u.Object))
-	now.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: p.PatchOptions.FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: &metav1.FieldsV1{Raw: owned}}})
+	now.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: p.PatchOptions.FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(string(owned))}})
 	if len(p.PatchOptions.DryRun) > 0 {
 		return true, now, nil
 	}
