@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -169,8 +170,8 @@ func (m *Model) askScale() tea.Cmd {
 var portForm = regexp.MustCompile(`^([0-9]{1,5}:)?[0-9]{1,5}$`)
 
 func (m *Model) askForward() tea.Cmd {
-	name := m.selected
-	m.overlay = &prompt{label: "port of " + name + ", or LOCAL:PORT",
+	name, pod := m.selected, m.pod
+	m.overlay = &prompt{label: "port of " + cmp.Or(pod, name) + ", or LOCAL:PORT",
 		check: func(text string, _ bool) string {
 			if text = strings.TrimSpace(text); text != "" && !portForm.MatchString(text) {
 				return "80, or 8080:80"
@@ -181,7 +182,7 @@ func (m *Model) askForward() tea.Cmd {
 			if text = strings.TrimSpace(text); text == "" {
 				return nil
 			}
-			return m.ask(session.Command{Verb: session.DoForward, Service: name, Port: text})
+			return m.ask(session.Command{Verb: session.DoForward, Service: name, Pod: pod, Port: text})
 		}}
 	return nil
 }

@@ -64,6 +64,8 @@ func TestActions(t *testing.T) {
 		want []session.Command
 	}{
 		{"restart", []string{"r"}, []session.Command{{Verb: session.DoRestart, Service: "web"}}},
+		{"restart with new pods asks", []string{"G", "up", "r"}, nil},
+		{"and restarts", []string{"G", "up", "r", "y"}, []session.Command{{Verb: session.DoRestart, Service: "postgres"}}},
 		{"sync now", []string{"y"}, []session.Command{{Verb: session.DoSync, Service: "web"}}},
 		{"build", []string{"b"}, []session.Command{{Verb: session.DoBuild, Service: "web"}}},
 		{"pause", []string{"p"}, []session.Command{{Verb: session.DoPause, Service: "web"}}},
@@ -81,6 +83,7 @@ func TestActions(t *testing.T) {
 		{"delete and Enter is no", []string{"enter", "down", "D", "enter"}, nil},
 		{"delete and yes", []string{"enter", "down", "D", "y"}, []session.Command{{Verb: session.DoDelete, Service: "web", Pod: "web-7d9f6b5c4-x2k9p"}}},
 		{"forward", []string{"f", "type:8081:80", "enter"}, []session.Command{{Verb: session.DoForward, Service: "web", Port: "8081:80"}}},
+		{"forward of a pod", []string{"enter", "down", "f", "type:80", "enter"}, []session.Command{{Verb: session.DoForward, Service: "web", Pod: "web-7d9f6b5c4-x2k9p", Port: "80"}}},
 		{"forward what is no port", []string{"f", "type:http", "enter"}, nil},
 		{"roll back asks", []string{"B"}, nil},
 		{"roll back and yes", []string{"B", "y"}, []session.Command{{Verb: session.DoBack, Service: "web"}}},

@@ -17,7 +17,7 @@ const (
 	DoResume  Verb = "resume"     // and go on
 	DoStart   Verb = "start"      // a service with `start: manual`
 	DoScale   Verb = "scale"      // Replicas; a hand-made change, kept until the session ends
-	DoForward Verb = "forward"    // Port, until the session ends
+	DoForward Verb = "forward"    // Port of the ready pods, or of Pod alone, until the session ends
 	DoBack    Verb = "rollback"   // to the image that was ready before; what is saved waits then
 	DoCancel  Verb = "cancel"     // the build under way
 	DoDelete  Verb = "delete-pod" // Pod; its controller makes another one

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,13 +25,13 @@ func (l *loop) openPorts() error {
 			break
 		}
 		for _, port := range svc.Ports {
-			if _, err := l.openPort(svc.Name, port); err != nil {
+			if _, err := l.openPort(svc.Name, "", port); err != nil {
 				return err
 			}
 		}
 	}
 	for _, e := range l.s.extra {
-		if _, err := l.openPort(e.service, e.port); err != nil {
+		if _, err := l.openPort(e.service, e.pod, e.port); err != nil {
 			l.s.tell(Notice{Level: Fail, Service: e.service, Code: "port-unavailable", Text: "a forwarded port is closed", Problem: asProblem(err, "port-unavailable", e.service)})
 		}
 	}
@@ -38,12 +39,14 @@ func (l *loop) openPorts() error {
 	return nil
 }
 
-func (l *loop) openPort(service string, port config.Port) (*forwarder, error) {
+// openPort opens one port: of the ready pods of a service, or of the one that is named.
+func (l *loop) openPort(service, pod string, port config.Port) (*forwarder, error) {
 	f := &forwarder{
 		service: service,
+		pod:     pod,
 		port:    port,
 		changed: l.s.Subscribe, // not the informers': pick reads the State, which is published later
-		pick:    l.picker(service, port.Remote),
+		pick:    l.picker(service, pod, port.Remote),
 		dial:    l.s.dialPod,
 	}
 	f.tell = func(why string) { l.s.post(l.ctx, portFailed{f, why}) }
@@ -72,13 +75,14 @@ func (e portFailed) apply(l *loop) {
 		return
 	}
 	if f.failed = e.why; e.why != "" {
-		l.s.tell(Notice{Level: Warn, Service: f.service, Code: "port-failed", Text: fmt.Sprintf("%s reached no program: %s", f.url(), e.why)})
+		l.s.tell(Notice{Level: Warn, Service: f.service, Code: "port-failed", Text: fmt.Sprintf("%s (port %d) reached no program: %s", f.url(), f.port.Remote, e.why)})
 	}
 }
 
 // An extraPort is one that a person asked for while the session runs.
 type extraPort struct {
 	service string
+	pod     string // "" is any that is ready
 	port    config.Port
 }
 
@@ -90,21 +94,24 @@ func (l *loop) forward(c Command, services []*service) (string, error) {
 		return "", refused("forward wants a service and a port of its pods or of its Service: 80 or 8080:80")
 	case services[0].local != nil:
 		return "", refused("%s runs on this machine: there is nothing to forward", c.Service)
+	case c.Pod != "" && !l.hasPod(services[0], c.Pod):
+		return "", refused("%s has no pod %s", c.Service, c.Pod)
 	}
+	whose := cmp.Or(c.Pod, c.Service)
 	for _, f := range l.forwarders {
-		if f.service == c.Service && f.port.Remote == port.Remote && (f.local == port.Local || port.Local == port.Remote) {
-			return fmt.Sprintf("port %d of %s is at %s already", port.Remote, c.Service, f.url()), nil
+		if f.service == c.Service && f.pod == c.Pod && f.port.Remote == port.Remote && (f.local == port.Local || port.Local == port.Remote) {
+			return fmt.Sprintf("port %d of %s is at %s already", port.Remote, whose, f.url()), nil
 		}
 	}
 	if l.notTCP(services[0], port.Remote) {
 		return "", refused("port %d of %s is not TCP, and only TCP ports are forwarded", port.Remote, c.Service)
 	}
-	f, err := l.openPort(c.Service, port)
+	f, err := l.openPort(c.Service, c.Pod, port)
 	if err != nil {
 		return "", err
 	}
-	l.s.extra = append(l.s.extra, extraPort{c.Service, port})
-	return fmt.Sprintf("port %d of %s is at %s until the session ends", port.Remote, c.Service, f.url()), nil
+	l.s.extra = append(l.s.extra, extraPort{c.Service, c.Pod, port})
+	return fmt.Sprintf("port %d of %s is at %s until the session ends", port.Remote, whose, f.url()), nil
 }
 
 // tellNotTCP tells of ports of the configuration behind which nothing would answer.
@@ -168,29 +175,37 @@ func (s *Session) dialPod(ctx context.Context, to podPort) (io.ReadWriteCloser, 
 // anyOf spreads connections.
 func anyOf[T any](ready []T) T { return ready[rand.IntN(len(ready))] }
 
+// hasPod says whether a pod is one of svc's.
+func (l *loop) hasPod(svc *service, name string) bool {
+	return slices.ContainsFunc(l.pods(svc), func(pod *corev1.Pod) bool { return pod.Name == name })
+}
+
 // picker returns a function that names a Ready pod of a service and the port in
-// it. It reads the published State, never the loop's fields, because it runs in
+// it, or the pod that is asked for by name, which need not be Ready. It reads the published State, never the loop's fields, because it runs in
 // a connection's goroutine. Connections spread over the Ready pods.
-func (l *loop) picker(service string, remote int) func() (podPort, bool) {
+func (l *loop) picker(service, only string, remote int) func() (podPort, bool) {
 	return func() (podPort, bool) {
-		for _, v := range l.s.State().Services {
-			if v.Name != service {
-				continue
-			}
-			var ready []string
-			for _, p := range v.Pods {
-				if p.Ready && p.Status != "Terminating" {
-					ready = append(ready, p.Name)
-				}
-			}
-			if len(ready) == 0 {
-				return podPort{}, false
-			}
-			pod := anyOf(ready)
-			return podPort{pod, l.containerPort(service, pod, remote)}, true
+		pods := servedBy(l.s.State(), service, only)
+		if len(pods) == 0 {
+			return podPort{}, false
 		}
-		return podPort{}, false
+		pod := anyOf(pods)
+		return podPort{pod, l.containerPort(service, pod, remote)}, true
 	}
+}
+
+// servedBy names the pods of a service that a connection may go to.
+func servedBy(st *State, service, only string) (names []string) {
+	v, ok := st.Service(service)
+	if !ok {
+		return nil
+	}
+	for _, p := range v.Pods {
+		if (p.Ready && only == "" || p.Name == only) && p.Status != "Terminating" {
+			names = append(names, p.Name)
+		}
+	}
+	return names
 }
 
 // containerPort turns a port of the Service of the same name into the port

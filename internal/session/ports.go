@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -41,6 +42,7 @@ type podPort struct {
 // connections of a pod that went are lost.
 type forwarder struct {
 	service string
+	pod     string // the only one; "" is any that is ready
 	port    config.Port
 	dial    func(ctx context.Context, to podPort) (io.ReadWriteCloser, error)
 	pick    func() (podPort, bool) // a Ready pod now
@@ -90,7 +92,7 @@ func (all *listeners) close(used []*forwarder) {
 // wanted names the place on this machine that a forwarder is to have.
 func (f *forwarder) wanted() string {
 	if f.port.Local == 0 { // any
-		return fmt.Sprintf("%s %s:%d", f.port.Host, f.service, f.port.Remote)
+		return fmt.Sprintf("%s %s/%s:%d", f.port.Host, f.service, f.pod, f.port.Remote)
 	}
 	return fmt.Sprintf("%s:%d", f.port.Host, f.port.Local)
 }
@@ -215,6 +217,8 @@ func (f *forwarder) told(err error) {
 	case f.tell == nil:
 	case err == nil:
 		f.tell("")
+	case strings.Contains(err.Error(), "connection refused"): // the kubelet wraps it in ids of the pod's sandbox
+		f.tell("nothing listens on this port in its pod")
 	default:
 		f.tell(err.Error())
 	}

@@ -134,3 +134,16 @@ func TestForwardTakesTheNextFreePort(t *testing.T) {
 		t.Errorf("listens on %d, told %q", f.local, told)
 	}
 }
+
+// TestServedBy: a connection goes to a pod that is ready, or to the one that was asked for.
+func TestServedBy(t *testing.T) {
+	st := &State{Services: []Service{{Name: "web", Pods: []Pod{{Name: "a", Ready: true}, {Name: "b"}, {Name: "c", Ready: true, Status: "Terminating"}, {Name: "d", Ready: true}}}}}
+	for only, want := range map[string]string{"": "a d", "b": "b", "c": "", "e": ""} {
+		if got := strings.Join(servedBy(st, "web", only), " "); got != want {
+			t.Errorf("asked for %q: %q, want %q", only, got, want)
+		}
+	}
+	if got := servedBy(st, "other", ""); got != nil {
+		t.Errorf("of a service that is not there: %q", got)
+	}
+}
