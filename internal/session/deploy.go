@@ -237,11 +237,13 @@ func (l *loop) apply() {
 		if svc.local != nil {
 			continue
 		}
-		if svc.off || svc.keeps() && svc.holdsManifests {
-			for _, ref := range svc.workloads {
+		for _, ref := range svc.workloads {
+			if svc.leaves(ref) && !unknown[ref] {
 				unknown[ref] = true
 				kept++
 			}
+		}
+		if svc.off || svc.keeps() && svc.holdsManifests {
 			continue
 		}
 		if (!svc.built || svc.ref != "") && l.awaited(svc) == "" {
@@ -281,6 +283,13 @@ func (l *loop) apply() {
 		}
 		l.s.post(l.ctx, applyDone{applied, doubts, whole, took, err})
 	})
+}
+
+// leaves says whether an apply lets a workload of svc be as it is. A Job of a service that
+// was rolled back has run, a migration most likely, and does not run again with an image of
+// before.
+func (svc *service) leaves(ref deploy.Ref) bool {
+	return svc.off || svc.keeps() && svc.holdsManifests || svc.back && ref.Kind == "Job"
 }
 
 // applyWaiting is what an apply waits for: a hook, the API server, what is still going.

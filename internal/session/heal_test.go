@@ -132,3 +132,14 @@ func TestAServiceThatIsNowhere(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// TestAJobDoesNotGoBack: what was rolled back is what serves.
+func TestAJobDoesNotGoBack(t *testing.T) {
+	svc := &service{back: true}
+	if svc.leaves(deploy.Ref{Kind: "Deployment", Name: "web"}) || !svc.leaves(deploy.Ref{Kind: "Job", Name: "migrate"}) {
+		t.Error("the Deployment goes back to the image of before, and the Job stays")
+	}
+	if svc.back = false; svc.leaves(deploy.Ref{Kind: "Job", Name: "migrate"}) {
+		t.Error("a Job of a service that was not rolled back is left as it is")
+	}
+}
