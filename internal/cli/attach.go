@@ -117,7 +117,11 @@ func (o *upOptions) join(ctx context.Context, about control.About, face face) er
 					}
 				})
 			})
-			work.Go(func() { _ = remote.Lines(ctx, true, joinedLines, f.line) })
+			work.Go(func() {
+				if err := remote.Lines(ctx, true, joinedLines, f.line); errors.Is(err, control.ErrNoLines) {
+					face.notice(session.Notice{Level: session.Warn, Code: "lines-elsewhere", Text: "the session reads no logs, since it was started with --output json: `kdev logs` does"})
+				}
+			})
 		})
 	} else {
 		work.Go(func() { _ = remote.Events(ctx, true, joinedEvents, face.notice) })

@@ -271,6 +271,7 @@ func (e syncHappened) apply(l *loop) {
 	switch e.event.Kind {
 	case mirror.Connected:
 		st.Connected, st.alone = true, e.event.Alone
+		st.started = st.started || e.event.Starts > 0 // what is started then is started again
 	case mirror.Lost:
 		st.Connected, st.reached = false, false
 	case mirror.Synced:

@@ -12,6 +12,7 @@ import (
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/sync/mirror"
 )
 
 // A buildFunc is a Builder.
@@ -141,5 +142,18 @@ func TestAJobDoesNotGoBack(t *testing.T) {
 	}
 	if svc.back = false; svc.leaves(deploy.Ref{Kind: "Job", Name: "migrate"}) {
 		t.Error("a Job of a service that was not rolled back is left as it is")
+	}
+}
+
+// TestTheFirstRestartIsTold: an application that ran before kdev came is started again by
+// the first save that restarts it.
+func TestTheFirstRestartIsTold(t *testing.T) {
+	for starts, want := range map[uint64]bool{0: false, 1: true} {
+		st := &Sync{}
+		l := &loop{s: &Session{}, byName: map[string]*service{"web": {sync: map[containerKey]*Sync{{"web-1", "web"}: st}}}}
+		syncHappened{mirror.Event{Kind: mirror.Connected, Service: "web", Pod: "web-1", Container: "web", Starts: starts}}.apply(l)
+		if st.started != want {
+			t.Errorf("after %d starts the next one is another: %v", starts, st.started)
+		}
 	}
 }

@@ -83,7 +83,7 @@ func (w *worker) converse(ctx context.Context, conn io.ReadWriteCloser) error {
 	}
 	w.setConnected(true)
 	w.told, w.failing = "", time.Time{}
-	w.event(Event{Kind: Connected, Unsynced: c.welcome.Unsynced, Alone: !c.welcome.Run})
+	w.event(Event{Kind: Connected, Unsynced: c.welcome.Unsynced, Alone: !c.welcome.Run, Starts: c.welcome.Process.Starts})
 	w.phase(c.welcome.Process)
 	defer func() {
 		w.setConnected(false)

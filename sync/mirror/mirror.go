@@ -75,6 +75,7 @@ type Event struct {
 	Bytes                   int64         // of Synced: on the wire
 	Took                    time.Duration // of Synced: from the first byte to the acknowledgement; of Hooked: the command
 	Unsynced                bool          // of Connected: the application started without kdev
+	Starts                  uint64        // of Connected: how often the agent has started the application so far
 	Alone                   bool          // of Connected: no agent runs the application, so that no Started will follow
 	Command                 []string      // of Hooked
 	Owner                   int           // of Synced: files that now belong to the container's user and did not before
