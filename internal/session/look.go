@@ -228,10 +228,13 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	}
 }
 
-// there says whether the cluster has what svc consists of already: manifests that cannot
-// be used now change nothing of it.
+// there says whether the cluster has what svc consists of already, as far as is known:
+// manifests that cannot be used now change nothing of it.
 func (l *loop) there(svc *service) bool {
-	return svc.admitted && !slices.ContainsFunc(svc.workloads, func(r deploy.Ref) bool { return !l.present[r] })
+	return svc.admitted && !slices.ContainsFunc(svc.workloads, func(r deploy.Ref) bool {
+		there, known := l.present[r]
+		return known && !there
+	})
 }
 
 // watches says whether a workload of svc is of a kind whose status says how far
