@@ -152,18 +152,30 @@ func (c *chaos) demand(path string) {
 	})
 }
 
-// fillUp saves until the full disk has refused something, and that was shown.
+// fillUp saves until the full disk has refused something, and that was shown. What was
+// removed since it was filled may have made room again.
 func (c *chaos) fillUp() {
 	c.t.Helper()
-	c.put(filepath.Join(c.local, "full"), 700<<10)
-	c.tell()
+	for full := false; !full; {
+		c.put(filepath.Join(c.local, "full"), 700<<10)
+		c.tell()
+		c.poll("a full disk to refuse a file, or the file to be there", 6*time.Minute, func() bool {
+			for _, s := range c.m.Status() {
+				if strings.HasPrefix(s.Pod, "volume") {
+					// It stays a problem for as long as it is one.
+					full = s.Problem != nil && s.Problem.Code == "sync-no-space"
+					return full || s.Generation >= c.gen
+				}
+			}
+			return false
+		})
+		if !full {
+			c.fill()
+		}
+	}
 	c.awaitEvent("the refusal of a full disk", func(e mirror.Event) bool {
 		return e.Kind == mirror.Failed && e.Problem != nil && e.Problem.Code == "sync-no-space"
 	})
-	// It stays a problem for as long as it is one.
-	if !slices.ContainsFunc(c.m.Status(), func(s mirror.Status) bool { return s.Problem != nil && s.Problem.Code == "sync-no-space" }) {
-		c.t.Error("the disk is full, and no container's status says so")
-	}
 	os.Remove(filepath.Join(c.local, "full"))
 	c.tell()
 }
