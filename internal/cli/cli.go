@@ -136,8 +136,8 @@ func (s *shield) takes(sig os.Signal) bool {
 
 // interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP cancels.
 // The second one ends the process at once, after goodbye: whatever hangs, the
-// user gets the terminal back. One that the shield takes does not count. heard is called with the first one; first stands for it
-// where it came as a key.
+// user gets the terminal back. One that the shield takes does not count. heard is called
+// with the first one; first stands for it where it came as a key.
 func interruptible(ctx context.Context, front *shield, heard func(os.Signal), goodbye func()) (_ context.Context, first, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)

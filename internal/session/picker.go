@@ -180,9 +180,10 @@ func (l *loop) hasPod(svc *service, name string) bool {
 	return slices.ContainsFunc(l.pods(svc), func(pod *corev1.Pod) bool { return pod.Name == name })
 }
 
-// picker returns a function that names a Ready pod of a service and the port in
-// it, or the pod that is asked for by name, which need not be Ready. It reads the published State, never the loop's fields, because it runs in
-// a connection's goroutine. Connections spread over the Ready pods.
+// picker returns a function that names a Ready pod of a service, or the pod that is asked
+// for by name, which need not be Ready, and the port in it. It reads the published State,
+// never the loop's fields, because it runs in a connection's goroutine. Connections spread
+// over the Ready pods.
 func (l *loop) picker(service, only string, remote int) func() (podPort, bool) {
 	return func() (podPort, bool) {
 		pods := servedBy(l.s.State(), service, only)
