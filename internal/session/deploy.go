@@ -220,6 +220,7 @@ func (l *loop) admit() {
 
 // applyDone is the end of one Apply.
 type applyDone struct {
+	objects []*deploy.Object
 	applied *deploy.Applied
 	doubts  []*problem.Problem // about what pods read
 	whole   bool               // every object was among them
@@ -271,7 +272,7 @@ func (l *loop) apply() {
 		d := l.s.parts.Deployer
 		doubts, err := d.Missing(l.ctx, now, l.s.opts.Project.Manifests)
 		if err != nil {
-			l.s.post(l.ctx, applyDone{nil, doubts, whole, time.Since(start), err})
+			l.s.post(l.ctx, applyDone{now, nil, doubts, whole, time.Since(start), err})
 			return
 		}
 		d.Tell(func(text string) { l.s.post(l.ctx, applyWaiting{text}) })
@@ -281,7 +282,7 @@ func (l *loop) apply() {
 			// Before anything is called ready, what says so itself has to be seen.
 			err = d.Follow(l.ctx, l.s.parts.Live, now)
 		}
-		l.s.post(l.ctx, applyDone{applied, doubts, whole, took, err})
+		l.s.post(l.ctx, applyDone{now, applied, doubts, whole, took, err})
 	})
 }
 
@@ -323,6 +324,9 @@ func (e applyDone) apply(l *loop) {
 		return
 	}
 	l.applyErr = nil
+	for _, o := range e.objects {
+		l.took[deploy.RefOf(o)] = true
+	}
 	for _, note := range e.applied.Notes {
 		if !slices.Contains(l.notes, note) { // what stays as it is, is told once
 			l.s.tell(Notice{Level: Info, Code: "apply-note", Text: note})

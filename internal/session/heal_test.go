@@ -122,6 +122,29 @@ func TestWhatIsThereStaysReady(t *testing.T) {
 	}
 }
 
+// TestThere: of kinds that nobody watches, or that no cluster knows, is there what the API
+// server has taken.
+func TestThere(t *testing.T) {
+	web, gone, custom, unknown := deploy.Ref{Kind: "Deployment", Name: "web"}, deploy.Ref{Kind: "Deployment", Name: "gone"},
+		deploy.Ref{Kind: "Rollout", Name: "web"}, deploy.Ref{Kind: "Deploymint", Name: "web"}
+	l := &loop{present: map[deploy.Ref]bool{web: true, gone: false}, took: map[deploy.Ref]bool{gone: true, custom: true}}
+	for _, c := range []struct {
+		admitted bool
+		refs     []deploy.Ref
+		want     bool
+	}{
+		{true, nil, true}, {false, nil, false},
+		{true, []deploy.Ref{web}, true}, {false, []deploy.Ref{web}, false},
+		{true, []deploy.Ref{web, gone}, false},
+		{true, []deploy.Ref{web, custom}, true},
+		{true, []deploy.Ref{web, unknown}, false},
+	} {
+		if got := l.there(&service{admitted: c.admitted, workloads: c.refs}); got != c.want {
+			t.Errorf("admitted %v, %v: %v", c.admitted, c.refs, got)
+		}
+	}
+}
+
 // TestAServiceThatIsNowhere: a name of kdev.yaml that is neither a folder nor anything in
 // the manifests has not come up.
 func TestAServiceThatIsNowhere(t *testing.T) {

@@ -232,8 +232,8 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 // manifests that cannot be used now change nothing of it.
 func (l *loop) there(svc *service) bool {
 	return svc.admitted && !slices.ContainsFunc(svc.workloads, func(r deploy.Ref) bool {
-		there, known := l.present[r]
-		return known && !there
+		there, watched := l.present[r]
+		return watched && !there || !watched && !l.took[r]
 	})
 }
 

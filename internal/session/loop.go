@@ -50,6 +50,7 @@ type loop struct {
 	deployed     bool                // something was
 	unwatched    []string            // workloads of which nobody can say whether they are ready, at the last look
 	present      map[deploy.Ref]bool // workloads that the informers held at the last look
+	took         map[deploy.Ref]bool // objects that the API server has taken from this session
 	taken        bool                // objects of ours belong to another project: its pods are not ours to touch
 	applyErr     *problem.Problem
 	pruning      bool
@@ -143,7 +144,7 @@ type buildRun struct {
 }
 
 func newLoop(s *Session, ctx context.Context, work *sync.WaitGroup) (*loop, error) {
-	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, stages: map[types.UID]*podTimes{}, since: time.Now(), recheck: func() {}, fatal: make(chan error, 2)}
+	l := &loop{s: s, ctx: ctx, work: work, byName: map[string]*service{}, present: map[deploy.Ref]bool{}, took: map[deploy.Ref]bool{}, stages: map[types.UID]*podTimes{}, since: time.Now(), recheck: func() {}, fatal: make(chan error, 2)}
 	for _, cs := range s.opts.Project.Services {
 		svc := l.newService(cs)
 		if !svc.built {

@@ -74,7 +74,7 @@ func unplaced(v any) any {
 func (l *loop) adopt(was *loop) {
 	l.before = was.byName
 	l.generation, l.deployed, l.ready, l.since = was.generation, was.deployed, was.ready, was.since
-	l.stages, l.present, l.asked, l.missed = was.stages, was.present, was.asked, was.missed
+	l.stages, l.present, l.took, l.asked, l.missed = was.stages, was.present, was.took, was.asked, was.missed
 	for _, e := range l.missed {
 		l.generation = max(l.generation, e.batch.Generation)
 	}
