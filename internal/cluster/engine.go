@@ -158,7 +158,9 @@ func noEngine(candidates []string, failures []error) error {
 	p.Hint = "start it: `systemctl start docker`, `dockerd`, or the Docker Desktop application"
 	var failed *commandError
 	if errors.As(p.Err, &failed) {
-		p.Output = failed.stderr
+		if strings.Contains(failed.stderr, "\n") { // else the error says it
+			p.Output = failed.stderr
+		}
 		switch {
 		case strings.Contains(failed.stderr, "permission denied"):
 			p.Summary = "this user may not use the container engine"

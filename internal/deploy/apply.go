@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 
+	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -311,6 +312,25 @@ func (d *Deployer) mapping(o *Object) (*meta.RESTMapping, error) {
 	return mapping, err
 }
 
+// kindHint is what may help with a kind that is not among those of the cluster: the
+// version that has it, or the name that was meant.
+func kindHint(gvk schema.GroupVersionKind, kinds []schema.GroupVersionKind) string {
+	var near []string
+	elsewhere := ""
+	for _, k := range kinds {
+		switch {
+		case k.Kind == gvk.Kind && (elsewhere == "" || k.Group == gvk.Group):
+			elsewhere = k.GroupVersion().String()
+		case k.Group == gvk.Group:
+			near = append(near, k.Kind)
+		}
+	}
+	if elsewhere != "" {
+		return "the cluster has " + gvk.Kind + " in " + elsewhere + ": correct apiVersion, and the fields that are others there"
+	}
+	return config.DidYouMean(gvk.Kind, near, "install its CustomResourceDefinition, or add it to the manifests; `kubectl api-resources` lists what there is")
+}
+
 // target finds where an object goes and makes it a member of the set.
 func (d *Deployer) target(o *Object) (target, error) {
 	gvk := o.GroupVersionKind()
@@ -319,7 +339,7 @@ func (d *Deployer) target(o *Object) (target, error) {
 		return target{}, &problem.Problem{
 			Class: problem.Rollout, Code: "kind-unknown", Where: at(RefOf(o).String(), o.Origin),
 			Summary: "the cluster does not know kind " + gvk.Kind + " of " + gvk.GroupVersion().String(),
-			Hint:    "install its CustomResourceDefinition, or add it to the manifests; `kubectl api-resources` lists what there is",
+			Hint:    kindHint(gvk, d.client.Kinds()),
 		}
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // makers are objects that may make others which no manifest holds: those of custom kinds,
@@ -20,7 +21,7 @@ func makersOf(objects []*Object) *makers {
 	for _, o := range objects {
 		switch gk := o.GroupVersionKind().GroupKind(); {
 		case gk == crdKind: // it is its instances that are looked after
-		case isFollowed(gk):
+		case isFollowed(gk), !scheme.Scheme.Recognizes(o.GroupVersionKind()): // a new kind of Kubernetes, or a mistake in its name
 			m.names = append(m.names, stringsOf(o)...)
 			if gk.Group != "gateway.networking.k8s.io" { // rules, which send to what others make
 				m.owners = append(m.owners, o.GetName())

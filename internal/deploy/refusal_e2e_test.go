@@ -23,6 +23,8 @@ func TestRefusals(t *testing.T) {
 		{"a required field", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 0}\n", "object-refused", "all.yaml:", "selector"},
 		{"a name that is not allowed", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Web_1}\n", "object-refused", "all.yaml:3", "metadata.name"},
 		{"a kind that is not known", "apiVersion: example.com/v1\nkind: Gizmo\nmetadata: {name: a}\n", "kind-unknown", "all.yaml:1", "Gizmo"},
+		{"a kind that is misspelt", "apiVersion: apps/v1\nkind: Deploymint\nmetadata: {name: a}\n", "kind-unknown", "all.yaml:1", "Deploymint"},
+		{"a version that is gone", "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n", "kind-unknown", "all.yaml:1", "extensions/v1beta1"},
 		{"a namespace that is not there", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: absent-e2e}\n", "object-refused", "all.yaml:", "absent-e2e"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

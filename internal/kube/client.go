@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
@@ -32,8 +34,9 @@ type Client struct {
 	Dynamic dynamic.Interface
 	Mapper  meta.ResettableRESTMapper // discovery on first use; Reset after new CRDs
 
-	http *http.Client // what Core and Dynamic share
-	pods podPool
+	http  *http.Client // what Core and Dynamic share
+	known discovery.CachedDiscoveryInterface
+	pods  podPool
 }
 
 // New opens the context of the kubeconfig file. An empty file name means
@@ -149,8 +152,31 @@ func forConfigAndClient(config *rest.Config, shared *http.Client) (*Client, erro
 		Server:  config.Host,
 		Core:    core,
 		Dynamic: dyn,
+		known:   cached,
 		Mapper:  restmapper.NewDeferredDiscoveryRESTMapper(cached),
 	}, nil
+}
+
+// Kinds returns the kinds that the cluster has, as far as it tells: a broken APIService
+// hides those of its own group only. It reads what the Mapper has read.
+func (c *Client) Kinds() []schema.GroupVersionKind {
+	if c.known == nil {
+		return nil // a Client put together by hand
+	}
+	_, lists, _ := c.known.ServerGroupsAndResources()
+	var kinds []schema.GroupVersionKind
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			if !strings.Contains(r.Name, "/") { // else a part of one: deployments/scale
+				kinds = append(kinds, gv.WithKind(r.Kind))
+			}
+		}
+	}
+	return kinds
 }
 
 // Ping asks the API server for its version.
