@@ -17,7 +17,7 @@ starting=300 # seconds until kdev says that it is ready
 
 # Whether the process of the pid file is still the kdev that we started.
 running() {
-    [ -s "$pidfile" ] && tr '\0' ' ' <"/proc/$(<"$pidfile")/cmdline" 2>/dev/null | grep -q "^$kdev up "
+    [ -s "$pidfile" ] && { tr '\0' ' ' <"/proc/$(<"$pidfile")/cmdline"; } 2>/dev/null | grep -q "^$kdev up "
 }
 
 # The URL that kdev told: it takes another port where 8080 is busy.

@@ -370,18 +370,11 @@ func (l *loop) tellSynced(svc *service) {
 	if c := svc.track.under(ActSync); c != nil {
 		c.Acknowledged = time.Now()
 	}
-	what := b.paths[0]
-	if n := len(b.paths); n > 1 {
-		what = fmt.Sprintf("%d files", n)
-	}
-	verb, to, where := "synced", "to", "1 container"
-	if b.removed {
-		verb, to = "removed", "from"
-	}
+	where := "1 container"
 	if n := len(svc.sync); n > 1 {
 		where = fmt.Sprintf("%d containers", n)
 	}
-	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: fmt.Sprintf("%s %s %s %s", verb, what, to, where), Took: Millis(time.Since(b.saved))})
+	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: b.kinds.say(b.paths) + " " + where, Took: Millis(time.Since(b.saved))})
 }
 
 // pods lists the pods that the workloads of svc own.

@@ -336,7 +336,55 @@ type batchTimes struct {
 	saved      time.Time
 	batched    time.Time
 	paths      []string
-	removed    bool // nothing is left of any of them
+	kinds      pathKinds
+}
+
+// pathKinds are the paths of a batch by what became of them.
+type pathKinds struct{ written, folders, removed []string }
+
+// see sorts a path in; what is nil is gone.
+func (k *pathKinds) see(p string, file *engine.File) {
+	switch {
+	case file == nil:
+		k.removed = append(k.removed, p)
+	case file.Mode.IsDir():
+		k.folders = append(k.folders, p)
+	default:
+		k.written = append(k.written, p)
+	}
+}
+
+// say says in words what the batch of these paths did, as "synced 3 files to"; of folders
+// only where nothing else happened. paths are what is named without any kinds.
+func (k *pathKinds) say(paths []string) string {
+	count := func(paths []string, one, many string) string {
+		if len(paths) == 1 {
+			return one + paths[0]
+		}
+		return fmt.Sprintf("%d %s", len(paths), many)
+	}
+	parents := map[string]bool{}
+	for _, p := range k.removed {
+		parents[path.Dir(p)] = true
+	}
+	var gone []string // but for folders: of those, what was in them says it
+	for _, p := range k.removed {
+		if !parents[p] {
+			gone = append(gone, p)
+		}
+	}
+	switch {
+	case len(k.written) > 0 && len(gone) > 0:
+		return "synced " + count(k.written, "", "files") + " and removed " + count(gone, "", "files") + " in"
+	case len(k.written) > 0:
+		return "synced " + count(k.written, "", "files") + " to"
+	case len(gone) > 0:
+		return "removed " + count(gone, "", "files") + " from"
+	case len(k.folders) > 0:
+		return "synced " + count(k.folders, "folder ", "folders") + " to"
+	default:
+		return "synced " + count(paths, "", "files") + " to"
+	}
 }
 
 // savedAt is when the newest file of a batch was written, as far as its own
@@ -481,7 +529,7 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 		}
 	}
 	changed := map[string]*engine.File{}
-	removed := true
+	var kinds pathKinds
 	var synced, locals, triggers []string
 	for _, rel := range slices.Sorted(maps.Keys(pending)) {
 		if len(pending[rel].Dests) == 0 {
@@ -516,7 +564,7 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 		delete(f.unread, rel)
 		sent = append(sent, rel)
 		file := files[locals[i]]
-		removed = removed && file == nil
+		kinds.see(rel, file)
 		for _, dest := range pending[rel].Dests {
 			if changed[dest] = file; file != nil {
 				other := withMode(*file, pending[rel].Modes, dest)
@@ -526,7 +574,7 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
 	if len(sent) > 0 {
-		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, sent, removed}})
+		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, sent, kinds}})
 	}
 	f.tellUnread(ctx, unread)
 	return nil
