@@ -35,7 +35,7 @@ projects deployed goes too. What does not go within --timeout is named with what
 it, and the exit code is 4.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := flags.loadIncluded(env)
+			p, err := flags.loadIncluded(cmd.Context(), env, steps(env))
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ func (o *upOptions) members(ctx context.Context, p *config.Project, face face) (
 	var members []member
 	for i, one := range append([]config.Included{{Project: p}}, p.Include...) {
 		opts := o.session
-		opts.Reload = o.reload(p)
+		opts.Reload = o.reload(ctx, p)
 		tell := face.notice
 		at := *one.Project
 		if i > 0 {
@@ -108,7 +108,7 @@ func group(members []member) *session.Group {
 
 // reload reads the configuration of the project that was asked for anew. Which others
 // it includes is settled for as long as the session lasts.
-func (o *upOptions) reload(was *config.Project) func() (*config.Project, error) {
+func (o *upOptions) reload(ctx context.Context, was *config.Project) func() (*config.Project, error) {
 	roots := func(p *config.Project) (all []string) {
 		for _, one := range p.Include {
 			all = append(all, one.Project.Root)
@@ -116,7 +116,7 @@ func (o *upOptions) reload(was *config.Project) func() (*config.Project, error) 
 		return all
 	}
 	return func() (*config.Project, error) {
-		p, err := o.flags.loadIncluded(o.env)
+		p, err := o.flags.loadIncluded(ctx, o.env, func(string) {})
 		if err == nil && !slices.Equal(roots(p), roots(was)) {
 			err = &problem.Problem{Class: problem.Usage, Code: "include-changed", Where: p.File, Summary: "the list of included projects changed",
 				Hint: "leave and run `kdev up` again to use the new one"}

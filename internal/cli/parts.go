@@ -14,6 +14,7 @@ import (
 
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/build/upstream"
+	"github.com/kdev-io/kdev/internal/checkout"
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
@@ -39,17 +40,23 @@ func (f *projectFlags) add(cmd *cobra.Command) {
 }
 
 // load finds and reads the project around env.Dir.
-func (f *projectFlags) load(env Env) (*config.Project, error) { return f.loadWith(env, true) }
+func (f *projectFlags) load(env Env) (*config.Project, error) {
+	return f.loadWith(env, config.LoadOptions{Version: version, Alone: true})
+}
 
-// loadIncluded reads the projects that it includes, too.
-func (f *projectFlags) loadIncluded(env Env) (*config.Project, error) { return f.loadWith(env, false) }
+// loadIncluded reads the projects that it includes, too. Those that are commits of
+// other repositories are fetched where they are not there; progress gets a line for each.
+func (f *projectFlags) loadIncluded(ctx context.Context, env Env, progress func(string)) (*config.Project, error) {
+	fetch := func(a checkout.Address) (string, error) { return checkout.Get(ctx, a, progress) }
+	return f.loadWith(env, config.LoadOptions{Version: version, Fetch: fetch})
+}
 
-func (f *projectFlags) loadWith(env Env, alone bool) (*config.Project, error) {
+func (f *projectFlags) loadWith(env Env, options config.LoadOptions) (*config.Project, error) {
 	root, err := config.Find(env.Dir)
 	if err != nil {
 		return nil, err
 	}
-	p, err := config.Load(root, config.LoadOptions{Version: version, Alone: alone})
+	p, err := config.Load(root, options)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ it what was named.`,
 func (o *upOptions) run(ctx context.Context) error {
 	o.began = time.Now()
 	defer spareMemory(o.env, spareUpFrom)()
-	p, err := o.flags.loadIncluded(o.env)
+	p, err := o.flags.loadIncluded(ctx, o.env, steps(o.env))
 	if err != nil {
 		return err
 	}

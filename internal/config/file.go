@@ -33,7 +33,7 @@ type file struct {
 
 	Registry string `yaml:"registry" check:"repository" doc:"registry, with a folder, that takes the images for clusters that are not on this machine; your docker login counts"`
 
-	Include []string `yaml:"include" doc:"folders of other projects, relative to kdev.yaml, that kdev up brings up in the same session"`
+	Include []string `yaml:"include" doc:"other projects that kdev up brings up in the same session: folders relative to kdev.yaml, or commits of repositories, URL@COMMIT or URL@COMMIT//FOLDER"`
 
 	Tasks map[string]taskFile `yaml:"tasks" keys:"label" doc:"commands for containers of services, by name: kdev run NAME, or : in the dashboard"`
 

@@ -4,7 +4,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
+
+	"github.com/kdev-io/kdev/internal/checkout"
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // includes reads the projects that this one includes. Their mistakes are told with
@@ -19,12 +21,24 @@ func (r *resolver) includes() {
 			r.add(usage("config-include", where, hint, format, args...))
 		}
 		at := filepath.Join(r.root, filepath.FromSlash(dir))
+		fetched := checkout.IsAddress(dir)
+		if fetched {
+			var err error
+			if at, err = r.checkOut(dir); err != nil {
+				r.add(checkoutProblem(err, where))
+				continue
+			}
+		}
 		switch {
 		case dir == "":
 			continue // the decoder has said so
-		case strings.Contains(dir, "://") || strings.HasPrefix(dir, "git@"):
-			bad("clone it beside this project, and name its folder: include: [../NAME]", "%s is no folder: projects are not fetched", dir)
+		case fetched && !isFile(at, FileName):
+			bad("name the folder that has it: "+dir+"//FOLDER", "no %s in %s", FileName, dir)
 			continue
+		case fetched && slices.Contains(r.within, at):
+			bad("take it out", "%s includes itself", dir)
+			continue
+		case fetched:
 		case filepath.IsAbs(filepath.FromSlash(dir)):
 			bad("write it relative to "+FileName+", as ../NAME", "%s is another path on every machine", dir)
 			continue
@@ -38,7 +52,7 @@ func (r *resolver) includes() {
 			bad("name the folder that has it, or write one there", "no %s in %s", FileName, dir)
 			continue
 		}
-		l := &loader{root: at, within: append(slices.Clone(r.within), r.root), options: LoadOptions{Env: r.options.Env, Version: r.options.Version, ManifestsOptional: r.options.ManifestsOptional}}
+		l := &loader{root: at, within: append(slices.Clone(r.within), r.root), options: LoadOptions{Env: r.options.Env, Version: r.options.Version, ManifestsOptional: r.options.ManifestsOptional, Fetch: r.options.Fetch}}
 		p := l.load()
 		for _, problem := range l.problems {
 			seen := *problem
@@ -56,6 +70,28 @@ func (r *resolver) includes() {
 		}
 		p.Include = nil
 	}
+}
+
+// checkOut finds the folder of a project that is a commit of another repository.
+func (r *resolver) checkOut(name string) (string, error) {
+	a, err := checkout.Parse(name)
+	if err != nil {
+		return "", err
+	}
+	if r.options.Fetch == nil {
+		return "", &problem.Problem{Class: problem.Usage, Code: "config-include", Summary: name + " is not fetched here", Hint: "name a folder: include: [../NAME]"}
+	}
+	return r.options.Fetch(a)
+}
+
+// checkoutProblem is what went wrong with a repository, at its place.
+func checkoutProblem(err error, where position) *problem.Problem {
+	if p := problem.As(err); p != nil {
+		at := *p
+		at.Where = where.String()
+		return &at
+	}
+	return &problem.Problem{Code: "checkout-failed", Where: where.String(), Summary: "the project cannot be fetched", Err: err}
 }
 
 // included adds one project, once: two that include the same third one share it.

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/kdev-io/kdev/internal/checkout"
 	"github.com/kdev-io/kdev/internal/problem"
 )
 
@@ -26,6 +27,9 @@ type LoadOptions struct {
 	// Alone leaves out the projects that this one includes, which may not be there: a
 	// pipeline that builds one project has checked out that one.
 	Alone bool
+	// Fetch finds the folder of an included project that is a commit of another
+	// repository. Without it such an include is the problem config-include.
+	Fetch func(checkout.Address) (string, error)
 }
 
 // Load reads the configuration of the project at root. An error is Problems.

@@ -82,7 +82,7 @@ var layers = [][]string{
 	{"internal/deploy", "sync", "build", "logs", "watch", "internal/local", "internal/router"},
 	{"internal/registry", "internal/cluster", "internal/config"},
 	{"internal/tree", "internal/dockerfile", "internal/kube", "internal/embedded"},
-	{"internal/term", "internal/process", "internal/testkube"},
+	{"internal/term", "internal/process", "internal/testkube", "internal/checkout"},
 	{"internal/problem"},
 }
 
