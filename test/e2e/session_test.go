@@ -187,6 +187,20 @@ func TestSession(t *testing.T) {
 		}
 	})
 
+	t.Run("forward", func(t *testing.T) {
+		for what, port := range map[string]string{"web": "18993", "deployment/web": "18994", pods(t, ns)["web"][0].Name: "18995"} {
+			if out := says("forward", what, port+":8080"); !strings.Contains(out, port) {
+				t.Errorf("%s: %s", what, out)
+			}
+			if text, err := get(strings.Replace(url, "18991", port, 1)); err != nil || strings.TrimSpace(text) != "third" {
+				t.Errorf("%s at %s: %q, %v", what, port, text, err)
+			}
+		}
+		if got, out := code(t, dir, "forward", "web/2", "18996:8080"); got != 2 {
+			t.Errorf("no such thing: %d %s", got, out)
+		}
+	})
+
 	t.Run("scale", func(t *testing.T) {
 		says("scale", "web", "2")
 		eventually(t, "two pods", func() (bool, string) { return len(pods(t, ns)["web"]) == 2, fmt.Sprint(len(pods(t, ns)["web"])) })
