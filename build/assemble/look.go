@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -103,4 +104,22 @@ func Base(store *registry.Store, platform, image string) (dockerfile.Base, bool)
 		return dockerfile.Base{}, false
 	}
 	return known.base()
+}
+
+// Has says whether there is anything at p, a link to nothing included. It is not sure where
+// a folder on the way is a link to what the image does not have: a volume may bring it.
+func (t *Tree) Has(p string) (there, sure bool) {
+	real, err := resolveParent(t.tree, p)
+	if err != nil {
+		return false, false
+	}
+	if t.tree.nodes[real] != nil {
+		return true, true
+	}
+	dir, err := resolve(t.tree, path.Dir(path.Clean("/"+p)))
+	if err != nil {
+		return false, false
+	}
+	// Without a link on the way, a folder that is not there is no doubt.
+	return false, t.tree.nodes[dir] != nil || dir == strings.Trim(path.Dir(path.Clean("/"+p)), "/")
 }

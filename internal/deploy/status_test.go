@@ -95,8 +95,13 @@ func TestStatusInAnotherNamespace(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			core := fake.NewSimpleClientset(db("shop", "ours", 1), db("data", "theirs", tc.ready), pod)
-			core.PrependReactor("list", tc.forbidden, func(a clienttesting.Action) (bool, runtime.Object, error) {
-				if tc.forbidden == "" || a.GetNamespace() != "data" {
+			looked := make(chan struct{}) // the other namespace answers after that
+			core.PrependReactor("list", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+				if a.GetNamespace() != "data" {
+					return false, nil, nil
+				}
+				<-looked
+				if a.GetResource().Resource != tc.forbidden {
 					return false, nil, nil
 				}
 				return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: tc.forbidden}, "", nil)
@@ -120,6 +125,7 @@ func TestStatusInAnotherNamespace(t *testing.T) {
 			if s := d.Status(live, objects); s[1].Ready {
 				t.Error("ready before anybody has looked")
 			}
+			close(looked)
 			if err := live.AwaitBeside(ctx, client, "data"); err != nil {
 				t.Fatal(err)
 			}

@@ -324,6 +324,7 @@ func (e applyDone) apply(l *loop) {
 		return
 	}
 	l.applyErr = nil
+	l.lookForPrograms(e.objects, e.applied)
 	for _, o := range e.objects {
 		l.took[deploy.RefOf(o)] = true
 	}

@@ -56,9 +56,10 @@ type loop struct {
 	pruning      bool
 	pruned       bool // nothing is left to prune since the last apply
 
-	notes       []string        // of the last apply
-	toldObjects map[string]bool // what was told of objects without pods, and is still so
-	toldDoubts  map[string]bool // of what pods read, likewise
+	notes        []string        // of the last apply
+	toldObjects  map[string]bool // what was told of objects without pods, and is still so
+	toldDoubts   map[string]bool // of what pods read, likewise
+	toldPrograms map[string]bool // of programs that no image has, likewise
 
 	generation uint64 // of the last batch of files
 	recheck    func() // looks at files that no event may have told of; does nothing without a watcher

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/build/assemble"
 	"github.com/kdev-io/kdev/internal/cluster"
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
@@ -76,6 +77,7 @@ type Session struct {
 	parts  Parts
 	mirror *mirror.Mirror
 	kept   keepsakes
+	trees  assemble.Trees // of images that were looked into
 
 	listeners listeners
 	extra     []extraPort // that a person asked for; the loop's
