@@ -394,7 +394,10 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 		return nil
 	}
 	return r.step("prune", func() error {
-		pruned, err := r.deployer.PruneReport(ctx, objects)
+		limited, cancel := context.WithTimeoutCause(ctx, r.timeout, &problem.Problem{
+			Class: problem.Timeout, Code: "prune-failed", Summary: "what left the manifests was not removed within " + r.timeout.String(), Hint: "the same command goes on from here; --timeout gives it longer"})
+		defer cancel()
+		pruned, err := r.deployer.PruneReport(limited, objects)
 		if pruned != nil {
 			for _, what := range pruned.Removed {
 				r.tell(session.Done, "pruned", "", "removed "+what+": it left the manifests", 0)
@@ -406,10 +409,13 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 				r.tell(session.Info, "volumes-kept", "", session.KeptVolumes(pruned.Volumes), 0)
 			}
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = r.deployer.Record(limited, refs)
 		}
-		return r.deployer.Record(ctx, refs)
+		if late := problem.As(context.Cause(limited)); err != nil && late != nil {
+			return late
+		}
+		return err
 	})
 }
 

@@ -181,6 +181,9 @@ func (v *statusView) document(now time.Time) *statusDocument {
 				out.add(&st, v.p, now)
 			}
 		}
+		for _, st := range v.d.OwnedStatus(v.live, s.workloads) { // pods that controllers made of custom objects
+			out.add(&st, v.p, now)
+		}
 		doc.Ready = doc.Ready && (out.State == "ready" || session.Ignored(v.p, deploy.Ref{}, s.name))
 		doc.Services = append(doc.Services, out)
 	}

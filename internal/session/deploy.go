@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"path"
@@ -372,6 +373,9 @@ func (l *loop) acknowledge(a *deploy.Applied) {
 	}
 }
 
+// pruneLimit bounds a Prune: it asks for removals and waits for none of them.
+const pruneLimit = 2 * time.Minute
+
 // pruneDone is the end of one Prune.
 type pruneDone struct {
 	removed, volumes []string
@@ -398,12 +402,14 @@ func (l *loop) prune() {
 		}
 	}
 	l.work.Go(func() {
-		pruned, err := l.s.parts.Deployer.PruneReport(l.ctx, objects)
+		ctx, cancel := context.WithTimeout(l.ctx, pruneLimit)
+		defer cancel()
+		pruned, err := l.s.parts.Deployer.PruneReport(ctx, objects)
 		if pruned == nil {
 			pruned = &deploy.Pruned{}
 		}
 		if err == nil {
-			err = l.s.parts.Deployer.Record(l.ctx, images) // for kdev rollback
+			err = l.s.parts.Deployer.Record(ctx, images) // for kdev rollback
 		}
 		l.s.post(l.ctx, pruneDone{pruned.Removed, pruned.Volumes, err})
 	})

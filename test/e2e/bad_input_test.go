@@ -93,7 +93,7 @@ func TestBadInput(t *testing.T) {
 		},
 		"a command that is not in the image": {
 			files: map[string]string{"web/Dockerfile": "FROM busybox:1.35\nCOPY www /www\nCMD [\"/no/such/program\"]\n"},
-			code:  3, says: []string{"/no/such/program", "hint:"},
+			code:  3, says: []string{"/no/such/program", "hint:", "will not start"},
 		},
 		"an image that nobody has": {
 			files: map[string]string{"k8s/other.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: other, image: 'kdev.invalid/none:1'}]}\n"},
