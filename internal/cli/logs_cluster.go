@@ -218,7 +218,11 @@ func (o *logsOptions) open(name string) (*logsCluster, error) {
 	}
 	if o.kube.set() {
 		var restConfig *rest.Config
-		if restConfig, err = loader.ClientConfig(); err == nil {
+		restConfig, err = loader.ClientConfig()
+		if err == nil && o.kube.clientKey != "" && restConfig.CertFile == "" && len(restConfig.CertData) == 0 {
+			err = errors.New("--client-key is of no use without --client-certificate")
+		}
+		if err == nil {
 			c.client, err = kube.ForConfig(restConfig)
 		}
 	} else {

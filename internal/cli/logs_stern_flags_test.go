@@ -166,8 +166,8 @@ func TestLogsConnectionFlags(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"--client-certificate", ca}, {"--client-key", ca}} {
-		if o := startLogsWith(t, dir, append(args, "--server", server, "--certificate-authority", ca, ".")...).wait(); o.code == 0 {
-			t.Errorf("%v: half of a pair is taken:\n%s", args, o.stdout)
+		if o := startLogsWith(t, dir, append(args, "--server", server, "--certificate-authority", ca, ".")...).wait(); o.code != 2 || !strings.Contains(o.stderr, "client-") {
+			t.Errorf("%v: half of a pair is taken: %d\n%s\n%s", args, o.code, o.stdout, o.stderr)
 		}
 	}
 }
