@@ -4,6 +4,8 @@ package build
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -117,7 +119,7 @@ func TestDockerFailure(t *testing.T) {
 
 func TestDockerCancel(t *testing.T) {
 	b := newBench(t)
-	root, idx := project(t, "Dockerfile", "FROM debian:bookworm-slim\nRUN echo started; sleep 1000\n")
+	root, idx := project(t, "Dockerfile", "FROM debian:bookworm-slim\nRUN echo started; sleep 100077\n")
 	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root, Dockerfile: root + "/Dockerfile", Platform: "linux/amd64"}
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled time.Time
@@ -131,4 +133,20 @@ func TestDockerCancel(t *testing.T) {
 		t.Fatalf("the build ended by itself: %v", err)
 	}
 	t.Logf("ended %v after the cancel: %v", time.Since(cancelled), err)
+	// The client is gone: the engine ends the step by itself.
+	for deadline := time.Now().Add(time.Minute); runs("sleep\x00100077"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the engine still runs the step")
+		}
+	}
+	t.Logf("the engine's step ended %v after the cancel", time.Since(cancelled))
+}
+
+// runs says whether a process of this machine has this command line, NULs included.
+func runs(line string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	return slices.ContainsFunc(files, func(file string) bool {
+		b, _ := os.ReadFile(file)
+		return strings.HasPrefix(string(b), line)
+	})
 }

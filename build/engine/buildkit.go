@@ -82,6 +82,10 @@ func (b *Builder) solve(ctx context.Context, kit *buildkit.Client, req Request, 
 			t.status(s)
 		}
 	}()
+	// The client goes on until the engine has ended the step; an engine whose client is
+	// gone ends it as well.
+	stop := context.AfterFunc(ctx, func() { kit.Close() })
+	defer stop()
 	_, err = kit.Build(ctx, opt, "", builder.Build, statuses) // closes statuses
 	<-done
 	t.end()
