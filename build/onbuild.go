@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kdev-io/kdev/build/assemble"
 	"github.com/kdev-io/kdev/internal/dockerfile"
@@ -23,10 +24,28 @@ func (s Spec) Knowing(store *registry.Store) Spec {
 // base tells a Dockerfile's reader the ONBUILD lines alone: where a COPY puts
 // something should not hang on whether an image was ever seen here.
 func (s Spec) base(image string) (dockerfile.Base, bool) {
+	i := slices.IndexFunc(s.Siblings, func(other Sibling) bool { return other.Spec.Service != s.Service && other.is(image) })
+	if i >= 0 {
+		return dockerfile.Base{OnBuild: s.Siblings[i].Spec.onBuild()}, false
+	}
 	if s.triggers == nil {
 		return dockerfile.Base{}, false
 	}
 	return dockerfile.Base{OnBuild: s.triggers(image, s.platform())}, false
+}
+
+// onBuild are the ONBUILD lines of the image itself. Those of what it begins with have
+// run by then and are not handed on.
+func (s Spec) onBuild() []string {
+	if s.Dockerfile == "" {
+		return nil
+	}
+	s.Siblings, s.triggers = nil, nil
+	plan, err := load(s)
+	if err != nil {
+		return nil // its own build says what is wrong
+	}
+	return plan.OnBuild()
 }
 
 // knowing lets each Spec know what the store remembers.

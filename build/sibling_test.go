@@ -72,6 +72,35 @@ func family(t *testing.T) (specs map[string]Spec, b Builder, read func(service s
 	return specs, b, func(service string, r *Result) map[string]string { return contents(t, store, specs[service], r) }
 }
 
+// What ONBUILD of an image of the project reads is the child's.
+func TestOnBuildOfASibling(t *testing.T) {
+	specs, b, read := family(t)
+	root := specs["base"].Root
+	write(t, root, "base/Dockerfile", "FROM scratch\nWORKDIR /lib\nCOPY lib.txt ./\nENV LEVEL=1\nONBUILD COPY trigger.txt /lib/\n", "web/trigger.txt", "one")
+	for _, want := range []string{"one", "two"} {
+		write(t, root, "web/trigger.txt", want)
+		web := built(t, b, specs["web"])
+		if got := read("web", web); got["lib/trigger.txt"] != want || web.Cached {
+			t.Errorf("with %s: %v, cached %v", want, got, web.Cached)
+		}
+		if !built(t, b, specs["web"]).Cached {
+			t.Error("nothing was saved, and it is built again")
+		}
+	}
+	recipe, err := Load(specs["web"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := recipe.Explain("trigger.txt"); v.Action == dockerfile.Nothing || len(v.Dests) != 1 || v.Dests[0] != "/lib/trigger.txt" {
+		t.Errorf("%+v", v)
+	}
+	// Its own image, and what others COPY --from it, run no trigger.
+	write(t, root, "base/trigger.txt", "x")
+	if base := built(t, b, specs["base"]); read("base", base)["lib/trigger.txt"] != "" {
+		t.Error("the trigger ran where it stands")
+	}
+}
+
 func TestImagesFromEachOther(t *testing.T) {
 	specs, b, read := family(t)
 	root := specs["base"].Root

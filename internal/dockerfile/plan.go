@@ -127,6 +127,14 @@ func (p *Plan) Sources() []string {
 	return slices.Compact(all)
 }
 
+// OnBuild are the instructions that a FROM of the target's image begins with.
+func (p *Plan) OnBuild() []string {
+	if p.target < 0 || p.target >= len(p.stages) {
+		return nil
+	}
+	return slices.Clone(p.stages[p.target].onbuild)
+}
+
 // Bases lists the images that a build of the target pulls.
 func (p *Plan) Bases() []string {
 	var all []string
