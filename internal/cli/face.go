@@ -123,7 +123,7 @@ func (f *plainFace) close() error {
 // of what runs already, all lines of what comes.
 func selection(s *session.Session, parts *session.Parts) logs.Selection {
 	return logs.Selection{
-		Opener: source.API(parts.Kube.Core),
+		Opener: source.API(parts.Kube.Streams()),
 		Early:  early(parts.Kube),
 		Pods:   ownedPods{parts.Live, s},
 		Select: func(pod *corev1.Pod, _ string, _ logs.ContainerType) bool { return s.Owns(pod) },

@@ -28,6 +28,7 @@ type logsCluster struct {
 	namespaces []string
 	owned      map[string]string      // label of the owners that are wanted; nil is any
 	also       func(*corev1.Pod) bool // pods that are wanted besides; nil is none
+	limited    bool                   // by --qps: its requests are counted
 }
 
 // clusters opens the clusters that are meant: those of --context, the project's
@@ -250,8 +251,18 @@ func (o *logsOptions) open(name string) (*logsCluster, error) {
 		if c.client.Core, err = kubernetes.NewForConfig(limited); err != nil {
 			return nil, err
 		}
+		c.limited = true
 	}
 	return c, nil
+}
+
+// streams is the client that reads logs. A limit of requests is that of the client which
+// was made for it.
+func (c *logsCluster) streams() kubernetes.Interface {
+	if c.limited {
+		return c.client.Core
+	}
+	return c.client.Streams()
 }
 
 // set says whether a connection flag was given that a kubeconfig alone cannot mean.

@@ -135,7 +135,7 @@ func (p *logsPlan) selection(ctx context.Context, c *logsCluster) (_ logs.Select
 	}
 	sel := logs.Selection{
 		Cluster:  c.name,
-		Opener:   source.API(c.client.Core),
+		Opener:   source.API(c.streams()),
 		Early:    early(c.client),
 		Select:   selector.Select,
 		Existing: func(cs *corev1.ContainerStatus) bool { return pods.MatchState(p.states, cs) },

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -37,6 +38,10 @@ type Client struct {
 	http  *http.Client // what Core and Dynamic share
 	known discovery.CachedDiscoveryInterface
 	pods  podPool
+
+	streamsOnce sync.Once
+	streams     kubernetes.Interface
+	single      *http.Client // of streams that have a connection each; nil before Streams
 }
 
 // New opens the context of the kubeconfig file. An empty file name means
@@ -117,17 +122,8 @@ func ForConfig(config *rest.Config) (*Client, error) {
 // reads it; without, that is 4 MiB, which many streams that come faster than they are
 // read all fill. It has to be called before anything is sent.
 func (c *Client) LimitAhead(bytes int) {
-	rt := c.http.Transport
-	for {
-		switch t := rt.(type) {
-		case *http.Transport:
-			t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: bytes}
-			return
-		case interface{ WrappedRoundTripper() http.RoundTripper }:
-			rt = t.WrappedRoundTripper()
-		default:
-			return // plain HTTP, or a transport that was handed in
-		}
+	if t := transportOf(c.http.Transport); t != nil { // else plain HTTP, or a transport that was handed in
+		t.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: bytes}
 	}
 }
 
@@ -218,6 +214,10 @@ func (c *Client) Close() {
 	c.pods.close()
 	if c.http != nil {
 		c.http.CloseIdleConnections()
+	}
+	c.streamsOnce.Do(func() { c.streams = c.Core })
+	if c.single != nil {
+		c.single.CloseIdleConnections()
 	}
 }
 
