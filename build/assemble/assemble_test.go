@@ -28,7 +28,10 @@ type fakeEngine struct {
 	id     string
 	solved int
 	taken  int
+	pulls  bool
 }
+
+func (e *fakeEngine) Pulls() bool { return e.pulls }
 
 func (e *fakeEngine) ImageID(context.Context, string) string { return e.id }
 
