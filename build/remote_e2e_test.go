@@ -170,6 +170,7 @@ func TestRemote(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Logf("after a change %d bytes were sent", received)
 			if changed.Digest == ours.Digest || received < 0 || received > 10<<20 {
 				t.Errorf("after a change %d bytes were sent", received)
 			}

@@ -82,7 +82,7 @@ func Make(ctx context.Context, store *registry.Store, engine Engine, req Request
 	for attempt := 0; ; attempt++ {
 		a := &assembly{
 			ctx: ctx, store: store, engine: engine, req: req, progress: progress,
-			bases:  &bases{store: store, engine: engine, platform: req.Platform, given: normalized(req.Given), seen: map[string]*base{}},
+			bases:  &bases{store: store, engine: engine, platform: req.Platform, by: req.By, given: normalized(req.Given), seen: map[string]*base{}},
 			source: newContextFS(ctx, req.Index, req.Dir, req.Ignore),
 			states: map[digest.Digest]*state{},
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -46,6 +45,7 @@ type bases struct {
 	store    *registry.Store
 	engine   Engine
 	platform string
+	by       string           // the engine, for people
 	given    map[string]Given // by full reference
 
 	mu   sync.Mutex
@@ -114,7 +114,7 @@ func (b *bases) config(ctx context.Context, ref string) ([]byte, error) {
 		// It may know a mirror, or another network.
 		config, other := b.engine.ImageConfig(ctx, ref, b.platform)
 		if other != nil {
-			return nil, errors.Join(err, other)
+			return nil, fmt.Errorf("%w; %s: %w", err, b.by, other)
 		}
 		return config, nil
 	}
@@ -234,7 +234,7 @@ func (b *bases) manifest(ctx context.Context, ref string) (string, error) {
 		if k.Manifest, other = b.engine.Take(ctx, ref, b.platform, repo, tag); other == nil {
 			err = nil
 		} else {
-			err = errors.Join(err, other)
+			err = fmt.Errorf("%w; %s: %w", err, b.by, other)
 		}
 	}
 	if err != nil {

@@ -164,7 +164,7 @@ func hint(p *problem.Problem, remote bool) string {
 	switch {
 	case strings.Contains(text, "entitlement") && strings.Contains(text, "not allowed"):
 		return "the BuildKit daemon allows it with the flag --allow-insecure-entitlement network.host"
-	case remote && strings.Contains(text, "failed to resolve source metadata"):
+	case remote && (strings.Contains(text, "failed to resolve source metadata") || strings.Contains(text, "failed to do request") || strings.Contains(text, "pull access denied")):
 		return "is the image's name right? BuildKit pulls it itself, with your docker login; what only an engine of this machine holds it does not have"
 	case strings.Contains(text, "not found") && strings.Contains(text, "FROM"),
 		strings.Contains(text, "failed to do request"), strings.Contains(text, "pull access denied"), strings.Contains(text, "failed to resolve source metadata"):

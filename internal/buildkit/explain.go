@@ -57,13 +57,14 @@ func (s *Server) notMade(ctx context.Context, kc *kube.Client, name string) erro
 
 // admission is what helps against a refusal.
 func (s *Server) admission(message string) string {
+	const elsewhere = "`buildkit: tcp://HOST:1234` in kdev.yaml names a BuildKit elsewhere"
 	switch {
-	case !strings.Contains(message, "PodSecurity") && !strings.Contains(message, "rivileged"):
-		return "what refuses it says why; `buildkit: tcp://HOST:1234` in kdev.yaml names a BuildKit elsewhere"
-	case s.o.Rootless:
-		return "rootless BuildKit needs a namespace that Pod Security lets be privileged, for its seccomp profile; `buildkit: tcp://HOST:1234` in kdev.yaml names a BuildKit elsewhere"
+	case strings.Contains(message, "PodSecurity"): // rootless BuildKit is no baseline either: its seccomp profile is not
+		return "who may label namespaces can let it: `kubectl label namespace " + Namespace + " pod-security.kubernetes.io/enforce=privileged --overwrite`; or " + elsewhere
+	case strings.Contains(message, "rivileged") && !s.o.Rootless:
+		return "try it without privileges, `buildkit: {address: cluster, rootless: true}`; or " + elsewhere
 	}
-	return "try it without privileges, `buildkit: {address: cluster, rootless: true}`, or name a BuildKit elsewhere, `buildkit: tcp://HOST:1234`"
+	return "what refuses it says why; " + elsewhere
 }
 
 // waits is what a pod waits for.
@@ -74,12 +75,14 @@ func (s *Server) waits(ctx context.Context, kc *kube.Client, pod *corev1.Pod) (s
 	for _, c := range pod.Status.ContainerStatuses {
 		w := c.State.Waiting
 		switch {
+		case c.State.Terminated != nil:
+			return "buildkitd has ended, and is started again", nil
 		case w == nil && !c.Ready && c.State.Running != nil:
 			return "buildkitd starts", nil
 		case w == nil:
 		case w.Reason == "ImagePullBackOff" || w.Reason == "InvalidImageName" || w.Reason == "ErrImageNeverPull":
 			return "", &problem.Problem{Code: "buildkit-image", Where: where(pod.Name), Summary: "the nodes cannot pull " + s.o.image(), Err: errors.New(w.Message),
-				Hint: "name an image that they can pull: `buildkit: {address: cluster, image: REGISTRY/moby/buildkit:" + clientVersion() + "}` in kdev.yaml"}
+				Hint: "name an image that they can pull: `buildkit: {address: cluster, image: REGISTRY/moby/buildkit:" + version + "}` in kdev.yaml"}
 		case w.Reason == "CrashLoopBackOff":
 			p := &problem.Problem{Code: "buildkit-not-ready", Where: where(pod.Name), Summary: "buildkitd ends as soon as it is started", Output: s.printed(ctx, kc, pod.Name),
 				Hint: "the output above is its own; `kdev buildkit rm` removes it"}

@@ -216,11 +216,11 @@ func (s *Server) missing(ctx context.Context, err error) error {
 // cause is gRPC's error without what it says of itself.
 func cause(err error) error {
 	text := err.Error()
-	for _, noise := range []string{"failed to list workers: ", "rpc error: code = Unavailable desc = ", "connection error: desc = "} {
-		text = strings.Replace(text, noise, "", 1)
+	for _, noise := range []string{"failed to list workers: ", "rpc error: code = Unavailable desc = ", "Unavailable: ", "connection error: desc = ", "transport: ", "failed to write client preface: ", "Error while dialing: ", "error reading server preface: ", `\"`, `"`} {
+		text = strings.ReplaceAll(text, noise, "")
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		text = "no answer within " + answerLimit.String()
 	}
-	return errors.New(strings.Trim(text, `"`))
+	return errors.New(text)
 }
