@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/client"
+	"k8s.io/klog/v2"
 
 	"github.com/kdev-io/kdev/internal/kube"
 )
@@ -28,14 +29,20 @@ func (s *Server) into(kc *kube.Client, at container) []client.ClientOpt {
 	})}
 }
 
+// leaveLimit is how long the command may take to leave when its stdin has ended.
+const leaveLimit = 300 * time.Millisecond
+
 // exec starts the command; that it cannot be started is the error of the first Read.
 // The connection outlives the dialling, and ends when it is closed.
 func (s *Server) exec(dialing context.Context, kc *kube.Client, at container) net.Conn {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(dialing))
+	// The executor logs each copy that ends with the stream.
+	ctx, cancel := context.WithCancel(klog.NewContext(context.WithoutCancel(dialing), klog.Logger{}))
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
-	c := &conn{PipeReader: outR, in: inW, cancel: cancel, at: at}
+	c := &conn{PipeReader: outR, in: inW, closed: make(chan struct{}), at: at}
+	done := make(chan struct{})
 	s.running.Go(func() {
+		defer close(done)
 		said := &tail{}
 		err := kc.Exec(ctx, at.namespace, at.pod, at.name, []string{"buildctl", "dial-stdio"}, inR, outW, said)
 		if err == nil {
@@ -46,6 +53,22 @@ func (s *Server) exec(dialing context.Context, kc *kube.Client, at container) ne
 		outW.CloseWithError(err)
 		inR.CloseWithError(err)
 	})
+	s.running.Go(func() {
+		defer cancel()
+		select {
+		case <-done:
+			return
+		case <-c.closed:
+		}
+		// A stream that ends by itself leaves nothing behind; one that is cut leaves
+		// client-go's heartbeat for some seconds.
+		leave := time.NewTimer(leaveLimit)
+		defer leave.Stop()
+		select {
+		case <-done:
+		case <-leave.C:
+		}
+	})
 	return c
 }
 
@@ -53,16 +76,21 @@ func (s *Server) exec(dialing context.Context, kc *kube.Client, at container) ne
 type conn struct {
 	*io.PipeReader
 	in     *io.PipeWriter
-	cancel context.CancelFunc
+	once   sync.Once
+	closed chan struct{}
 	at     container
 }
 
 func (c *conn) Write(b []byte) (int, error) { return c.in.Write(b) }
 
+// Close does not wait: Server.Close does.
 func (c *conn) Close() error {
-	c.cancel()
-	c.in.CloseWithError(net.ErrClosed)
-	return c.PipeReader.CloseWithError(net.ErrClosed)
+	c.once.Do(func() {
+		c.in.Close()
+		c.PipeReader.CloseWithError(net.ErrClosed)
+		close(c.closed)
+	})
+	return nil
 }
 
 func (c *conn) LocalAddr() net.Addr  { return c.at }
