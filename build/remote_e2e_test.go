@@ -188,6 +188,24 @@ func TestRemote(t *testing.T) {
 		})
 	}
 
+	// Nothing is run, and yet BuildKit has to help: it alone knows the mirror.
+	t.Run("taken", func(t *testing.T) {
+		root, idx := project(t, "token", "", "web/Dockerfile", "FROM debian:bookworm-slim\nCOPY a.txt /x/\n", "web/a.txt", "a")
+		builder, store := withoutEngine(t, kit, idx)
+		ours, err := builder.Build(t.Context(), spec(root, "web"), nil)
+		if err != nil {
+			t.Fatalf("%v\n%+v", err, problem.As(err))
+		}
+		if ours.Rung != "assembled" {
+			t.Errorf("rung %q (%s)", ours.Rung, ours.Why)
+		}
+		theirs, err := New(b.docker, b.store, b.ep, idx).Build(t.Context(), spec(root, "web"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareImages(t, imageOf(t, b.store, spec(root, "web"), theirs), imageOf(t, store, spec(root, "web"), ours), "")
+	})
+
 	t.Run("family", func(t *testing.T) {
 		root, idx := project(t, "token", "hunter22",
 			"base/Dockerfile", "FROM "+debian+"\nRUN mkdir /base && echo "+salt+" > /base/run.txt\nCOPY lib.txt /base/\n", "base/lib.txt", "one",

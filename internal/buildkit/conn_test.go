@@ -80,7 +80,7 @@ func execServer(t *testing.T, socket string) {
 	}))
 	t.Cleanup(func() { server.Close(); running.Wait() })
 	file := filepath.Join(t.TempDir(), "config")
-	config := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: dev\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u}]\ncontexts: [{name: dev, context: {cluster: c, user: u}}]\n", server.URL)
+	config := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: dev\nclusters: [{name: c, cluster: {server: %q}}]\nusers: [{name: u}]\ncontexts: [{name: dev, context: {cluster: c, user: u, namespace: build}}]\n", server.URL)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +99,9 @@ func TestKubePod(t *testing.T) {
 		if err := dial(t, Options{Address: "kube-pod://kit?namespace=build&context=dev"}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := dial(t, Options{Address: "kube-pod://kit"}); err != nil { // the current context, and its namespace
+		t.Error(err)
 	}
 	p := problem.As(dial(t, Options{Address: "kube-pod://other?namespace=build"}))
 	if p == nil || p.Code != "buildkit-missing" || !strings.Contains(p.Error(), "buildctl: no socket") {

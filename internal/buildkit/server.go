@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,9 +188,7 @@ func (s *Server) pod() (*kube.Client, container, error) {
 		s.pods[spec.Context] = kc
 	}
 	at := container{spec.Namespace, spec.Pod, spec.Container}
-	if at.namespace == "" {
-		at.namespace = "default"
-	}
+	at.namespace = cmp.Or(at.namespace, kc.Namespace, "default")
 	return kc, at, nil
 }
 

@@ -244,7 +244,7 @@ func valueName(f field) string {
 		return "`off` or list"
 	case reflect.TypeFor[routerFile]():
 		return "`off` or mapping"
-	case reflect.TypeFor[buildFile]():
+	case reflect.TypeFor[buildFile](), reflect.TypeFor[buildkitFile]():
 		return "string or mapping"
 	case reflect.TypeFor[beforeFile]():
 		return "`build`, `deploy` or list"
