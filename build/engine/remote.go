@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/tonistiigi/fsutil"
 
 	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/registry/layout"
 )
 
 // A Dialer connects to a BuildKit that is not part of an engine. Its errors are
@@ -117,11 +117,17 @@ func (r *Remote) run(ctx context.Context, req Request, into *blobs, progress fun
 	if err != nil {
 		return "", 0, err
 	}
-	digest := resp.ExporterResponse[exptypes.ExporterImageDigestKey]
-	if digest == "" {
-		return "", 0, errors.New(r.String() + " named no digest of what it built")
+	digest, err := r.digest(resp)
+	return digest, into.received.Load(), err
+}
+
+// digest is what BuildKit says that it has exported.
+func (r *Remote) digest(resp *buildkit.SolveResponse) (string, error) {
+	digest, err := layout.ParseDigest(resp.ExporterResponse[exptypes.ExporterImageDigestKey])
+	if err != nil {
+		return "", fmt.Errorf("%s named no digest of what it built: %w", r, err)
 	}
-	return digest, into.received.Load(), nil
+	return string(digest), nil
 }
 
 // ImageConfig is the configuration document of an image that BuildKit can pull.
@@ -153,11 +159,8 @@ func (r *Remote) Image(ctx context.Context, ref, platform string) (digest string
 	if err != nil {
 		return "", 0, err
 	}
-	digest = resp.ExporterResponse[exptypes.ExporterImageDigestKey]
-	if digest == "" {
-		return "", 0, errors.New(r.String() + " named no digest of " + ref)
-	}
-	return digest, into.received.Load(), nil
+	digest, err = r.digest(resp)
+	return digest, into.received.Load(), err
 }
 
 // pull resolves an image and lets use make something of it.

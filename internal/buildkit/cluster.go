@@ -68,7 +68,7 @@ func (s *Server) start(ctx context.Context, kc *kube.Client) (pod string, err er
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	limited, cancel := context.WithTimeout(ctx, readyLimit)
+	limited, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	d, err := s.apply(limited, kc)
 	if err != nil {
@@ -88,6 +88,9 @@ func (s *Server) start(ctx context.Context, kc *kube.Client) (pod string, err er
 		if problem.As(err) != nil {
 			return "", err
 		}
+		if err != nil && limited.Err() == nil {
+			state = "the API server does not answer: " + err.Error()
+		}
 		if state != "" && state != told {
 			told = state
 			s.o.Progress("waiting for BuildKit in the cluster: " + state)
@@ -97,11 +100,11 @@ func (s *Server) start(ctx context.Context, kc *kube.Client) (pod string, err er
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}
-			if err == nil && told != "" {
+			if told != "" {
 				err = errors.New(told)
 			}
 			return "", &problem.Problem{Class: problem.Timeout, Code: "buildkit-not-ready", Where: "Deployment/" + d.Name + " in namespace " + Namespace, Err: err,
-				Summary: "BuildKit in the cluster is not ready after " + readyLimit.String(),
+				Summary: "BuildKit in the cluster is not ready after " + s.limit.String(),
 				Hint:    "`kubectl -n " + Namespace + " describe pods` says what it waits for; `kdev buildkit rm` removes it"}
 		case <-ticker.C:
 		}

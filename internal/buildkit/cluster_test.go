@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -194,6 +195,27 @@ func TestAdmission(t *testing.T) {
 		_, err = s.start(t.Context(), kc)
 		if p := problem.As(err); p == nil || p.Code != "buildkit-forbidden" || !strings.Contains(p.Error(), message) || !strings.Contains(p.Hint, c.hint) {
 			t.Errorf("%s: %+v", message, p)
+		}
+	}
+}
+
+// Who waits in vain hears what for.
+func TestStartIsLate(t *testing.T) {
+	for says, c := range map[string]struct {
+		status corev1.PodStatus
+		deny   error
+	}{
+		"no room":                              {status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "no room"}}}},
+		"the API server does not answer: gone": {deny: errors.New("gone")},
+	} {
+		s, kc := starter(t, Options{}, c.status)
+		s.limit = 50 * time.Millisecond
+		if c.deny != nil {
+			kc.Core.(*kubefake.Clientset).PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, c.deny })
+		}
+		_, err := s.start(t.Context(), kc)
+		if p := problem.As(err); p == nil || p.Code != "buildkit-not-ready" || p.Class != problem.Timeout || !strings.Contains(p.Error(), says) {
+			t.Errorf("%s: %v", says, err)
 		}
 	}
 }

@@ -57,6 +57,7 @@ type Server struct {
 	o       Options
 	url     *url.URL // nil for InCluster
 	running sync.WaitGroup
+	limit   time.Duration // for the one in the cluster to be ready
 	one     chan struct{} // holds one token while somebody looks whether the one in the cluster runs
 
 	mu   sync.Mutex
@@ -68,7 +69,7 @@ func Open(o Options) (*Server, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	s := &Server{o: o, one: make(chan struct{}, 1), pods: map[string]*kube.Client{}}
+	s := &Server{o: o, limit: readyLimit, one: make(chan struct{}, 1), pods: map[string]*kube.Client{}}
 	if o.Address == InCluster {
 		return s, nil
 	}
