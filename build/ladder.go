@@ -39,8 +39,9 @@ type runner interface {
 	Builder
 	steps(spec Spec, progress Progress) assemble.Engine
 	given(made madeBase) assemble.Given
-	name() string         // for people: "the engine"
-	lacks(err error) bool // it cannot do single steps, but all of it
+	name() string                        // for people: "the engine"
+	missing(err error, why string) error // err with what helps where it is not there; why says what needs it
+	lacks(err error) bool                // it cannot do single steps, but all of it
 }
 
 func (b *ladder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
@@ -60,13 +61,8 @@ func (b *ladder) Build(ctx context.Context, spec Spec, progress Progress) (*Resu
 		}
 	}
 	r, err = b.runs.Build(ctx, spec, progress)
-	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
-		own := *p
-		own.Where, own.Hint = why, assemble.NoEngine
-		return nil, &own
-	}
 	if err != nil {
-		return nil, err
+		return nil, b.runs.missing(err, why)
 	}
 	if ok {
 		r.Why = why
@@ -162,6 +158,16 @@ func (b *dockerBuilder) given(made madeBase) assemble.Given {
 func (b *dockerBuilder) name() string { return "the engine" }
 
 func (b *dockerBuilder) lacks(err error) bool { return b.engine.Lacks(err) }
+
+func (b *dockerBuilder) missing(err error, why string) error {
+	p := problem.As(err)
+	if p == nil || p.Code != "engine-missing" {
+		return err
+	}
+	own := *p
+	own.Where, own.Hint = why, assemble.NoEngine
+	return &own
+}
 
 func (e *stepEngine) Pulls() bool { return false }
 

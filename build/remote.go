@@ -70,6 +70,9 @@ func (b *remoteBuilder) given(made madeBase) assemble.Given {
 
 func (b *remoteBuilder) name() string { return b.remote.String() }
 
+// missing leaves the problem as it is: it tells of the address.
+func (b *remoteBuilder) missing(err error, _ string) error { return err }
+
 func (b *remoteBuilder) lacks(error) bool { return false }
 
 // remoteSteps does for an assembly what only a BuildKit can.

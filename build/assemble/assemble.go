@@ -231,7 +231,7 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	manifest, err = a.engine.Solve(a.ctx, Solve{
 		Definition: def, Context: a.req.Folder, Repository: a.req.Repository, Name: a.req.Name, Text: a.req.Text,
 	})
-	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
+	if p := problem.As(err); p != nil && p.Code == "engine-missing" && !a.engine.Pulls() {
 		return "", false, &problem.Problem{Code: "engine-needed", Where: a.where(v), Summary: v.name + " needs an engine, and none answers", Err: p.Err, Hint: NoEngine}
 	}
 	if err != nil {

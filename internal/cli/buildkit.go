@@ -59,6 +59,10 @@ func foundCluster(p *config.Project, progress func(string)) (kubeOpener, func())
 		find := (&projectFlags{}).cluster(p, progress)
 		find.NoCreate = true
 		c, err := cluster.Ensure(ctx, find)
+		if none := problem.As(err); none != nil && (none.Code == "cluster-missing" || none.Code == "engine-missing") {
+			return nil, &problem.Problem{Code: "buildkit-missing", Summary: "there is no cluster for BuildKit to be started in", Err: err,
+				Hint: "make one that is local, `kdev cluster create`; or allow one by name, `contexts: [NAME]` in kdev.yaml, and make it the current context"}
+		}
 		if err != nil {
 			return nil, err
 		}
