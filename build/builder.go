@@ -14,20 +14,29 @@ import (
 // New makes images of every kind of Spec: from the cache where nothing changed,
 // on this machine where no engine is needed, else in the engine. idx holds the
 // project's files.
-func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index) Builder {
+func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, idx *tree.Index, options ...Option) Builder {
+	var set settings
+	for _, o := range options {
+		o(&set)
+	}
 	lease := store.NewLease()
 	store = store.WithLease(lease)
 	e := engine.New(docker)
 	d := &dockerBuilder{e, store, ep}
+	imageID := e.ImageID
+	var runs runner = d
+	if set.buildkit != nil {
+		runs, imageID = &remoteBuilder{engine.NewRemote(set.buildkit, store), store, ep}, nil
+	}
 	var b Builder = &kinds{
-		dockerfile: &ladder{docker: d, store: store, ep: ep, idx: idx},
+		dockerfile: &ladder{runs: runs, store: store, ep: ep, idx: idx},
 		golang:     &goBuilder{docker: d, store: store, ep: ep, idx: idx},
 		command:    &commandBuilder{docker: d, store: store, ep: ep},
 		image:      &imageBuilder{docker: d, store: store, ep: ep},
 	}
 	b = limited(b, max(2, runtime.NumCPU()))
 	b = warned(b, idx)
-	b = cached(b, store, ep, idx, e.ImageID)
+	b = cached(b, store, ep, idx, imageID)
 	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)
 	b = recorded(b, store, ep)
@@ -35,6 +44,15 @@ func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, id
 	b = explained(b)
 	return leased(b, lease)
 }
+
+// An Option changes how New's images are made.
+type Option func(*settings)
+
+type settings struct{ buildkit engine.Dialer }
+
+// BuildKit lets one that is not the engine's run what Dockerfiles run, whether
+// there is an engine or not. nil changes nothing.
+func BuildKit(d engine.Dialer) Option { return func(s *settings) { s.buildkit = d } }
 
 // kinds hands a Spec to the builder of its kind.
 type kinds struct{ dockerfile, golang, command, image Builder }

@@ -27,7 +27,7 @@ func (b *dockerBuilder) Build(ctx context.Context, spec Spec, progress Progress)
 		req := b.request(spec)
 		req.Tag = name
 		var err error
-		how, err = b.engine.Build(ctx, req, b.report(spec, progress))
+		how, err = b.engine.Build(ctx, req, report(spec, progress))
 		return err
 	})
 	if err != nil {
@@ -39,19 +39,25 @@ func (b *dockerBuilder) Build(ctx context.Context, spec Spec, progress Progress)
 	return &Result{Digest: digest, Rung: how, Why: "the engine builds all of it"}, nil
 }
 
-func (b *dockerBuilder) request(spec Spec) engine.Request {
-	req := engine.Request{
+// requestOf is the spec as an engine takes it.
+func requestOf(spec Spec) engine.Request {
+	return engine.Request{
 		Root: spec.Root, Context: spec.Context, Dockerfile: spec.Dockerfile,
 		Target: spec.Target, Args: spec.Args, Platform: spec.platform(),
 		Bases: map[string]string{}, Options: spec.Options,
 	}
+}
+
+func (b *dockerBuilder) request(spec Spec) engine.Request {
+	req := requestOf(spec)
 	for base, made := range spec.made {
 		req.Bases[base] = made.ref
 	}
 	return req
 }
 
-func (b *dockerBuilder) report(spec Spec, progress Progress) func(engine.Event) {
+// report hands an engine's events on.
+func report(spec Spec, progress Progress) func(engine.Event) {
 	return func(e engine.Event) {
 		progress.send(spec, Event{Step: e.Step, Line: e.Line, Done: e.Done, Cached: e.Cached, Took: e.Took})
 	}
@@ -81,16 +87,16 @@ func (b *dockerBuilder) bring(ctx context.Context, spec Spec, repo, step string,
 	if err := b.ep.Adopt(ctx, b.store, repo, tag, digest); err != nil {
 		return "", err
 	}
-	if digest, err = b.single(spec, digest); err != nil {
+	if digest, err = single(b.store, spec, digest); err != nil {
 		return "", err
 	}
 	progress.send(spec, Event{Step: step, Done: true, Bytes: sent, Took: time.Since(start).Round(time.Millisecond)})
 	return digest, nil
 }
 
-// single is the image for the spec's platform where the engine pushed an index.
-func (b *dockerBuilder) single(spec Spec, digest string) (string, error) {
-	raw, err := b.store.ReadBlob(layout.Digest(digest))
+// single is the image for the spec's platform where what was made is an index.
+func single(store *registry.Store, spec Spec, digest string) (string, error) {
+	raw, err := store.ReadBlob(layout.Digest(digest))
 	if err != nil {
 		return "", err
 	}
@@ -104,5 +110,5 @@ func (b *dockerBuilder) single(spec Spec, digest string) (string, error) {
 			return string(d.Digest), nil
 		}
 	}
-	return "", fmt.Errorf("the engine built nothing for %s", spec.platform())
+	return "", fmt.Errorf("nothing was built for %s", spec.platform())
 }

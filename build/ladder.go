@@ -11,6 +11,7 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 
 	"github.com/kdev-io/kdev/build/assemble"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 	"github.com/kdev-io/kdev/internal/tree"
@@ -23,12 +24,24 @@ import (
 //	                                over the layers that the engine once made
 //	the engine's BuildKit           everything else
 //	the engine's classic builder    where the engine has no BuildKit
+//
+// Where a BuildKit has an address of its own it stands in the place of the engine.
 type ladder struct {
-	docker *dockerBuilder
-	store  *registry.Store
-	ep     *registry.Endpoint
-	idx    *tree.Index
-	trees  assemble.Trees
+	runs  runner
+	store *registry.Store
+	ep    *registry.Endpoint
+	idx   *tree.Index
+	trees assemble.Trees
+}
+
+// A runner runs what kdev itself cannot: all of a Dockerfile, or single steps.
+type runner interface {
+	Builder
+	steps(spec Spec, progress Progress) assemble.Engine
+	given(made madeBase) assemble.Given
+	name() string                        // for people: "the engine"
+	missing(err error, why string) error // err with what helps where it is not there; why says what needs it
+	lacks(err error) bool                // it cannot do single steps, but all of it
 }
 
 func (b *ladder) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
@@ -37,18 +50,22 @@ func (b *ladder) Build(ctx context.Context, spec Spec, progress Progress) (*Resu
 		return r, err
 	}
 	u, ok := assemble.IsUnsupported(err)
-	if !ok && !b.docker.engine.Lacks(err) {
+	if !ok && !b.runs.lacks(err) {
 		return nil, err
 	}
-	r, err = b.docker.Build(ctx, spec, progress)
+	why := ""
+	if ok {
+		why = u.What
+		if u.Line > 0 {
+			why = fmt.Sprintf("%s:%d: %s", display(spec, spec.Dockerfile), u.Line, u.What)
+		}
+	}
+	r, err = b.runs.Build(ctx, spec, progress)
 	if err != nil {
-		return nil, err
+		return nil, b.runs.missing(err, why)
 	}
 	if ok {
-		r.Why = u.What
-		if u.Line > 0 {
-			r.Why = fmt.Sprintf("%s:%d: %s", display(spec, spec.Dockerfile), u.Line, u.What)
-		}
+		r.Why = why
 	}
 	return r, nil
 }
@@ -59,8 +76,7 @@ func (b *ladder) assemble(ctx context.Context, spec Spec, progress Progress) (*R
 		return nil, err
 	}
 	defer done()
-	steps := &stepEngine{b.docker, b.store, b.ep, spec, progress}
-	made, err := assemble.Make(ctx, b.store, steps, req, func(step string, cached bool, size int64, took time.Duration) {
+	made, err := assemble.Make(ctx, b.store, b.runs.steps(spec, progress), req, func(step string, cached bool, size int64, took time.Duration) {
 		progress.send(spec, Event{Step: step, Done: true, Cached: cached, Bytes: size, Took: took})
 	})
 	if err != nil {
@@ -91,9 +107,10 @@ func (b *ladder) request(spec Spec) (req assemble.Request, done func(), err erro
 		Platform: spec.platform(), Repository: "kdev/steps/" + spec.Repository(),
 		Folder: spec.Context, Index: x, Dir: dir, Ignore: plan.Ignore(), Trees: &b.trees,
 		Given: map[string]assemble.Given{}, Network: spec.Options.Network, Hosts: spec.Options.Hosts,
+		By: b.runs.name(),
 	}
 	for base, made := range spec.made {
-		req.Given[base] = assemble.Given{Digest: made.digest, Ref: made.ref}
+		req.Given[base] = b.runs.given(made)
 	}
 	if file := plan.Ignore().File(); file != "" {
 		f, err := os.Open(file)
@@ -130,6 +147,30 @@ type stepEngine struct {
 	progress Progress
 }
 
+func (b *dockerBuilder) steps(spec Spec, progress Progress) assemble.Engine {
+	return &stepEngine{b, b.store, b.ep, spec, progress}
+}
+
+func (b *dockerBuilder) given(made madeBase) assemble.Given {
+	return assemble.Given{Digest: made.digest, Ref: made.ref}
+}
+
+func (b *dockerBuilder) name() string { return "the engine" }
+
+func (b *dockerBuilder) lacks(err error) bool { return b.engine.Lacks(err) }
+
+func (b *dockerBuilder) missing(err error, why string) error {
+	p := problem.As(err)
+	if p == nil || p.Code != "engine-missing" {
+		return err
+	}
+	own := *p
+	own.Where, own.Hint = why, assemble.NoEngine
+	return &own
+}
+
+func (e *stepEngine) Pulls() bool { return false }
+
 func (e *stepEngine) ImageID(ctx context.Context, ref string) string {
 	return e.docker.engine.ImageID(ctx, ref)
 }
@@ -160,7 +201,7 @@ func (e *stepEngine) Solve(ctx context.Context, s assemble.Solve) (string, error
 	digest, err := e.docker.bring(ctx, e.spec, s.Repository, "pushing layers to kdev's registry", e.progress, func(name string) error {
 		req := e.docker.request(e.spec)
 		req.Tag = name
-		return e.docker.engine.Solve(ctx, s.Definition, req, e.docker.report(e.spec, e.progress))
+		return e.docker.engine.Solve(ctx, s.Definition, req, report(e.spec, e.progress))
 	})
 	if err != nil {
 		return "", err

@@ -24,6 +24,7 @@ import (
 	"github.com/kdev-io/kdev/build/assemble"
 	"github.com/kdev-io/kdev/build/engine"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry"
 )
 
 // A parityCase is a Dockerfile that the engine and kdev build from the same
@@ -235,7 +236,7 @@ func TestParity(t *testing.T) {
 			}
 			spec := Spec{Project: "parity", Service: fmt.Sprintf("c%d", i), Root: dir, Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile"), Target: c.target, Args: c.args, Platform: "linux/amd64"}
 			theirs, theirErr := d.Build(t.Context(), spec, nil)
-			ours, ourErr := (&ladder{docker: d, store: b.store, ep: b.ep}).Build(t.Context(), spec, nil)
+			ours, ourErr := (&ladder{runs: d, store: b.store, ep: b.ep}).Build(t.Context(), spec, nil)
 			if c.want == "fails" {
 				if theirErr == nil || ourErr == nil {
 					t.Fatalf("the engine says %v, kdev %v: want both to fail", theirErr, ourErr)
@@ -258,13 +259,13 @@ func TestParity(t *testing.T) {
 			if want != "any" && ours.Rung != want {
 				t.Errorf("rung %q (%s), want %q", ours.Rung, ours.Why, want)
 			}
-			compareImages(t, b, spec.Repository(), theirs.Digest, ours.Digest, c.modern)
+			compareImages(t, imageOf(t, b.store, spec, theirs), imageOf(t, b.store, spec, ours), c.modern)
 
 			// The same again gives the same digest, and needs no engine.
 			if ours.Rung == engineRung {
 				return
 			}
-			again, err := (&ladder{store: b.store, ep: b.ep}).again(t, spec)
+			again, err := (&ladder{runs: d, store: b.store, ep: b.ep}).again(t, spec)
 			if err != nil || again != ours.Digest {
 				t.Errorf("again: %s %v, want %s", again, err, ours.Digest)
 			}
@@ -287,15 +288,20 @@ func (b *ladder) again(t *testing.T, spec Spec) (string, error) {
 	return r.Digest, nil
 }
 
-func compareImages(t *testing.T, b *bench, repo, theirs, ours, modern string) {
+func imageOf(t *testing.T, store *registry.Store, spec Spec, r *Result) v1.Image {
+	t.Helper()
+	img, err := store.Image(spec.Repository(), r.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func compareImages(t *testing.T, theirs, ours v1.Image, modern string) {
 	t.Helper()
 	var trees [2]map[string]string
 	var configs [2]string
-	for i, digest := range []string{theirs, ours} {
-		img, err := b.store.Image(repo, digest)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i, img := range []v1.Image{theirs, ours} {
 		trees[i] = flatten(t, img)
 		c, err := img.ConfigFile()
 		if err != nil {

@@ -40,12 +40,15 @@ type Request struct {
 	// Given are the images that bases mean whatever an engine or a registry has
 	// under their names, by base as the Dockerfile has it.
 	Given map[string]Given
+
+	By string // what runs steps, for people: "the engine"
 }
 
 // A Given is an image of the store that a Dockerfile begins with.
 type Given struct {
 	Digest string // of its manifest; all of it is in the store
 	Ref    string // as an engine pulls it
+	Layout string // in its place: what a session calls the store
 }
 
 // A Result is an image whose blobs are all in the store.
@@ -71,12 +74,15 @@ func Make(ctx context.Context, store *registry.Store, engine Engine, req Request
 	if req.Trees == nil {
 		req.Trees = &Trees{}
 	}
+	if req.By == "" {
+		req.By = "the engine"
+	}
 	// A file that is saved while its layer is written gives the layer of no
 	// moment at all: it is written again.
 	for attempt := 0; ; attempt++ {
 		a := &assembly{
 			ctx: ctx, store: store, engine: engine, req: req, progress: progress,
-			bases:  &bases{store: store, engine: engine, platform: req.Platform, given: normalized(req.Given), seen: map[string]*base{}},
+			bases:  &bases{store: store, engine: engine, platform: req.Platform, by: req.By, given: normalized(req.Given), seen: map[string]*base{}},
 			source: newContextFS(ctx, req.Index, req.Dir, req.Ignore),
 			states: map[digest.Digest]*state{},
 		}
@@ -173,7 +179,7 @@ func (a *assembly) root(c chain, r *Result) ([]layer, error) {
 	} else if src != nil {
 		return nil, &Unsupported{What: "the image begins with " + src.Identifier, Line: c.root.line}
 	} else {
-		r.Rung = "assembled on layers of the engine"
+		r.Rung = "assembled on layers of " + a.req.By
 		r.Why = fmt.Sprintf("%s needs an engine: %s", a.where(c.root), c.root.name)
 		manifest, r.Engine, err = a.heavy(c.root)
 	}
@@ -191,6 +197,9 @@ func (a *assembly) root(c chain, r *Result) ([]layer, error) {
 	a.states[c.root.digest] = &state{tree}
 	return all, nil
 }
+
+// NoEngine is what helps where a step has to be run and nothing runs it.
+const NoEngine = "start Docker, or set DOCKER_HOST to an engine's address; without one, `buildkit: tcp://HOST:1234` in kdev.yaml (or $BUILDKIT_HOST) names a BuildKit, and `buildkit: cluster` starts one in the cluster"
 
 // heavyKind is the folder of the store that remembers what engines made.
 const heavyKind = "steps"
@@ -212,7 +221,7 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	if a.engine == nil {
 		return "", false, &problem.Problem{
 			Code: "engine-needed", Where: a.where(v), Summary: v.name + " needs an engine, and none answers",
-			Hint: "start Docker, or set DOCKER_HOST to an engine's address",
+			Hint: NoEngine,
 		}
 	}
 	def, err := a.part(v)
@@ -222,6 +231,9 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	manifest, err = a.engine.Solve(a.ctx, Solve{
 		Definition: def, Context: a.req.Folder, Repository: a.req.Repository, Name: a.req.Name, Text: a.req.Text,
 	})
+	if p := problem.As(err); p != nil && p.Code == "engine-missing" && !a.engine.Pulls() {
+		return "", false, &problem.Problem{Code: "engine-needed", Where: a.where(v), Summary: v.name + " needs an engine, and none answers", Err: p.Err, Hint: NoEngine}
+	}
 	if err != nil {
 		return "", false, err
 	}

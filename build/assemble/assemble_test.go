@@ -28,7 +28,10 @@ type fakeEngine struct {
 	id     string
 	solved int
 	taken  int
+	pulls  bool
 }
+
+func (e *fakeEngine) Pulls() bool { return e.pulls }
 
 func (e *fakeEngine) ImageID(context.Context, string) string { return e.id }
 
@@ -406,5 +409,28 @@ func benchmarkEdit(b *testing.B, cold bool) {
 		if _, err := p.make(e); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Who pulls as this process would is asked where this process cannot.
+func TestBaseThatOnlyTheOtherCanPull(t *testing.T) {
+	store := newStore(t)
+	e := newEngine(t, store)
+	e.pulls, e.id = true, ""
+	p := newProject(t, store, "Dockerfile", "FROM 127.0.0.1:1/base:1\nCOPY a /\n", "a", "1")
+	if _, err := p.make(e); err != nil || e.taken != 1 || e.solved != 0 {
+		t.Errorf("taken %d times, %d solves: %v", e.taken, e.solved, err)
+	}
+	e.pulls = false
+	p.write("Dockerfile", "FROM 127.0.0.1:1/base:2\nCOPY a /\n")
+	if _, err := p.make(e); err == nil || e.taken != 1 {
+		t.Errorf("an engine is asked for an image that it does not hold: %v", err)
+	}
+	e.pulls = true
+	p.write("Dockerfile", "FROM 127.0.0.1:1/none:1\nCOPY a /\n")
+	_, err := p.make(e)
+	why := problem.As(err)
+	if why == nil || !strings.Contains(why.Error(), "connection refused; the engine: no such image") || !strings.Contains(why.Hint, "from here or by the engine") {
+		t.Errorf("%+v", why)
 	}
 }

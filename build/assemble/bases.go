@@ -24,6 +24,9 @@ import (
 
 // An Engine does what this package cannot; nil is a machine without one.
 type Engine interface {
+	// Pulls says whether it holds no images of its own, and pulls them as this process
+	// would: then this process tries first.
+	Pulls() bool
 	// ImageID is the engine's own ID of an image that it holds, or "".
 	ImageID(ctx context.Context, ref string) string
 	// ImageConfig is the configuration document of an image that it holds or can pull.
@@ -42,6 +45,7 @@ type bases struct {
 	store    *registry.Store
 	engine   Engine
 	platform string
+	by       string           // the engine, for people
 	given    map[string]Given // by full reference
 
 	mu   sync.Mutex
@@ -91,16 +95,34 @@ func (b *bases) get(ctx context.Context, ref string) (*base, error) {
 	}
 	fresh := &base{Ref: ref, ID: id}
 	var err error
-	if b.engine != nil {
-		fresh.Config, err = b.engine.ImageConfig(ctx, ref, b.platform)
-	}
-	if p := problem.As(err); b.engine == nil || p != nil && p.Code == "engine-missing" {
-		fresh.Config, err = b.pullConfig(ctx, ref)
-	}
-	if err != nil {
+	if fresh.Config, err = b.config(ctx, ref); err != nil {
 		return nil, err
 	}
 	return fresh, b.keep(fresh)
+}
+
+// config asks who knows the image: first who may hold it.
+func (b *bases) config(ctx context.Context, ref string) ([]byte, error) {
+	if b.engine == nil {
+		return b.pullConfig(ctx, ref)
+	}
+	if b.engine.Pulls() {
+		config, err := b.pullConfig(ctx, ref)
+		if err == nil || ctx.Err() != nil {
+			return config, err
+		}
+		// It may know a mirror, or another network.
+		config, other := b.engine.ImageConfig(ctx, ref, b.platform)
+		if other != nil {
+			return nil, fmt.Errorf("%w; %s: %w", err, b.by, other)
+		}
+		return config, nil
+	}
+	config, err := b.engine.ImageConfig(ctx, ref, b.platform)
+	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
+		return b.pullConfig(ctx, ref)
+	}
+	return config, err
 }
 
 // normalized has the full references, as the frontend asks for them.
@@ -206,6 +228,14 @@ func (b *bases) manifest(ctx context.Context, ref string) (string, error) {
 		k.Manifest, err = b.engine.Take(ctx, ref, b.platform, repo, tag)
 	} else {
 		k.Manifest, err = b.pull(ctx, n, repo, tag)
+	}
+	if err != nil && b.engine != nil && b.engine.Pulls() && ctx.Err() == nil {
+		var other error
+		if k.Manifest, other = b.engine.Take(ctx, ref, b.platform, repo, tag); other == nil {
+			err = nil
+		} else {
+			err = fmt.Errorf("%w; %s: %w", err, b.by, other)
+		}
 	}
 	if err != nil {
 		return "", err

@@ -134,6 +134,9 @@ func (a *assembly) located(err error) error {
 	if errors.As(err, &missing) {
 		p.Summary, p.Err = "the image "+missing.ref+" cannot be had", missing.cause
 		p.Hint = "is its name right? `docker pull " + missing.ref + "` says what the engine can do; `docker login` helps with a private one"
+		if a.engine != nil && a.engine.Pulls() {
+			p.Hint = "is its name right? It is pulled from its registry, from here or by " + a.req.By + "; `docker login` helps with a private one"
+		}
 	}
 	var l *parser.LocationError
 	if errors.As(err, &l) && len(l.Locations) > 0 && len(l.Locations[0]) > 0 {

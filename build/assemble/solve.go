@@ -93,6 +93,10 @@ func (p *parts) add(v *vertex) (digest.Digest, error) {
 	if src := op.GetSource(); src != nil && isImage(src) {
 		if g, ok := p.images[trimImage(src.Identifier)]; ok {
 			src.Identifier = "docker-image://" + g.Ref
+			if g.Layout != "" {
+				src.Identifier = "oci-layout://kdev.invalid/" + g.Layout + "@" + g.Digest
+				src.Attrs = map[string]string{pb.AttrOCILayoutStoreID: g.Layout}
+			}
 		}
 	}
 	raw, err := marshal(op)

@@ -73,6 +73,15 @@ func (b *Builder) solve(ctx context.Context, kit *buildkit.Client, req Request, 
 	if err != nil {
 		return err
 	}
+	_, err = follow(ctx, kit, req, progress, func(statuses chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error) {
+		return kit.Build(ctx, opt, "", builder.Build, statuses)
+	})
+	return err
+}
+
+// follow tells of a solve's steps as they happen, and makes a problem of its failure.
+// solve closes its channel.
+func follow(ctx context.Context, kit *buildkit.Client, req Request, progress func(Event), solve func(chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error)) (*buildkit.SolveResponse, error) {
 	statuses := make(chan *buildkit.SolveStatus)
 	t := newTracker(progress)
 	done := make(chan struct{})
@@ -86,16 +95,16 @@ func (b *Builder) solve(ctx context.Context, kit *buildkit.Client, req Request, 
 	// gone ends it as well.
 	stop := context.AfterFunc(ctx, func() { kit.Close() })
 	defer stop()
-	_, err = kit.Build(ctx, opt, "", builder.Build, statuses) // closes statuses
+	r, err := solve(statuses)
 	<-done
 	t.end()
 	if err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		return t.failure(req, err)
+		return nil, t.failure(req, err)
 	}
-	return nil
+	return r, nil
 }
 
 func solveOpt(req Request) (buildkit.SolveOpt, error) {

@@ -239,6 +239,6 @@ func classicFailure(req Request, step string, tail []string, message string) err
 	if line > 0 {
 		p.Where = fmt.Sprintf("%s:%d", p.Where, line)
 	}
-	p.Hint = hint(p)
+	p.Hint = hint(p, false)
 	return p
 }

@@ -27,7 +27,9 @@ type Request struct {
 	Bases   map[string]string
 	Options Options
 
-	text []byte // what is built where Bases stand in it; nil: the file as it is
+	text   []byte            // what is built where Bases stand in it; nil: the file as it is
+	given  map[string]string // digests of images of the store, by the names that stand for them in text
+	remote bool              // for a BuildKit that is not the engine's
 }
 
 // content is the Dockerfile as it is built.

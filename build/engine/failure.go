@@ -27,7 +27,7 @@ func (t *tracker) failure(req Request, err error) error {
 	if line := place(req, err, t.failed); line > 0 {
 		p.Where = fmt.Sprintf("%s:%d", p.Where, line)
 	}
-	p.Hint = hint(p)
+	p.Hint = hint(p, req.remote)
 	return p
 }
 
@@ -159,9 +159,13 @@ func cause(err error) error {
 	return errors.New(text)
 }
 
-func hint(p *problem.Problem) string {
+func hint(p *problem.Problem, remote bool) string {
 	text := p.Err.Error()
 	switch {
+	case strings.Contains(text, "entitlement") && strings.Contains(text, "not allowed"):
+		return "the BuildKit daemon allows it with the flag --allow-insecure-entitlement network.host"
+	case remote && (strings.Contains(text, "failed to resolve source metadata") || strings.Contains(text, "failed to do request") || strings.Contains(text, "pull access denied")):
+		return "is the image's name right? BuildKit pulls it itself, with your docker login; what only an engine of this machine holds it does not have"
 	case strings.Contains(text, "not found") && strings.Contains(text, "FROM"),
 		strings.Contains(text, "failed to do request"), strings.Contains(text, "pull access denied"), strings.Contains(text, "failed to resolve source metadata"):
 		return "is the image's name right, and can the engine pull it? `docker pull` says"
@@ -171,6 +175,8 @@ func hint(p *problem.Problem) string {
 		return "let the build use your ssh agent: services.NAME.build.ssh: [default]"
 	case strings.Contains(text, "unknown cache exporter"), strings.Contains(text, "cache export is not supported"), strings.Contains(text, "cache export feature"):
 		return "this engine's BuildKit does not write such a cache; take cacheTo out, or use a newer engine"
+	case p.Output != "" && remote:
+		return "the output above is the instruction's own"
 	case p.Output != "":
 		return "the output above is the instruction's own; the same happens with `docker build`"
 	default:

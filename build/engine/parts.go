@@ -93,23 +93,8 @@ func (b *Builder) Solve(ctx context.Context, def *llb.Definition, req Request, p
 	}
 	opt.FrontendAttrs = nil
 	opt.LocalMounts = map[string]fsutil.FS{"context": opt.LocalMounts["context"]}
-	statuses := make(chan *buildkit.SolveStatus)
-	t := newTracker(progress)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for s := range statuses {
-			t.status(s)
-		}
-	}()
-	_, err = kit.Solve(ctx, def, opt, statuses) // closes statuses
-	<-done
-	t.end()
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return t.failure(req, err)
-	}
-	return nil
+	_, err = follow(ctx, kit, req, progress, func(statuses chan *buildkit.SolveStatus) (*buildkit.SolveResponse, error) {
+		return kit.Solve(ctx, def, opt, statuses)
+	})
+	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/session"
@@ -33,6 +34,8 @@ type buildOptions struct {
 	platforms []string
 	sbom      string
 	log       bool
+
+	kube *kube.Client // of the command that builds for a cluster; nil: none yet
 }
 
 func newBuild(env Env) *cobra.Command {
@@ -170,9 +173,22 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	}
 	hide := &secrets{}
 	hide.ofManifests(ctx, p)
-	builder := keepOutput(o.env, p, hidingBuilder{build.New(docker, store, endpoint, index), hide})
-	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, builder: builder, face: face}
-	return m, func() { index.Close(); docker.Close() }, nil
+	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, face: face}
+	progress := func(text string) {
+		m.tell(session.Notice{Level: session.Info, Code: "progress", Text: text})
+	}
+	kubeOf, closeKube := opened(o.kube), func() {}
+	if o.kube == nil {
+		kubeOf, closeKube = foundCluster(p, progress)
+	}
+	runs, closeRuns, err := withBuildKit(o.env, p, kubeOf, progress)
+	if err != nil {
+		index.Close()
+		docker.Close()
+		return nil, nil, err
+	}
+	m.builder = keepOutput(o.env, p, hidingBuilder{build.New(docker, store, endpoint, index, runs...), hide})
+	return m, func() { closeRuns(); closeKube(); index.Close(); docker.Close() }, nil
 }
 
 // chooseServices are the services with a build: all, or the named ones.

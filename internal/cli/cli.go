@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/log"
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
@@ -52,6 +53,9 @@ func Main(ctx context.Context, env Env, args []string) int {
 	// client-go logs what it survives to stderr, into the middle of a face. What
 	// of it matters to a person comes as an error.
 	klog.SetLogger(logr.Discard())
+	// So does containerd's server of blobs, for example where a build is cancelled
+	// while it hands over its image.
+	_ = log.SetLevel(log.PanicLevel)
 	var shield shield
 	ctx, left, stop := interruptible(ctx, &shield, func(s os.Signal) { endLine(env, s) },
 		func() { fmt.Fprintln(env.Err, "\n"+farewell(env, args)) })
@@ -220,6 +224,7 @@ staging and production use, and keeps it true while you edit.`,
 		newRollback(env),
 		newCluster(env),
 		newRegistry(env),
+		newBuildKit(env),
 		newLogs(env),
 		newSync(env),
 		newWatch(env),

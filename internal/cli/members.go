@@ -77,7 +77,7 @@ func (o *upOptions) member(ctx context.Context, opts session.Options, tell func(
 	p := opts.Project
 	var rendered sync.WaitGroup
 	rendered.Go(func() { o.hide.ofManifests(ctx, p) })
-	parts, closeParts, err := o.flags.parts(ctx, p, tell)
+	parts, closeParts, err := o.flags.parts(ctx, o.env, p, tell)
 	rendered.Wait()
 	if err != nil {
 		return member{}, func() {}, err

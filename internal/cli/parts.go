@@ -68,7 +68,7 @@ func (f *projectFlags) loadWith(env Env, options config.LoadOptions) (*config.Pr
 
 // parts opens, in order, what a session works with. tell gets a line for each
 // step. The returned function closes everything again, also after an error.
-func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(session.Notice)) (_ *session.Parts, _ func(), err error) {
+func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, tell func(session.Notice)) (_ *session.Parts, _ func(), err error) {
 	var closers []func()
 	closeAll := func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -153,7 +153,12 @@ func (f *projectFlags) parts(ctx context.Context, p *config.Project, tell func(s
 	if err != nil {
 		return nil, nil, err
 	}
-	builder := build.New(docker, store, endpoint, index)
+	runs, closeRuns, err := withBuildKit(env, p, opened(kc), progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, closeRuns)
+	builder := build.New(docker, store, endpoint, index, runs...)
 	if target != nil {
 		builder = build.Sent(builder, store, endpoint, *target)
 	}

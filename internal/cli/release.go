@@ -201,7 +201,7 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	if err != nil {
 		return nil, err
 	}
-	m, done, err := (&buildOptions{env: r.env, platforms: []string{platform}}).open(ctx, r.p, r.face)
+	m, done, err := (&buildOptions{env: r.env, platforms: []string{platform}, kube: r.kube}).open(ctx, r.p, r.face)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,11 @@ var checks = map[string]check{
 		want: "a quantity of Kubernetes",
 		hint: "write it as 100m or 0.5 for processors, as 128Mi or 1Gi for memory and volumes",
 	},
+	"buildkit": {
+		expr: `^(cluster|(tcp|unix|ssh|kube-pod|docker-container|podman-container|nerdctl-container)://.+)$`,
+		want: "an address of BuildKit",
+		hint: "write it as buildctl does, tcp://HOST:1234 or unix:///run/buildkit/buildkitd.sock, or write cluster",
+	},
 	"repository": {
 		expr: `^[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`,
 		test: func(s string) bool { return !strings.Contains(s[strings.LastIndex(s, "/")+1:], ":") },

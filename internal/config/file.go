@@ -33,6 +33,8 @@ type file struct {
 
 	Registry string `yaml:"registry" check:"repository" doc:"registry, with a folder, that takes the images for clusters that are not on this machine; your docker login counts"`
 
+	BuildKit buildkitFile `yaml:"buildkit" default:"$BUILDKIT_HOST, else the engine's" doc:"the BuildKit that runs what the RUN of Dockerfiles says; a string is its address"`
+
 	Include []string `yaml:"include" doc:"other projects that kdev up brings up in the same session: folders relative to kdev.yaml, or commits of repositories, URL@COMMIT or URL@COMMIT//FOLDER"`
 
 	Tasks map[string]taskFile `yaml:"tasks" keys:"label" doc:"commands for containers of services, by name: kdev run NAME, or : in the dashboard"`
@@ -48,6 +50,21 @@ type clusterFile struct {
 	Provider string `yaml:"provider" enum:"kind" default:"kind" doc:"what runs the cluster"`
 	Nodes    int    `yaml:"nodes" min:"1" max:"20" default:"1" doc:"number of nodes"`
 	Version  text   `yaml:"version" check:"kubernetes" default:"that of kdev's kind release" doc:"Kubernetes version, for example v1.36"`
+}
+
+type buildkitFile struct {
+	Address  string  `yaml:"address" check:"buildkit" default:"$BUILDKIT_HOST, which wins" doc:"tcp://HOST:PORT, unix:///SOCKET, docker-container://NAME, kube-pod://NAME and the like, or cluster: one that kdev starts in the cluster"`
+	TLS      tlsFile `yaml:"tls" doc:"certificates for tcp://"`
+	Image    string  `yaml:"image" default:"moby/buildkit, of the version that kdev is built with" doc:"with cluster: the image that is started"`
+	Rootless bool    `yaml:"rootless" doc:"with cluster: the image is one of rootless BuildKit, and its pod is not privileged"`
+	Config   string  `yaml:"config" check:"inside" doc:"with cluster: a buildkitd.toml, relative to kdev.yaml, for mirrors and the like"`
+}
+
+type tlsFile struct {
+	CA         string `yaml:"ca" doc:"file with the authority of the server's certificate, relative to kdev.yaml, absolute or below ~/"`
+	Cert       string `yaml:"cert" doc:"file with the client's certificate"`
+	Key        string `yaml:"key" doc:"file with the client's key"`
+	ServerName string `yaml:"serverName" default:"the host of the address" doc:"name in the server's certificate"`
 }
 
 type serviceFile struct {

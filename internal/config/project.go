@@ -23,6 +23,7 @@ type Project struct {
 	Contexts     []string // contexts that are not local and yet allowed
 	Cluster      Cluster
 	Registry     string // for clusters that are not on this machine
+	BuildKit     BuildKit
 	Router       Router
 	Tasks        []Task // by name
 	// Include are other projects that kdev up brings up with this one.
@@ -213,6 +214,22 @@ type Cluster struct {
 	Nodes    int
 	Version  string // v1.36 or v1.36.3; empty: kdev's default
 }
+
+// BuildKit is what runs the steps of Dockerfiles; without an address the engine.
+type BuildKit struct {
+	Address string // as buildctl takes it, or ClusterBuildKit
+	// For tcp://; absolute.
+	CA, Cert, Key string
+	ServerName    string
+
+	// For the one in the cluster.
+	Image    string
+	Rootless bool
+	Config   string // buildkitd.toml, absolute
+}
+
+// ClusterBuildKit is the address of the BuildKit that kdev starts in the cluster.
+const ClusterBuildKit = "cluster"
 
 // Router is where services are found by name while kdev up runs.
 type Router struct {

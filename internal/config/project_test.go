@@ -381,6 +381,20 @@ func TestBuildSteps(t *testing.T) {
 }
 
 // The slash decides where a single file goes, and means nothing for a folder.
+func TestBuildKit(t *testing.T) {
+	t.Setenv("HOME", "/home/ada")
+	root := corpus(t)["buildkit"].unpack(t)
+	want := BuildKit{Address: "tcp://builder.corp:1234", CA: filepath.Join(root, "ca.pem"), Cert: "/home/ada/cert.pem", Key: "/key.pem", ServerName: "kit"}
+	if got := load(t, root).BuildKit; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	root = project(t, "kdev.yaml=buildkit: ${KIT}\n", "web/Dockerfile=FROM scratch\n")
+	p, err := Load(root, LoadOptions{Env: map[string]string{"KIT": ClusterBuildKit}, ManifestsOptional: true})
+	if err != nil || p.BuildKit != (BuildKit{Address: ClusterBuildKit}) {
+		t.Errorf("%+v %v", p, err)
+	}
+}
+
 func TestSyncRuleKeepsSlash(t *testing.T) {
 	root := project(t, "web/Dockerfile=FROM scratch\n", "web/app.py=x", "web/src/a.py=x",
 		"kdev.yaml=services:\n  web:\n    sync: [{from: app.py, to: /app//}, {from: app.py, to: /app/main.py}, {from: src, to: /app/src/}, {from: later.py, to: /app/./}, {from: app.py, to: /}]\n", "deploy/web.yaml="+service)

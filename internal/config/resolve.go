@@ -42,6 +42,7 @@ func (r *resolver) resolve() {
 		p.Cluster.Version = "v" + v
 	}
 	p.Router = Router{Off: f.Router.Off, Port: cmp.Or(f.Router.Keys.Port, 7080)}
+	r.buildkit()
 	r.manifests()
 	r.services()
 	r.local()

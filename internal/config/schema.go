@@ -55,6 +55,8 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 		return schema{"anyOf": []any{schema{"const": "off"}, objectSchema(reflect.TypeFor[routerKeysFile]())}}
 	case reflect.TypeFor[buildFile]():
 		return schema{"anyOf": []any{stringSchema(`check:"inside"`), objectSchema(t)}}
+	case reflect.TypeFor[buildkitFile]():
+		return schema{"anyOf": []any{stringSchema(`check:"buildkit"`), objectSchema(t)}}
 	case reflect.TypeFor[needFile]():
 		kinds := schema{}
 		for _, kind := range StoreKinds() {
@@ -242,7 +244,7 @@ func valueName(f field) string {
 		return "`off` or list"
 	case reflect.TypeFor[routerFile]():
 		return "`off` or mapping"
-	case reflect.TypeFor[buildFile]():
+	case reflect.TypeFor[buildFile](), reflect.TypeFor[buildkitFile]():
 		return "string or mapping"
 	case reflect.TypeFor[beforeFile]():
 		return "`build`, `deploy` or list"

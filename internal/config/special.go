@@ -31,6 +31,8 @@ func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag),
 		return t.decode, true
 	case *needFile:
 		return t.decode, true
+	case *buildkitFile:
+		return t.decode, true
 	case *appFile:
 		return t.decode, true
 	case *routerFile:
@@ -196,6 +198,14 @@ func (b *buildFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.Stru
 		b.Context = s
 		d.at[join(path, "context")] = d.pos(n)
 	}
+}
+
+func (b *buildkitFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		d.object(n, path, reflect.ValueOf(b).Elem())
+		return
+	}
+	b.Address, _ = d.str(n, path, `check:"buildkit"`)
 }
 
 func (f *needFile) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {

@@ -31,6 +31,9 @@ type Client struct {
 	Config  *rest.Config // QPS -1; no Timeout, since watches share it
 	Context string       // the kubeconfig context, "" when built from a Config
 	Server  string       // https://host:port
+
+	Namespace string // that the context names; "" where it names none
+
 	Core    kubernetes.Interface
 	Dynamic dynamic.Interface
 	Mapper  meta.ResettableRESTMapper // discovery on first use; Reset after new CRDs
@@ -83,7 +86,7 @@ func New(kubeconfig, contextName string) (*Client, error) {
 	if err != nil {
 		return nil, kubeconfigProblem(kubeconfig, err)
 	}
-	c.Context = contextName
+	c.Context, c.Namespace = contextName, raw.Contexts[contextName].Namespace
 	return c, nil
 }
 

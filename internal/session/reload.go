@@ -28,8 +28,8 @@ func (l *loop) configChanged() {
 	switch {
 	case meaning(was) == meaning(p):
 		// a comment, the order of keys, or a mistake that was taken back
-	case p.Name != was.Name || p.Namespace != was.Namespace || !reflect.DeepEqual(p.Cluster, was.Cluster):
-		l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the project's name, namespace or cluster changed: leave and run `kdev up` again to use the new one"})
+	case p.Name != was.Name || p.Namespace != was.Namespace || !reflect.DeepEqual(p.Cluster, was.Cluster) || p.BuildKit != was.BuildKit:
+		l.s.tell(Notice{Level: Warn, Code: "config-changed", Text: "the project's name, namespace, cluster or BuildKit changed: leave and run `kdev up` again to use the new one"})
 	default:
 		l.next = p
 		l.leave()

@@ -24,6 +24,20 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
+// TestWhatOnlyANewSessionTakes: the BuildKit that builds run in is opened with the
+// session, as the cluster is, so another one is told and not half taken.
+func TestWhatOnlyANewSessionTakes(t *testing.T) {
+	is := &config.Project{Name: "shop", BuildKit: config.BuildKit{Address: config.ClusterBuildKit}}
+	var told []string
+	s := &Session{opts: Options{Project: &config.Project{Name: "shop"}, Reload: func() (*config.Project, error) { return is, nil }}}
+	s.notify = append(s.notify, func(n Notice) { told = append(told, n.Code) })
+	l := &loop{s: s}
+	l.configChanged()
+	if l.next != nil || len(told) != 1 || told[0] != "config-changed" {
+		t.Errorf("told %v, next %+v", told, l.next)
+	}
+}
+
 // TestAdopt: what a person did with a service outlives the configuration, and
 // what was saved for it waits only while it has to.
 func TestAdopt(t *testing.T) {

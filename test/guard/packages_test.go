@@ -80,7 +80,7 @@ var layers = [][]string{
 	{"tui"},
 	{"internal/session", "internal/preview"},
 	{"internal/deploy", "sync", "build", "logs", "watch", "internal/local", "internal/router"},
-	{"internal/registry", "internal/cluster", "internal/config"},
+	{"internal/registry", "internal/cluster", "internal/buildkit", "internal/config"},
 	{"internal/tree", "internal/dockerfile", "internal/kube", "internal/embedded"},
 	{"internal/term", "internal/process", "internal/testkube", "internal/checkout"},
 	{"internal/problem"},
