@@ -21,6 +21,7 @@ const (
 	annotationTag        = "dev.kdev.tag"
 	annotationPushed     = "dev.kdev.pushed"
 	annotationSubject    = "dev.kdev.subject"
+	annotationPulled     = "dev.kdev.pulled"
 )
 
 // An Entry is one manifest in one repository, under one tag or none.
@@ -31,6 +32,10 @@ type Entry struct {
 	Size            int64
 	Subject         Digest // of an artifact that refers to another manifest
 	Pushed          time.Time
+	// Pulled says that it came from the registry that its repository copies, so
+	// that its tag can be compared with the one there. A copy of what the engine
+	// holds cannot: an engine may write layers, and so the manifest, anew.
+	Pulled bool
 }
 
 type indexFile struct {
@@ -148,7 +153,7 @@ func (s *Store) PutManifest(repository, tag, mediaType string, raw []byte) (Dige
 			return "", &MissingError{need}
 		}
 	}
-	return s.enter(repository, tag, m, raw)
+	return s.enter(Entry{Repository: repository, Tag: tag}, m, raw)
 }
 
 // PutPartialManifest is PutManifest for a store that is not the one that the
@@ -158,10 +163,68 @@ func (s *Store) PutPartialManifest(repository, tag, mediaType string, raw []byte
 	if err != nil {
 		return "", err
 	}
-	return s.enter(repository, tag, m, raw)
+	return s.enter(Entry{Repository: repository, Tag: tag}, m, raw)
 }
 
-func (s *Store) enter(repository, tag string, m *Manifest, raw []byte) (Digest, error) {
+// PutPulled is PutManifest for what comes from the registry that repository is
+// the copy of: what it needs comes afterwards, and of an index perhaps one
+// platform only. An image of an index that is here gets no entry of its own: it
+// stays and goes with the index.
+func (s *Store) PutPulled(repository, tag, mediaType string, raw []byte) (Digest, error) {
+	if !ValidRepository(repository) || tag != "" && !ValidTag(tag) {
+		return "", fmt.Errorf("%q and %q cannot name an image", repository, tag)
+	}
+	m, err := ParseManifest(raw, mediaType)
+	if err != nil {
+		return "", err
+	}
+	return s.enter(Entry{Repository: repository, Tag: tag, Pulled: true}, m, raw)
+}
+
+// Described is the size of a blob that an image of the repository needs, by the
+// manifests that are here.
+func (s *Store) Described(repository string, d Digest) (int64, bool) {
+	entries, err := s.Entries()
+	if err != nil {
+		return 0, false
+	}
+	for _, e := range entries {
+		if e.Repository != repository {
+			continue
+		}
+		if size, ok := s.describes(e.Digest, d, 2); ok {
+			return size, true
+		}
+	}
+	return 0, false
+}
+
+// describes looks into a manifest, and into those that it lists: an index of
+// indexes is as deep as anybody goes.
+func (s *Store) describes(manifest, d Digest, depth int) (int64, bool) {
+	raw, err := s.ReadBlob(manifest)
+	if err != nil {
+		return 0, false
+	}
+	m, err := ParseManifest(raw, "")
+	if err != nil {
+		return 0, false
+	}
+	for _, n := range m.Needs() {
+		if n.Digest == d && !m.IsIndex() {
+			return n.Size, true
+		}
+		if m.IsIndex() && depth > 0 {
+			if size, ok := s.describes(n.Digest, d, depth-1); ok {
+				return size, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func (s *Store) enter(e Entry, m *Manifest, raw []byte) (Digest, error) {
+	repository, tag := e.Repository, e.Tag
 	// No collector between the blob and its entry.
 	shared, err := s.lock("lock", false, true)
 	if err != nil {
@@ -172,11 +235,16 @@ func (s *Store) enter(repository, tag string, m *Manifest, raw []byte) (Digest, 
 	if err != nil {
 		return "", err
 	}
-	e := Entry{Repository: repository, Tag: tag, Digest: d, MediaType: m.MediaType, Size: int64(len(raw)), Pushed: s.now()}
+	e.Digest, e.MediaType, e.Size, e.Pushed = d, m.MediaType, int64(len(raw)), s.now()
 	if m.Subject != nil {
 		e.Subject = m.Subject.Digest
 	}
 	return d, s.update(func(entries []Entry) []Entry {
+		if e.Pulled && slices.ContainsFunc(entries, func(old Entry) bool {
+			return old.Repository == repository && (old.Tag == tag && old.Digest == d || tag == "" && s.indexRefers(old, d))
+		}) {
+			return entries
+		}
 		kept := entries[:0]
 		for _, old := range entries {
 			if old.Repository == repository {
@@ -361,6 +429,7 @@ func parseIndex(raw []byte) ([]Entry, error) {
 		e := Entry{
 			Repository: d.Annotations[annotationRepository], Tag: d.Annotations[annotationTag],
 			Digest: d.Digest, MediaType: d.MediaType, Size: d.Size, Subject: Digest(d.Annotations[annotationSubject]),
+			Pulled: d.Annotations[annotationPulled] != "",
 		}
 		// An entry of another tool has no repository; it stays untouched by
 		// name but is kept, so that its image is not collected.
@@ -380,6 +449,9 @@ func renderIndex(entries []Entry) ([]byte, error) {
 		}
 		if e.Subject != "" {
 			a[annotationSubject] = string(e.Subject)
+		}
+		if e.Pulled {
+			a[annotationPulled] = "true"
 		}
 		f.Manifests = append(f.Manifests, Descriptor{MediaType: e.MediaType, Digest: e.Digest, Size: e.Size, Annotations: a})
 	}

@@ -98,6 +98,10 @@ func (u *Upload) ID() string { return u.id }
 // Size is how much was written.
 func (u *Upload) Size() int64 { return u.size }
 
+// Open is the upload's file for a reader of what was written so far. It stays
+// readable when the upload ends, whichever way.
+func (u *Upload) Open() (*os.File, error) { return os.Open(u.file.Name()) }
+
 // Digest is the hash of what was written.
 func (u *Upload) Digest() Digest {
 	return Digest("sha256:" + hex.EncodeToString(u.hash.Sum(nil)))
