@@ -2,7 +2,8 @@
 // program of the container that internal/registry makes, so it is small,
 // static and keeps nothing in memory.
 //
-// Two listeners, two sides: nodes pull from -cluster, which never writes;
+// Two listeners, two sides: nodes pull from -cluster, which lets nobody write
+// and fetches from other registries what the store lacks;
 // this machine's engine pushes to -host, which is published on 127.0.0.1 only
 // and writes for who has the token.
 package main
@@ -21,6 +22,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/registry/distribution"
 	"github.com/kdev-io/kdev/internal/registry/layout"
+	"github.com/kdev-io/kdev/internal/registry/pullthrough"
 )
 
 func main() {
@@ -45,14 +47,16 @@ func serve(ctx context.Context, dir, cluster, host, token string) error {
 	for _, line := range store.Dropped() {
 		log.Printf("dropped %s", line)
 	}
+	upstream := pullthrough.New(store, func(line string) { log.Print(line) })
+	defer upstream.Close()
 	// No read or write timeout: a layer may take long. A silent peer is
 	// ended by the header and idle timeouts.
 	server := func(addr string, o distribution.Options) *http.Server {
 		return &http.Server{Addr: addr, Handler: distribution.Handler(store, o), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	}
 	servers := []*http.Server{
-		server(cluster, distribution.Options{}),
-		server(host, distribution.Options{Token: token, Challenge: true}),
+		server(cluster, distribution.Options{Upstream: upstream}),
+		server(host, distribution.Options{Token: token, Challenge: true, Upstream: upstream}),
 	}
 	failed := make(chan error, len(servers))
 	for _, s := range servers {

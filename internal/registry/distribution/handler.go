@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/kdev-io/kdev/internal/registry/layout"
+	"github.com/kdev-io/kdev/internal/registry/pullthrough"
 )
 
 // Options say who may do what.
@@ -24,6 +25,9 @@ type Options struct {
 	// there; clients without any get an anonymous token and may read. The
 	// cluster's side is served without it.
 	Challenge bool
+	// Upstream fetches what the store lacks from the registry that the request
+	// names; nil: nothing is. Who has the token says how registries are reached.
+	Upstream *pullthrough.Cache
 }
 
 // Handler serves the store.
@@ -58,6 +62,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.read(w, r, h.catalog)
 		return
 	}
+	if key, ok := strings.CutPrefix(r.URL.Path, UpstreamPath); ok {
+		h.upstream(w, r, key)
+		return
+	}
 	m := route.FindStringSubmatch(r.URL.Path)
 	if m == nil {
 		fail(w, http.StatusNotFound, "NAME_UNKNOWN", "no such path")
@@ -70,7 +78,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// containerd asks for other hosts' images under the plain name with the host
 	// in ?ns=. Our own name on the nodes is localhost:PORT, see Endpoint.Host.
+	var from origin
 	if ns := r.URL.Query().Get("ns"); ns != "" && !strings.HasPrefix(ns, "localhost:") {
+		from = origin{h.opts.Upstream, ns, name}
 		name = layout.Mirror(ns, name)
 		if !layout.ValidRepository(name) {
 			fail(w, http.StatusNotFound, "NAME_UNKNOWN", fmt.Sprintf("no copy of anything from %q", ns))
@@ -79,14 +89,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case m[3] != "":
-		h.manifests(w, r, name, m[3])
+		h.manifests(w, r, name, m[3], from)
 	case strings.HasPrefix(m[2], "blobs/uploads"):
 		if !h.write(w, r, name) {
 			return
 		}
 		h.upload(w, r, name, m[4])
 	case m[5] != "":
-		h.blobs(w, r, name, m[5])
+		h.blobs(w, r, name, m[5], from)
 	case m[2] == "tags/list":
 		h.read(w, r, func(w http.ResponseWriter, r *http.Request) { h.tags(w, r, name) })
 	default:

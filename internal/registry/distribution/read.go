@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -16,7 +17,7 @@ import (
 
 // blobs serves GET, HEAD and DELETE of one blob. A blob is visible in every
 // repository: the store belongs to one user.
-func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string) {
+func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string, from origin) {
 	d, err := layout.ParseDigest(ref)
 	if err != nil {
 		fail(w, http.StatusBadRequest, "DIGEST_INVALID", err.Error())
@@ -44,7 +45,7 @@ func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string
 			return
 		}
 	}
-	f, err := h.store.OpenBlob(d)
+	f, err := h.open(r, name, d, from)
 	if err != nil {
 		failure(w, err, "BLOB_UNKNOWN")
 		return
@@ -60,9 +61,34 @@ func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
-func (h *handler) manifests(w http.ResponseWriter, r *http.Request, name, ref string) {
+// open gives a blob's content: what is here, else what is on its way here.
+func (h *handler) open(r *http.Request, name string, d layout.Digest, from origin) (io.ReadSeekCloser, error) {
+	f, err := h.store.OpenBlob(d)
+	if from.cache == nil || r.Method != http.MethodGet {
+		return f, err
+	}
+	if err == nil {
+		// A file that lost its end when the machine did: nobody builds it anew.
+		size, known := h.store.Described(name, d)
+		if fi, serr := f.Stat(); !known || serr == nil && fi.Size() == size {
+			return f, nil
+		}
+		f.Close()
+		err = fmt.Errorf("blob %s is cut short: %w", d, fs.ErrNotExist)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if coming, ok := from.blob(r.Context(), d); ok {
+		return coming, nil
+	}
+	return nil, err
+}
+
+func (h *handler) manifests(w http.ResponseWriter, r *http.Request, name, ref string, from origin) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		from.manifest(r.Context(), ref)
 		h.getManifest(w, r, name, ref)
 	case http.MethodPut:
 		if h.write(w, r, name) {
