@@ -153,7 +153,7 @@ func (o *diffOptions) changes(ctx context.Context, p *config.Project, e config.E
 	noteImages(o.env.Err, found, refs, e)
 	if e.Up || e.Context == "" {
 		var err error
-		if injected, err = withPullSecret(ctx, p, e.Namespace, injected); err != nil {
+		if injected, err = withPullSecret(ctx, p, e.Namespace, injected, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +185,7 @@ func (o *diffOptions) live(ctx context.Context, p *config.Project, e config.Envi
 	}
 	deploy.Inject(objects, refs)
 	if c.Provider != "" {
-		if objects, err = withPullSecret(ctx, p, e.Namespace, objects); err != nil {
+		if objects, err = withPullSecret(ctx, p, e.Namespace, objects, nil); err != nil {
 			return nil, err
 		}
 	}

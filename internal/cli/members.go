@@ -77,7 +77,7 @@ func (o *upOptions) member(ctx context.Context, opts session.Options, tell func(
 	p := opts.Project
 	var rendered sync.WaitGroup
 	rendered.Go(func() { o.hide.ofManifests(ctx, p) })
-	parts, closeParts, err := o.flags.parts(ctx, o.env, p, tell)
+	parts, endpoint, closeParts, err := o.flags.parts(ctx, o.env, p, tell)
 	rendered.Wait()
 	if err != nil {
 		return member{}, func() {}, err
@@ -86,8 +86,9 @@ func (o *upOptions) member(ctx context.Context, opts session.Options, tell func(
 	parts.Conceal = func(value string) { o.hide.hide([]string{value}) }
 	parts.Deployer.Hide(o.hide.mask.String)
 	if parts.Cluster.Provider != "" { // a person's login is for no cluster elsewhere
+		through := newPullThrough(endpoint, parts.Cluster, p.Root, p.Namespace, tell)
 		parts.Logins = func(ctx context.Context, refs []string) (deploy.PullSecret, error) {
-			return pullSecret(ctx, parts.Store, refs, &o.hide)
+			return pullSecret(ctx, parts.Store, refs, &o.hide, through)
 		}
 	}
 	watching, unwatch := context.WithCancel(ctx)

@@ -66,9 +66,9 @@ func (f *projectFlags) loadWith(env Env, options config.LoadOptions) (*config.Pr
 	return p, nil
 }
 
-// parts opens, in order, what a session works with. tell gets a line for each
-// step. The returned function closes everything again, also after an error.
-func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, tell func(session.Notice)) (_ *session.Parts, _ func(), err error) {
+// parts opens, in order, what a session works with, and the registry. tell gets a
+// line for each step. The returned function closes everything again, also after an error.
+func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, tell func(session.Notice)) (_ *session.Parts, _ *registry.Endpoint, _ func(), err error) {
 	var closers []func()
 	closeAll := func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -87,47 +87,47 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 
 	docker, err := client.New(client.FromEnv)
 	if err != nil {
-		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
+		return nil, nil, nil, fmt.Errorf("finding the container engine: %w", err)
 	}
 	closers = append(closers, func() { docker.Close() })
 
 	start := time.Now()
 	c, err := cluster.Ensure(ctx, f.cluster(p, progress))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	step("cluster", "cluster "+c.Context, start)
 
 	kc, err := kube.New(c.Kubeconfig, c.Context)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closers = append(closers, kc.Close)
 
 	start = time.Now()
 	dir, err := registry.DefaultDir()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	store, err := registry.OpenStore(dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, dropped := range store.Dropped() {
 		tell(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
 	}
 	unlock, err := onlyOne(ctx, store, c.Context, p, leaving)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closers = append(closers, unlock)
 	target, err := targetOf(ctx, p, c, kc)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	endpoint, err := serve(ctx, docker, store, c, kc, target != nil, progress)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	where := endpoint.Host
 	if target != nil {
@@ -137,7 +137,7 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 
 	index, err := tree.Open(p.Root)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closers = append(closers, func() { index.Close() })
 
@@ -145,17 +145,17 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 	live, err := kube.Watch(liveCtx, kc, p.Namespace)
 	if err != nil {
 		stopLive()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closers = append(closers, func() { stopLive(); live.Wait() })
 
 	platform, err := nodePlatform(ctx, kc)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	runs, closeRuns, err := withBuildKit(env, p, opened(kc), progress)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	closers = append(closers, closeRuns)
 	builder := build.New(docker, store, endpoint, index, runs...)
@@ -181,7 +181,7 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 		Platform: platform,
 		Provide:  provide,
 	}
-	return parts, closeAll, nil
+	return parts, endpoint, closeAll, nil
 }
 
 // How long a new session waits for another one to have left.

@@ -34,6 +34,7 @@ type release struct {
 	kube     *kube.Client
 	live     *kube.Namespace
 	deployer *deploy.Deployer
+	through  *pullThrough           // nil: no node asks this machine
 	waits    atomic.Pointer[string] // what was waited for last; nil for nothing
 	steps    []releaseStep
 	closers  []func()
@@ -172,7 +173,7 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 	}
 	deploy.Inject(objects, put(r.p, images, refs, false))
 	if r.cluster.Provider != "" {
-		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects); err != nil {
+		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects, r.through); err != nil {
 			return err
 		}
 	}
@@ -223,6 +224,7 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	if err != nil {
 		return nil, err
 	}
+	r.through = newPullThrough(m.endpoint, r.cluster, r.p.Root, r.e.Namespace, r.face.notice)
 	if refs == nil {
 		services := slices.DeleteFunc(slices.Clone(r.p.Services), func(s config.Service) bool { return s.Build == nil || len(found.Uses[s.Name]) == 0 })
 		err := r.step("build", func() error {

@@ -133,7 +133,7 @@ func (o *rollbackOptions) back(ctx context.Context, r *release, service string, 
 		return err
 	}
 	if r.cluster.Provider != "" {
-		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects); err != nil {
+		if objects, err = withPullSecret(ctx, r.p, r.e.Namespace, objects, nil); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/kdev-io/kdev/internal/registry/pullthrough"
 )
 
 // Logins are what nodes need to pull private images of others.
@@ -23,6 +25,8 @@ type Logins struct {
 	Config  []byte          // docker's configuration with the logins; nil where none is needed
 	Refs    map[string]bool // images that cannot be pulled without them
 	Secrets []string        // what nobody should see
+	// Opens are the same logins for the repositories of those images alone.
+	Opens []pullthrough.Login
 }
 
 // privateKind is the folder of the store that remembers which repositories are
@@ -67,9 +71,11 @@ func (s *Store) Logins(ctx context.Context, refs []string, keychain authn.Keycha
 				return
 			}
 			var private []string
+			var opens []pullthrough.Login
 			for _, image := range images {
 				if s.private(ctx, image, auth) {
 					private = append(private, image.String())
+					opens = append(opens, pullthrough.Login{Host: host, Repository: image.Context().RepositoryStr(), Username: auth.Username, Password: auth.Password})
 				}
 			}
 			if len(private) == 0 {
@@ -83,6 +89,7 @@ func (s *Store) Logins(ctx context.Context, refs []string, keychain authn.Keycha
 			for _, ref := range private {
 				out.Refs[ref] = true
 			}
+			out.Opens = append(out.Opens, opens...)
 			pair := base64.StdEncoding.EncodeToString([]byte(auth.Username + ":" + auth.Password))
 			auths[host] = login{auth.Username, auth.Password, pair}
 			out.Secrets = append(out.Secrets, auth.Password, pair)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/kdev-io/kdev/internal/registry/pullthrough"
 )
 
 // loggedIn is a person's logins by registry.
@@ -101,6 +104,9 @@ func TestLogins(t *testing.T) {
 		}
 		if err := json.Unmarshal(got.Config, &config); err != nil || config.Auths[host].Password != "secret" || config.Auths[host].Auth != "bWU6c2VjcmV0" {
 			t.Errorf("%s: %s %v", step.name, got.Config, err)
+		}
+		if want := []pullthrough.Login{{Host: host, Repository: "private/web", Username: "me", Password: "secret"}}; !slices.Equal(got.Opens, want) {
+			t.Errorf("%s: opens %+v", step.name, got.Opens)
 		}
 		if len(got.Secrets) != 2 || asked.Load() != step.want {
 			t.Errorf("%s: %d secrets, %d questions", step.name, len(got.Secrets), asked.Load())
