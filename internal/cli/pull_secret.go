@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -47,9 +48,9 @@ func (t *pullThrough) pass(ctx context.Context, refs []string, l registry.Logins
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		t.tell(session.Notice{Level: session.Warn, Code: "upstream-unset", Text: "images of others are not kept for the next cluster", Problem: asProblem(err, "upstream-unset")})
+		t.tell(session.Notice{Time: time.Now(), Level: session.Warn, Code: "upstream-unset", Text: "images of others are not kept for the next cluster", Problem: asProblem(err, "upstream-unset")})
 	case note != "" && !t.told.Swap(true):
-		t.tell(session.Notice{Level: session.Info, Code: "upstream-proxy", Text: note})
+		t.tell(session.Notice{Time: time.Now(), Level: session.Info, Code: "upstream-proxy", Text: note})
 	}
 }
 
