@@ -88,7 +88,11 @@ func (h *handler) open(r *http.Request, name string, d layout.Digest, from origi
 func (h *handler) manifests(w http.ResponseWriter, r *http.Request, name, ref string, from origin) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		from.manifest(r.Context(), ref)
+		silence := from.manifest(r.Context(), ref)
+		if silence != nil && !h.held(name, ref) {
+			from.silent(w, r, silence)
+			return
+		}
 		h.getManifest(w, r, name, ref)
 	case http.MethodPut:
 		if h.write(w, r, name) {
@@ -102,6 +106,16 @@ func (h *handler) manifests(w http.ResponseWriter, r *http.Request, name, ref st
 		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
 		fail(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "only GET, HEAD, PUT and DELETE here")
 	}
+}
+
+// held says whether the store has something under a tag or digest.
+func (h *handler) held(name, ref string) bool {
+	d, err := layout.ParseDigest(ref)
+	if err == nil {
+		return h.store.Has(d, -1)
+	}
+	_, err = h.store.Resolve(name, ref)
+	return err == nil
 }
 
 func (h *handler) getManifest(w http.ResponseWriter, r *http.Request, name, ref string) {

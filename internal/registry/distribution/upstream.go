@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/kdev-io/kdev/internal/registry/layout"
 	"github.com/kdev-io/kdev/internal/registry/pullthrough"
@@ -18,10 +20,50 @@ type origin struct {
 	host, name string
 }
 
-func (o origin) manifest(ctx context.Context, ref string) {
-	if o.cache != nil {
-		o.cache.Manifest(ctx, o.host, o.name, ref)
+// manifest has the store hold it, and says why its host was silent.
+func (o origin) manifest(ctx context.Context, ref string) error {
+	if o.cache == nil {
+		return nil
 	}
+	return o.cache.Manifest(ctx, o.host, o.name, ref)
+}
+
+// silent answers a pull where there is no copy and the origin said nothing. A
+// node goes on to the origin after any answer. If nothing is there either, then
+// of all errors containerd reports a 404 before one of the network (priorities
+// in core/remotes/docker/resolver.go): a person would read that there is no such
+// image. So this answer says what happened, in the one place of it that
+// containerd repeats: the words after the status.
+func (o origin) silent(w http.ResponseWriter, r *http.Request, err error) {
+	why := printable(fmt.Sprintf("%s does not answer: %v", o.host, err))
+	server, ok := w.(http.Hijacker)
+	if !ok || r.ProtoMajor != 1 {
+		fail(w, http.StatusBadGateway, "UNAVAILABLE", why)
+		return
+	}
+	conn, _, herr := server.Hijack()
+	if herr != nil {
+		fail(w, http.StatusBadGateway, "UNAVAILABLE", why)
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetWriteDeadline(time.Now().Add(answering))
+	// A client that has gone needs no answer.
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", http.StatusBadGateway, why)
+}
+
+// answering bounds the write of one line.
+const answering = 5 * time.Second
+
+// printable is text for a status line (RFC 9112, 4): one line of ASCII, short.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, text)
+	return text[:min(300, len(text))]
 }
 
 func (o origin) blob(ctx context.Context, d layout.Digest) (io.ReadSeekCloser, bool) {

@@ -19,7 +19,8 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("%d %s", e.status, http.StatusText(e.status))
 }
 
-// A silentError is a host that did not answer: it need not be asked again at once.
+// A silentError is a host that did not answer, or not in a way that can be
+// trusted: it need not be asked again at once.
 type silentError struct{ error }
 
 func (e *silentError) Unwrap() error { return e.error }

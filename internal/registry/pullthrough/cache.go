@@ -23,7 +23,7 @@ type Cache struct {
 
 	outside outside
 	tokens  tokens
-	away    moments // hosts that did not answer just now
+	away    silences
 	current moments // tags of which it is known where they point
 
 	ctx    context.Context // ends with Close
@@ -33,7 +33,7 @@ type Cache struct {
 	mu        sync.Mutex // of what follows
 	closed    bool
 	running   int
-	flights   map[string]chan struct{} // manifests that are being fetched
+	flights   map[string]*flight // manifests that are being fetched
 	downloads map[layout.Digest]*download
 }
 
@@ -43,7 +43,7 @@ func New(store *layout.Store, log func(string)) *Cache {
 	if log == nil {
 		log = func(string) {}
 	}
-	c := &Cache{store: store, log: log, now: time.Now, flights: map[string]chan struct{}{}, downloads: map[layout.Digest]*download{}}
+	c := &Cache{store: store, log: log, now: time.Now, flights: map[string]*flight{}, downloads: map[layout.Digest]*download{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -97,52 +97,66 @@ func (c *Cache) begin(work func()) bool {
 	return true
 }
 
-// reach is how host is asked; nil: it is not.
-func (c *Cache) reach(host string) *network {
+// reach is how host is asked; nil: it is not. The error is what happened when it
+// was asked a moment ago, where that was nothing.
+func (c *Cache) reach(host string) (*network, error) {
 	c.outside.mu.Lock()
 	n := c.outside.current
 	c.outside.mu.Unlock()
-	if n == nil || !askable(host, n.hosts[host]) || c.away.has(host, c.now()) {
-		return nil
+	// Without any certificate (Windows has no file of them) nobody is trusted.
+	if n == nil || !askable(host, n.hosts[host]) || !n.roots && n.own[host] == nil {
+		return nil, nil
 	}
-	return n
+	if err := c.away.get(host, c.now()); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// A flight is a manifest that is being fetched, for all who ask.
+type flight struct {
+	done chan struct{}
+	err  error // readable after done
 }
 
 // Manifest has the store hold what ref, a tag or a digest, of a repository of
-// host is now, as far as that can be had. The store then says what there is.
-func (c *Cache) Manifest(ctx context.Context, host, repository, ref string) {
+// host is now, as far as that can be had. The store then says what there is; if
+// that is nothing and host did not answer, the error says why.
+func (c *Cache) Manifest(ctx context.Context, host, repository, ref string) error {
 	host = Canonical(host)
 	if !c.wanting(host, repository, ref) {
-		return
+		return nil
 	}
-	n := c.reach(host)
+	n, err := c.reach(host)
 	if n == nil {
-		return
+		return err
 	}
 	key := host + "/" + repository + "@" + ref
 	c.mu.Lock()
-	done := c.flights[key]
-	if done == nil {
-		done = make(chan struct{})
+	f := c.flights[key]
+	if f == nil {
+		f = &flight{done: make(chan struct{})}
 		ok := c.begin(func() {
 			defer func() {
 				c.mu.Lock()
 				delete(c.flights, key)
 				c.mu.Unlock()
-				close(done)
+				close(f.done)
 			}()
-			c.update(n, host, repository, ref)
+			f.err = c.update(n, host, repository, ref)
 		})
 		if !ok {
 			c.mu.Unlock()
-			return
+			return nil
 		}
-		c.flights[key] = done
+		c.flights[key] = f
 	}
 	c.mu.Unlock()
 	select {
-	case <-done:
+	case <-f.done:
+		return f.err
 	case <-ctx.Done():
+		return nil
 	}
 }
 
@@ -170,10 +184,10 @@ func (c *Cache) whole(d layout.Digest) bool {
 	return err == nil
 }
 
-// update fetches a manifest and enters it.
-func (c *Cache) update(n *network, host, repository, ref string) {
+// update fetches a manifest and enters it. The error is host's silence.
+func (c *Cache) update(n *network, host, repository, ref string) error {
 	if !c.wanting(host, repository, ref) { // another request has fetched it by now
-		return
+		return nil
 	}
 	repo := mirror(host, repository)
 	_, err := layout.ParseDigest(ref)
@@ -183,12 +197,12 @@ func (c *Cache) update(n *network, host, repository, ref string) {
 		if err == nil && c.whole(held.Digest) {
 			moved, err := c.look(n, host, repository, ref, held.Digest)
 			if err != nil {
-				c.failed(host, fmt.Sprintf("look whether %s/%s:%s has moved", host, repository, ref), err)
+				_ = c.failed(host, fmt.Sprintf("look whether %s/%s:%s has moved", host, repository, ref), err)
 			}
 			if !moved {
 				// Also where it could not be seen: what is here is as good as it gets.
 				c.current.put(host+"/"+repository+":"+ref, c.now().Add(currentFor))
-				return
+				return nil
 			}
 		}
 	}
@@ -196,13 +210,13 @@ func (c *Cache) update(n *network, host, repository, ref string) {
 	defer cancel()
 	d, err := c.fetch(ctx, n, host, repository, ref)
 	if err != nil {
-		c.failed(host, fmt.Sprintf("fetch %s/%s %s", host, repository, ref), err)
-		return
+		return c.failed(host, fmt.Sprintf("fetch %s/%s %s", host, repository, ref), err)
 	}
 	if byTag {
 		c.current.put(host+"/"+repository+":"+ref, c.now().Add(currentFor))
 	}
 	c.log(fmt.Sprintf("fetched %s/%s %s: %s", host, repository, ref, d))
+	return nil
 }
 
 // look says whether a tag points elsewhere by now.
@@ -214,6 +228,9 @@ func (c *Cache) look(n *network, host, repository, tag string, held layout.Diges
 		return false, err
 	}
 	resp.Body.Close()
+	if ctx.Err() != nil { // what a server says to one who has gone is no answer
+		return false, &silentError{ctx.Err()}
+	}
 	d, err := layout.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
 	// A registry that does not say so is asked for the manifest itself.
 	return err != nil || d != held, nil
@@ -254,14 +271,17 @@ func (c *Cache) fetch(ctx context.Context, n *network, host, repository, ref str
 	return c.store.PutPulled(mirror(host, repository), tag, mediaType, raw)
 }
 
-// failed tells what did not work, and leaves a host alone that does not answer.
-func (c *Cache) failed(host, doing string, err error) {
+// failed tells what did not work, and leaves a host alone that does not answer:
+// only this it returns.
+func (c *Cache) failed(host, doing string, err error) error {
 	if c.ctx.Err() != nil {
-		return
+		return nil
 	}
 	c.log(doing + ": " + err.Error())
 	var silent *silentError
-	if errors.As(err, &silent) {
-		c.away.put(host, c.now().Add(awayFor))
+	if !errors.As(err, &silent) {
+		return nil
 	}
+	c.away.put(host, c.now().Add(awayFor), silent)
+	return silent
 }

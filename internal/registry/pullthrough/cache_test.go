@@ -338,20 +338,52 @@ func TestFailuresAreNotFound(t *testing.T) {
 	})
 	c.want(http.StatusNotFound, hub, "a/b/manifests/old")
 	c.want(http.StatusOK, hub, "a/b/manifests/7") // none of it was held against the host
-	c.want(http.StatusNotFound, "other.example", "a/b/manifests/7")
+	// Without a certificate that it could trust, nobody is asked.
 	before := up.count("")
-	c.want(http.StatusNotFound, "other.example", "a/b/manifests/7")
-	if up.count("") != before {
-		t.Error("a certificate that does not fit was tried twice")
-	}
-	// Another authority than this machine knows.
 	c.know(up, func(k *pullthrough.Config) { k.Roots = "" })
 	c.want(http.StatusNotFound, hub, "a/c/manifests/7")
-	// Nobody listens any more.
+	if up.count("") != before {
+		t.Error("asked without a certificate")
+	}
+}
+
+// Where the registry says nothing, the answer says why, in a way in which
+// containerd reports it.
+func TestSilenceIsTold(t *testing.T) {
+	up := script(t)
+	c := through(t, up)
+	up.publish("7", random(100))
+	says := func(host, want string) {
+		t.Helper()
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			req, err := http.NewRequest(method, c.server.URL+"/v2/a/c/manifests/7?ns="+host, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if !strings.HasPrefix(resp.Status, "502 "+host+" does not answer: ") || !strings.Contains(resp.Status, want) {
+				t.Errorf("%s of %s: %s", method, host, resp.Status)
+			}
+		}
+	}
+	c.know(up, nil)
+	says("other.example", "x509: certificate is valid for")
+	_, foreign := certify(t, hub)
+	c.know(up, func(k *pullthrough.Config) { k.Roots = foreign })
+	says(hub, "x509: certificate signed by unknown authority")
+	c.know(up, nil)
+	c.want(http.StatusOK, hub, "a/b/manifests/7")
 	up.server.CloseClientConnections()
 	up.server.Close()
-	c.know(up, nil)
-	c.want(http.StatusNotFound, hub, "a/c/manifests/7")
+	says(hub, "connection refused")
+	c.want(http.StatusOK, hub, "a/b/manifests/7") // what is held
+	c.wait(time.Minute)
+	says(hub, "connection refused")
+	c.want(http.StatusNotFound, "kdev-registry:5000", "a/c/manifests/7") // what is never asked
 }
 
 // A private image is fetched with the login that a project has for it, and no

@@ -120,6 +120,7 @@ type network struct {
 	named  *http.Client            // for those that a project names
 	own    map[string]*http.Client // for those of them that have certificates of their own
 	hosts  map[string]bool
+	roots  bool             // some certificates are trusted for all hosts
 	logins map[string]Login // by host and repository
 }
 
@@ -135,7 +136,7 @@ func newNetwork(sources []source, dial dialing) (*network, error) {
 	choose := chooser(proxy, last.Proxy.Except)
 	n := &network{
 		public: newClient(dial, false, choose, proxy, pool(last.Roots)), named: newClient(dial, true, choose, proxy, pool(last.Roots)),
-		own: map[string]*http.Client{}, hosts: map[string]bool{}, logins: map[string]Login{},
+		own: map[string]*http.Client{}, hosts: map[string]bool{}, logins: map[string]Login{}, roots: last.Roots != "",
 	}
 	roots := map[string]string{}
 	for _, s := range sources {

@@ -10,6 +10,6 @@
 // to no address of this machine or its link. It uses the standard library
 // only, because the in-cluster program holds it.
 // Invariant: a blob is in the store when its digest was seen to be right, and
-// a failure is never more than "not here": the node then asks the registry
-// itself, whose own words reach the person.
+// no failure keeps a node from asking the registry itself, whose own words, if
+// it has any, reach the person.
 package pullthrough

@@ -20,7 +20,7 @@ import (
 // that needs it, or its registry does not give it.
 func (c *Cache) Blob(ctx context.Context, host, repository string, d layout.Digest) (_ io.ReadSeekCloser, ok bool) {
 	host = Canonical(host)
-	n := c.reach(host)
+	n, _ := c.reach(host)
 	if n == nil {
 		return nil, false
 	}
@@ -96,7 +96,7 @@ func (l *download) run(n *network) {
 	case err == nil:
 		c.log(fmt.Sprintf("fetched %s, %d bytes in %s", what, l.size, c.now().Sub(start).Round(time.Millisecond)))
 	case before:
-		c.failed(l.host, "fetch "+what, err)
+		_ = c.failed(l.host, "fetch "+what, err)
 		close(l.begun)
 	default:
 		// That it came in part says that the host is there.

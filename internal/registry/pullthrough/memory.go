@@ -70,3 +70,39 @@ func (m *moments) clear() {
 	defer m.mu.Unlock()
 	clear(m.of)
 }
+
+// silences are the hosts that did not answer, and what happened.
+type silences struct {
+	mu sync.Mutex
+	of map[string]silenced
+}
+
+type silenced struct {
+	until time.Time
+	err   error
+}
+
+// get is what happened, or nil.
+func (s *silences) get(host string, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k, ok := s.of[host]; ok && now.Before(k.until) {
+		return k.err
+	}
+	return nil
+}
+
+func (s *silences) put(host string, until time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil || len(s.of) >= maxRemembered {
+		s.of = map[string]silenced{}
+	}
+	s.of[host] = silenced{until, err}
+}
+
+func (s *silences) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.of)
+}

@@ -112,7 +112,7 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-silent:
 		case <-r.Context().Done():
-			return
+			panic(http.ErrAbortHandler)
 		}
 	}
 	if r.Host == auth {
