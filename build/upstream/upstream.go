@@ -4,7 +4,7 @@
 // In: the references that manifests name. Out: for each that the engine has,
 // a copy in the image store, under the repository that the nodes' containerd
 // asks our registry for before it asks the image's own. It never pulls: what
-// the engine lacks, the nodes fetch themselves. Invariant: a copy is made once
+// the engine lacks, the nodes get from its own registry, through ours. Invariant: a copy is made once
 // for each image ID.
 package upstream
 
@@ -56,7 +56,7 @@ func (p *Provider) provide(ctx context.Context, ref string, tell func(string)) e
 	}
 	image, err := p.docker.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) || client.IsErrConnectionFailed(err) {
-		return nil // the nodes pull it themselves
+		return nil // the nodes pull it
 	}
 	if err != nil {
 		return fmt.Errorf("look for %s on the engine: %w", ref, err)

@@ -112,7 +112,8 @@ func (h *handler) manifests(w http.ResponseWriter, r *http.Request, name, ref st
 func (h *handler) held(name, ref string) bool {
 	d, err := layout.ParseDigest(ref)
 	if err == nil {
-		return h.store.Has(d, -1)
+		_, err = h.store.Stat(d)
+		return err == nil
 	}
 	_, err = h.store.Resolve(name, ref)
 	return err == nil
