@@ -179,6 +179,9 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	case svc.off:
 		wait(Stopped, ForStart, "`kdev trigger "+l.s.called(svc.Name)+"`")
 		v.Explanation = "" // that nothing of it is there is by wish
+		if len(v.Pods) == 0 {
+			v.Desired = 0
+		}
 	case svc.build != nil:
 		wait(Building, ForBuild, svc.build.why)
 	case svc.deciding:
