@@ -237,7 +237,7 @@ func (e syncStarted) apply(l *loop) {
 			Action: ActSync, Generation: e.batch.generation, Paths: e.batch.paths,
 			Saved: e.batch.saved, Batched: e.batch.batched, Made: time.Now(),
 		})
-		c.restarts = svc.restartsFor(e.batch.paths)
+		c.restarts = e.batch.restarts || svc.restartsFor(e.batch.paths)
 	}
 	for _, st := range svc.sync {
 		st.Wanted, st.Paths = e.batch.generation, e.batch.paths[:min(len(e.batch.paths), namedPaths)]
@@ -301,7 +301,7 @@ func (e syncHappened) apply(l *loop) {
 			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "restarted", Text: "process restarted in " + e.event.Pod})
 		}
 		st.started, st.Held, st.Problem = true, false, nil
-		st.startedWith = max(st.startedWith, e.event.Generation)
+		st.startedWith, st.startedAt = max(st.startedWith, e.event.Generation), time.Now()
 		delete(svc.syncErr, key)
 	case mirror.Failed, mirror.Held:
 		p := e.event.Problem
@@ -313,6 +313,9 @@ func (e syncHappened) apply(l *loop) {
 		}
 		svc.syncErr[key] = p
 		st.Problem, st.Held = p, e.event.Kind == mirror.Held
+		if c := svc.track.now; st.Held && c != nil && c.restarts {
+			svc.track.end(Failed) // what it restarted is no more
+		}
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
 	}
 }

@@ -337,6 +337,7 @@ type batchTimes struct {
 	batched    time.Time
 	paths      []string
 	kinds      pathKinds
+	restarts   bool // a rule restarts the process for it, whatever the paths say
 }
 
 // pathKinds are the paths of a batch by what became of them.
@@ -574,7 +575,7 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
 	if len(sent) > 0 {
-		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, sent, kinds}})
+		f.s.post(ctx, syncStarted{f.service, batchTimes{generation: batch.Generation, saved: savedAt(batch), batched: batch.Time, paths: sent, kinds: kinds}})
 	}
 	f.tellUnread(ctx, unread)
 	return nil

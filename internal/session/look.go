@@ -39,8 +39,7 @@ func (l *loop) look() {
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && l.blocked() == nil
 	for _, svc := range l.ordered() {
 		view := l.view(svc, statuses, now)
-		svc.serve(view.Phase == Ready, now)
-		svc.track.show(&view)
+		l.follow(svc, &view, now)
 		switch view.Phase {
 		case Ready, Syncing, Paused, Stopped, Sleeping:
 		default:
@@ -62,6 +61,17 @@ func (l *loop) look() {
 	}
 	l.ready = ready
 	l.s.publish(st)
+}
+
+// follow sees how far the change of svc that is under way has come.
+func (l *loop) follow(svc *service, v *Service, now time.Time) {
+	if svc.local == nil && svc.track.now != nil {
+		if again := svc.serve(v.Phase, l.pods(svc), now); !again.IsZero() {
+			l.s.parts.Live.PokeAt(again)
+		}
+		svc.track.fail(v.Phase == FailedPhase && !v.Stuck, now)
+	}
+	svc.track.show(v)
 }
 
 // restore asks for another apply when a workload that was there is gone: somebody

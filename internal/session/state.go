@@ -296,7 +296,8 @@ type Sync struct {
 	reached bool // it has acknowledged a generation, or none is to come
 	// startedWith is the newest generation after which its process was started.
 	startedWith uint64
-	alone       bool // no agent runs its process
+	startedAt   time.Time // when that was told
+	alone       bool      // no agent runs its process
 }
 
 // BuildPhase says how a build is.
