@@ -45,7 +45,7 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 			s := d.statusOf(live, o)
 			s.Waiting, s.Problem = d.hidden(s.Waiting, s.Problem)
 			if s.Absent {
-				s.Desired = wantedPods(o)
+				s.Desired = Wanted(o)
 			}
 			if s.Absent && o.Hook != nil {
 				s = WorkloadStatus{Ref: s.Ref, Ready: true} // not its turn, or it ran and was deleted: Apply waits for hooks
@@ -213,8 +213,8 @@ func replicas(n *int32) int {
 	return int(*n)
 }
 
-// wantedPods is how many pods a manifest wants, 0 where that is up to the nodes.
-func wantedPods(o *Object) int {
+// Wanted is how many pods a manifest wants, 0 where that is up to the nodes.
+func Wanted(o *Object) int {
 	switch o.GetKind() {
 	case "Deployment", "StatefulSet", "ReplicaSet":
 		n, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")

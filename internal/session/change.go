@@ -277,6 +277,31 @@ func readiness(pods []*corev1.Pod, key containerKey) (ready, probed bool, stay t
 	return ready, false, shortStay
 }
 
+// syncsInstead says whether what was let go needs no build: the change that was begun with
+// it is one of files then, which the containers are about to get.
+func (svc *service) syncsInstead(ahead []string) bool {
+	c := svc.track.under(ActBuild)
+	if c == nil || !c.resumed || len(ahead) == 0 || len(svc.sync) == 0 {
+		return false
+	}
+	c.Action, c.restarts = ActSync, svc.restartsFor(c.Paths)
+	return true
+}
+
+// catchUp notes that the containers have what was let go, once all of them do.
+func (svc *service) catchUp(now time.Time) {
+	c := svc.track.under(ActSync)
+	if c == nil || !c.resumed || !c.Acknowledged.IsZero() {
+		return
+	}
+	for _, st := range svc.sync {
+		if st.Generation < c.Generation {
+			return
+		}
+	}
+	c.Made, c.Acknowledged = now, now
+}
+
 // under says whether a change of this kind is on its way.
 func (t *track) under(a Action) *Change {
 	if t.now != nil && t.now.Action == a {

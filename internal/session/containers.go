@@ -64,6 +64,7 @@ func (l *loop) containersChanged(svc *service) {
 			digests[digestOf(c.image)] = true
 			key := containerKey{pod.Name, c.name}
 			seen[key] = true
+			delete(svc.toldOther, key)
 			if svc.sync[key] == nil {
 				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.name}
 				if n := len(svc.saved); n > 0 {
@@ -287,12 +288,9 @@ func (e syncHappened) apply(l *loop) {
 		st.AllBytes += e.event.Bytes
 		delete(svc.syncErr, key)
 		if svc.lastBatch == nil && e.event.Files > 0 { // saved while nobody looked, or before its pod came
-			what := "1 file"
-			if n := e.event.Files; n > 1 {
-				what = fmt.Sprintf("%d files", n)
-			}
-			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "caught-up", Text: "brought up to date in " + e.event.Pod + ": " + what, Took: Millis(e.event.Took)})
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "caught-up", Text: "brought up to date in " + e.event.Pod + ": " + counted(e.event.Files, "file"), Took: Millis(e.event.Took)})
 		}
+		svc.catchUp(time.Now())
 		l.tellSynced(svc)
 	case mirror.Hooked:
 		l.tellHook(svc, e.event)
@@ -373,10 +371,7 @@ func (l *loop) tellSynced(svc *service) {
 	if c := svc.track.under(ActSync); c != nil {
 		c.Acknowledged = time.Now()
 	}
-	where := "1 container"
-	if n := len(svc.sync); n > 1 {
-		where = fmt.Sprintf("%d containers", n)
-	}
+	where := counted(len(svc.sync), "container")
 	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: b.kinds.say(b.paths) + " " + where, Took: Millis(time.Since(b.saved))})
 }
 

@@ -230,10 +230,14 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Syncing, ForFiles, "its program is compiled", svc.swap.why...)
 	case svc.lastBatch != nil:
 		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
+	case svc.back:
+		text := "`kdev resume " + l.s.called(svc.Name) + "`: an image from before runs, and nothing is built or synced"
+		wait(Paused, ForTrigger, text, v.Held...)
+		v.Explanation += fmt.Sprintf("%s was rolled back: an image from before runs\n  waits for %s\n", svc.Name, text)
+	case svc.paused:
+		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`", v.Held...)
 	case len(svc.saved) > 0:
 		wait(Paused, ForTrigger, "`kdev trigger "+l.s.called(svc.Name)+"`", v.Held...)
-	case svc.paused:
-		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`")
 	case asleep:
 		v.Phase, v.Waiting = Sleeping, nil
 	default:
@@ -304,6 +308,9 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 		return // seeLocal tells
 	}
 	now := time.Now()
+	if svc.stuck && v.Phase != FailedPhase {
+		svc.stuck, svc.since = false, now // how long a person took to mend it is no time of the start
+	}
 	switch v.Phase {
 	case Stopped, Paused, Sleeping:
 		return // by wish
@@ -321,6 +328,7 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 		return // not a change of the rollout: every save of a manifest passes through
 	case FailedPhase:
 		l.tellFailure(svc, v.Problem)
+		svc.stuck = v.Stuck || slices.ContainsFunc(v.Sync, func(s Sync) bool { return s.Held })
 	}
 	if svc.wasReady {
 		svc.since = now
