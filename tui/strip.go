@@ -101,9 +101,19 @@ func (m *Model) way(svc *session.Service, c *session.Change, path, words bool) s
 	case session.Served:
 		b.WriteString(t.Title.Paint("= " + short(c.Took())))
 	case session.Nothing:
-		b.WriteString(t.Faint.Paint("nothing to do: the containers held it"))
+		what := "nothing to do: the containers held it"
+		if c.Action == session.ActBuild {
+			what = "nothing to do: the image is current"
+		}
+		b.WriteString(t.Faint.Paint(what))
 	case session.Failed:
-		b.WriteString(t.Bad.Paint("✗ failed"))
+		text := "✗ not " + c.Missed()
+		if c.Ended.IsZero() {
+			text = "✗ failed"
+		} else {
+			text += ": failed after " + short(c.Took())
+		}
+		b.WriteString(t.Bad.Paint(text))
 	default:
 		b.WriteString(t.Faint.Paint(string(c.Outcome)))
 	}

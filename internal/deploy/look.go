@@ -32,6 +32,7 @@ func (l *look) deployment(o *appsv1.Deployment, seen bool) {
 	}
 	hash, rs, older := newestTemplate(l.live, o)
 	if older && !s.Ready {
+		s.ReadyReplicas = min(s.ReadyReplicas, s.Updated)
 		s.Waiting = "the deployment controller"
 		return
 	}
@@ -40,13 +41,8 @@ func (l *look) deployment(o *appsv1.Deployment, seen bool) {
 		return hash == "" || p.Labels[appsv1.DefaultDeploymentUniqueLabelKey] == hash
 	}
 	l.pods(o, current)
-	ready := 0
-	for _, p := range s.Pods {
-		if current(p) && podReady(p) && p.DeletionTimestamp == nil {
-			ready++
-		}
-	}
-	if !s.Ready && s.Waiting == "" && ready >= s.Desired {
+	s.ReadyReplicas = readyAmong(s.Pods, current) // the status counts old pods as well
+	if !s.Ready && s.Waiting == "" && s.ReadyReplicas >= s.Desired {
 		s.Waiting = "old pods to go"
 	}
 	if s.Ready {
@@ -78,8 +74,9 @@ func (l *look) statefulSet(o *appsv1.StatefulSet, seen bool) {
 	s := l.s
 	s.Desired, s.Updated, s.ReadyReplicas = replicas(o.Spec.Replicas), int(o.Status.UpdatedReplicas), int(o.Status.ReadyReplicas)
 	current := o.Status.UpdateRevision == "" || o.Status.CurrentRevision == o.Status.UpdateRevision
-	if o.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType || partition(o) > 0 {
-		current = true // by wish: pods change when they are deleted, or up to the partition
+	byWish := o.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType || partition(o) > 0
+	if byWish {
+		current = true // pods change when they are deleted, or up to the partition
 	}
 	s.Ready = seen && current && s.ReadyReplicas >= s.Desired
 	if !seen {
@@ -87,9 +84,13 @@ func (l *look) statefulSet(o *appsv1.StatefulSet, seen bool) {
 		return
 	}
 	s.Template = o.Status.UpdateRevision
-	l.pods(o, func(p *corev1.Pod) bool {
+	newest := func(p *corev1.Pod) bool {
 		return s.Template == "" || p.Labels[appsv1.ControllerRevisionHashLabelKey] == s.Template
-	})
+	}
+	l.pods(o, newest)
+	if !byWish {
+		s.ReadyReplicas = readyAmong(s.Pods, newest) // the status counts old pods as well
+	}
 	l.failedCreate(o)
 	l.stalled(o)
 	l.deadline()
@@ -131,6 +132,7 @@ func (l *look) daemonSet(o *appsv1.DaemonSet, seen bool) {
 		s.Waiting = "the daemonset controller"
 		return
 	}
+	s.ReadyReplicas = min(s.ReadyReplicas, s.Updated) // which of them are ready the status does not say
 	l.pods(o, nil)
 	l.failedCreate(o)
 	l.deadline()
@@ -246,7 +248,7 @@ func (l *look) podsAmong(all []*corev1.Pod, current, explained func(*corev1.Pod)
 	var newest []*corev1.Pod
 	for _, p := range s.Pods {
 		if current != nil && !current(p) {
-			if p.DeletionTimestamp == nil {
+			if p.DeletionTimestamp == nil && podReady(p) {
 				s.Old++
 			}
 			continue
@@ -270,6 +272,16 @@ func (l *look) podsAmong(all []*corev1.Pod, current, explained func(*corev1.Pod)
 			l.take(l.evidence(p))
 		}
 	}
+}
+
+// readyAmong counts the pods that are ready, not yet going, and as which says.
+func readyAmong(pods []*corev1.Pod, which func(*corev1.Pod) bool) (n int) {
+	for _, p := range pods {
+		if which(p) && podReady(p) && p.DeletionTimestamp == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // steady says whether the containers stay up, as far as can be told. Without a readiness

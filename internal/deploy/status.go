@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/problem"
@@ -20,13 +21,13 @@ type WorkloadStatus struct {
 	Ref
 	Namespace                       string // where it is another than the project's
 	Ready                           bool
-	Unwatched                       string // why nobody can say whether it is ready; then it counts as ready, and proves nothing
-	Absent                          bool   // it is not in the cluster
-	Desired, Updated, ReadyReplicas int
+	Unwatched                       string           // why nobody can say whether it is ready; then it counts as ready, and proves nothing
+	Absent                          bool             // it is not in the cluster
+	Desired, Updated, ReadyReplicas int              // wanted; of the newest template; of those, ready
 	Waiting                         string           // what it waits for, in words; "" when ready
 	Problem                         *problem.Problem // why it is not getting further, as soon as that is known
 	Pods                            []*corev1.Pod    // all of them, old ones too
-	Old                             int              // how many of Pods are of an older template and not yet going
+	Old                             int              // how many of Pods are of an older template, not yet going, and ready: they still serve
 	Template                        string           // hash of the newest template, "" where there is none
 	Since                           time.Time        // when the newest template's first pod was made; zero when there is none
 }
@@ -43,6 +44,9 @@ func (d *Deployer) Status(live *kube.Namespace, objects []*Object) []WorkloadSta
 		default:
 			s := d.statusOf(live, o)
 			s.Waiting, s.Problem = d.hidden(s.Waiting, s.Problem)
+			if s.Absent {
+				s.Desired = Wanted(o)
+			}
 			if s.Absent && o.Hook != nil {
 				s = WorkloadStatus{Ref: s.Ref, Ready: true} // not its turn, or it ran and was deleted: Apply waits for hooks
 			}
@@ -207,6 +211,26 @@ func replicas(n *int32) int {
 		return 1 // the API's default
 	}
 	return int(*n)
+}
+
+// Wanted is how many pods a manifest wants, 0 where that is up to the nodes.
+func Wanted(o *Object) int {
+	switch o.GetKind() {
+	case "Deployment", "StatefulSet", "ReplicaSet":
+		n, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")
+		switch n := n.(type) {
+		case int:
+			return n
+		case int64:
+			return int(n)
+		case float64:
+			return int(n)
+		}
+		return 1 // the API's default
+	case "Job", "Pod":
+		return 1
+	}
+	return 0
 }
 
 // newestTemplate finds the hash of a Deployment's newest ReplicaSet, "" when

@@ -87,7 +87,7 @@ func TestStatusInAnotherNamespace(t *testing.T) {
 	}{
 		{name: "ready", ready: 1, want: "Deployment/db in namespace data: 1/1 ready\n"},
 		{name: "not ready, and one of its name is", want: "Deployment/db in namespace data: 0/1 ready, failing\n  Deployment/db container db in namespace data: the image reference Bad is not valid"},
-		{name: "the informer has not seen the apply", ready: 1, made: "newer", want: "Deployment/db in namespace data: 0/0 ready, progressing\n  waits for its creation\n"},
+		{name: "the informer has not seen the apply", ready: 1, made: "newer", want: "Deployment/db in namespace data: 0/1 ready, progressing\n  waits for its creation\n"},
 		{name: "its kind is forbidden", forbidden: "deployments", want: "Deployment/db in namespace data: not watched: this user may not read deployments of namespace data\n",
 			unwatched: "Deployment/db in namespace data is not watched: this user may not read deployments of namespace data"},
 		{name: "pods are forbidden", forbidden: "pods", want: "Deployment/db in namespace data: not watched: this user may not read pods of namespace data\n",
@@ -140,5 +140,67 @@ func TestStatusInAnotherNamespace(t *testing.T) {
 				t.Errorf("unwatched: %q", got)
 			}
 		})
+	}
+}
+
+// While a rollout goes on, the figures are of the newest template, and an old pod counts
+// as one that still serves only while it is ready. The Deployment's own status counts all.
+func TestFiguresOfARollout(t *testing.T) {
+	one := int32(1)
+	web := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop", UID: "u-x", Generation: 2, Annotations: map[string]string{"deployment.kubernetes.io/revision": "2"}},
+		Spec:   appsv1.DeploymentSpec{Replicas: &one},
+		Status: appsv1.DeploymentStatus{ObservedGeneration: 2, Replicas: 2, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}}
+	set := func(hash, revision string) *appsv1.ReplicaSet {
+		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "web-" + hash, Namespace: "shop", UID: types.UID(hash), Annotations: map[string]string{"deployment.kubernetes.io/revision": revision},
+			Labels: map[string]string{"pod-template-hash": hash}, OwnerReferences: []metav1.OwnerReference{{Kind: "Deployment", Name: "web", UID: "u-x", Controller: new(true)}}}}
+	}
+	pod := func(hash string, ready corev1.ConditionStatus) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-" + hash + "-1", Namespace: "shop", UID: types.UID(hash + "-1"), Labels: map[string]string{"pod-template-hash": hash},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "web-" + hash, UID: types.UID(hash), Controller: new(true)}}},
+			Spec:   corev1.PodSpec{NodeName: "node", Containers: []corev1.Container{{Name: "web"}}},
+			Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}}}
+	}
+	for _, c := range []struct {
+		old  corev1.ConditionStatus
+		want int
+	}{{corev1.ConditionTrue, 1}, {corev1.ConditionFalse, 0}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		live, err := kube.Watch(ctx, &kube.Client{Core: fake.NewSimpleClientset(web, set("old", "1"), set("new", "2"), pod("old", c.old), pod("new", corev1.ConditionFalse))}, "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := New(nil, Options{Namespace: "shop"})
+		s := d.Status(live, parse(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"))[0]
+		if s.Ready || s.ReadyReplicas != 0 || s.Desired != 1 || s.Old != c.want {
+			t.Errorf("old pod ready %s: %d/%d +%d old, want 0/1 +%d old", c.old, s.ReadyReplicas, s.Desired, s.Old, c.want)
+		}
+		if says := strings.Contains(s.Explanation(time.Now()), "still serving"); says != (c.want > 0) {
+			t.Errorf("old pod ready %s: %s", c.old, s.Explanation(time.Now()))
+		}
+		d.Close()
+		cancel()
+		live.Wait()
+	}
+}
+
+// What is not there yet wants as many pods as its manifest says.
+func TestFiguresOfWhatIsNotThere(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	live, err := kube.Watch(ctx, &kube.Client{Core: fake.NewSimpleClientset()}, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Wait()
+	defer cancel()
+	d := New(nil, Options{Namespace: "shop"})
+	defer d.Close()
+	for manifest, want := range map[string]int{
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n":                       1,
+		"apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: web}\nspec: {replicas: 3}\n": 3,
+		"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: web}\n":                        0,
+	} {
+		if s := d.Status(live, parse(t, manifest))[0]; s.Desired != want || s.Ready {
+			t.Errorf("%s: %d pods are wanted, want %d", manifest, s.Desired, want)
+		}
 	}
 }

@@ -64,6 +64,7 @@ func (l *loop) containersChanged(svc *service) {
 			digests[digestOf(c.image)] = true
 			key := containerKey{pod.Name, c.name}
 			seen[key] = true
+			delete(svc.toldOther, key)
 			if svc.sync[key] == nil {
 				svc.sync[key] = &Sync{Pod: pod.Name, Container: c.name}
 				if n := len(svc.saved); n > 0 {
@@ -237,7 +238,7 @@ func (e syncStarted) apply(l *loop) {
 			Action: ActSync, Generation: e.batch.generation, Paths: e.batch.paths,
 			Saved: e.batch.saved, Batched: e.batch.batched, Made: time.Now(),
 		})
-		c.restarts = svc.restartsFor(e.batch.paths)
+		c.restarts = e.batch.restarts || svc.restartsFor(e.batch.paths)
 	}
 	for _, st := range svc.sync {
 		st.Wanted, st.Paths = e.batch.generation, e.batch.paths[:min(len(e.batch.paths), namedPaths)]
@@ -287,12 +288,9 @@ func (e syncHappened) apply(l *loop) {
 		st.AllBytes += e.event.Bytes
 		delete(svc.syncErr, key)
 		if svc.lastBatch == nil && e.event.Files > 0 { // saved while nobody looked, or before its pod came
-			what := "1 file"
-			if n := e.event.Files; n > 1 {
-				what = fmt.Sprintf("%d files", n)
-			}
-			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "caught-up", Text: "brought up to date in " + e.event.Pod + ": " + what, Took: Millis(e.event.Took)})
+			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "caught-up", Text: "brought up to date in " + e.event.Pod + ": " + counted(e.event.Files, "file"), Took: Millis(e.event.Took)})
 		}
+		svc.catchUp(time.Now())
 		l.tellSynced(svc)
 	case mirror.Hooked:
 		l.tellHook(svc, e.event)
@@ -301,7 +299,7 @@ func (e syncHappened) apply(l *loop) {
 			l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "restarted", Text: "process restarted in " + e.event.Pod})
 		}
 		st.started, st.Held, st.Problem = true, false, nil
-		st.startedWith = max(st.startedWith, e.event.Generation)
+		st.startedWith, st.startedAt = max(st.startedWith, e.event.Generation), time.Now()
 		delete(svc.syncErr, key)
 	case mirror.Failed, mirror.Held:
 		p := e.event.Problem
@@ -313,6 +311,9 @@ func (e syncHappened) apply(l *loop) {
 		}
 		svc.syncErr[key] = p
 		st.Problem, st.Held = p, e.event.Kind == mirror.Held
+		if c := svc.track.now; st.Held && c != nil && c.restarts {
+			svc.track.end(Failed) // what it restarted is no more
+		}
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "sync-failed", Text: fmt.Sprintf("%s/%s is not current", e.event.Pod, e.event.Container), Problem: p})
 	}
 }
@@ -370,10 +371,7 @@ func (l *loop) tellSynced(svc *service) {
 	if c := svc.track.under(ActSync); c != nil {
 		c.Acknowledged = time.Now()
 	}
-	where := "1 container"
-	if n := len(svc.sync); n > 1 {
-		where = fmt.Sprintf("%d containers", n)
-	}
+	where := counted(len(svc.sync), "container")
 	l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "synced", Text: b.kinds.say(b.paths) + " " + where, Took: Millis(time.Since(b.saved))})
 }
 

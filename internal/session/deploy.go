@@ -340,9 +340,9 @@ func (e applyDone) apply(l *loop) {
 		l.applied = true
 	}
 	if n := len(e.applied.Created) + len(e.applied.Changed) + len(e.applied.Recreated); n > 0 {
-		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %d objects (%s)", n, e.applied.Counts()), Took: Millis(e.took)})
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("applied %s (%s)", counted(n, "object"), e.applied.Counts()), Took: Millis(e.took)})
 	} else if e.whole {
-		l.s.tell(Notice{Level: Done, Code: "applied", Text: fmt.Sprintf("%d objects unchanged", len(e.applied.Unchanged)), Took: Millis(e.took)})
+		l.s.tell(Notice{Level: Done, Code: "applied", Text: counted(len(e.applied.Unchanged), "object") + " unchanged", Took: Millis(e.took)})
 	}
 }
 

@@ -17,7 +17,7 @@ func TestRecreatedIsTold(t *testing.T) {
 	})
 	const line = "Deployment/web is made anew: spec.selector cannot be changed"
 	applyDone{applied: &deploy.Applied{Unchanged: []string{"Service/shop"}, Recreated: []string{"Deployment/web"}, Anew: []string{line}}, whole: true}.apply(l)
-	if len(told) != 2 || told[0] != line || told[1] != "applied 1 objects (0 created, 0 changed, 1 recreated, 1 unchanged)" {
+	if len(told) != 2 || told[0] != line || told[1] != "applied 1 object (0 created, 0 changed, 1 recreated, 1 unchanged)" {
 		t.Errorf("told %q", told)
 	}
 }

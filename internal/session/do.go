@@ -105,6 +105,7 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		for _, svc := range services {
 			if svc.built && svc.plan != nil && !svc.off {
 				l.supersede(svc)
+				svc.track.begin(Change{Action: ActBuild, Saved: time.Now()})
 				svc.dirty = "asked for"
 				n++
 			}
@@ -141,7 +142,7 @@ func (l *loop) do(c Command, services []*service) (text string, later func() (st
 		if n == 0 {
 			return "nothing that was saved for " + who + " is waiting", nil, nil
 		}
-		return fmt.Sprintf("going on with what was saved for %s: %d paths", who, n), nil, nil
+		return fmt.Sprintf("going on with what was saved for %s: %s", who, counted(n, "path")), nil, nil
 	case DoPause:
 		return "", l.pause(who, services), nil
 	case DoResume:
@@ -245,7 +246,7 @@ func (l *loop) resync(services []*service) func() (string, error) {
 		if n == 0 {
 			return "every container holds what the tree holds", nil
 		}
-		return fmt.Sprintf("%d paths differed and are being put right", n), nil
+		return fmt.Sprintf("paths that differed and are being put right: %d", n), nil
 	}
 }
 
@@ -260,8 +261,22 @@ func (e scaled) apply(l *loop) {
 	if svc == nil {
 		return
 	}
+	if l.asManifest(svc, e.replicas) {
+		svc.scaled = nil
+		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "scaled", Text: fmt.Sprintf("scaled to %d, as the manifests say", e.replicas)})
+		return
+	}
 	svc.scaled = &e.replicas
 	l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "scaled", Text: fmt.Sprintf("scaled to %d by hand: the manifests say otherwise", e.replicas)})
+}
+
+// asManifest says whether the manifests want as many pods of the workload of svc that can
+// be scaled.
+func (l *loop) asManifest(svc *service, replicas int) bool {
+	return slices.ContainsFunc(l.objects, func(o *deploy.Object) bool {
+		ref := deploy.RefOf(o)
+		return (ref.Kind == "Deployment" || ref.Kind == "StatefulSet") && slices.Contains(svc.workloads, ref) && deploy.Wanted(o) == replicas
+	})
 }
 
 // restart starts processes anew: in place where the agent can, else by a new
@@ -306,11 +321,11 @@ func (l *loop) restart(services []*service) func() (string, error) {
 		}
 		switch {
 		case rolled == 0:
-			return fmt.Sprintf("restarting the process in %d containers", inPlace), nil
+			return "restarting the process in " + counted(inPlace, "container"), nil
 		case inPlace == 0:
-			return fmt.Sprintf("restarting %d workloads with new pods", rolled), nil
+			return "restarting " + counted(rolled, "workload") + " with new pods", nil
 		}
-		return fmt.Sprintf("restarting the process in %d containers, and %d workloads with new pods", inPlace, rolled), nil
+		return "restarting the process in " + counted(inPlace, "container") + ", and " + counted(rolled, "workload") + " with new pods", nil
 	}
 }
 

@@ -228,6 +228,10 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	svc.loadPlan()
 	if svc.unread {
 		l.s.tell(Notice{Level: Fail, Service: svc.Name, Code: "build-failed", Text: changed + " cannot be used", Problem: svc.problem})
+		if svc.track.now == nil { // else what is under way goes on
+			svc.changed(ActBuild, changed, batch)
+			svc.track.end(Failed)
+		}
 		return
 	}
 	if svc.options == was && had == nil {
@@ -235,6 +239,7 @@ func (l *loop) recipeChanged(svc *service, changed string, batch watch.Batch) {
 	}
 	if l.s.opts.Attach {
 		l.tellUnsynced(svc, changed, "it says how the image is built")
+		l.containersChanged(svc)
 		l.desire(svc)
 		return
 	}
@@ -337,6 +342,7 @@ type batchTimes struct {
 	batched    time.Time
 	paths      []string
 	kinds      pathKinds
+	restarts   bool // a rule restarts the process for it, whatever the paths say
 }
 
 // pathKinds are the paths of a batch by what became of them.
@@ -387,17 +393,18 @@ func (k *pathKinds) say(paths []string) string {
 	}
 }
 
-// savedAt is when the newest file of a batch was written, as far as its own
-// time says so credibly: not long before the batch. A rename of an old file has
-// the time of the batch.
+// savedAt is when the newest file of a batch was written, as far as its own time says so
+// credibly: not long before the batch, or of a file that was there and was written to,
+// while the watcher was suspended. A rename of an old file has the time of the batch.
 func savedAt(batch watch.Batch) time.Time {
 	var newest time.Time
+	written := false
 	for _, c := range batch.Changes {
 		if at := time.Unix(0, c.Entry.MTime); c.Op != watch.Remove && at.After(newest) {
-			newest = at
+			newest, written = at, c.Op == watch.Write && c.Entry.IsRegular() && c.Entry.Written()
 		}
 	}
-	if age := batch.Time.Sub(newest); age < 0 || age > 2*time.Second {
+	if age := batch.Time.Sub(newest); age < 0 || age > 2*time.Second && !written {
 		return batch.Time
 	}
 	return newest
@@ -574,7 +581,7 @@ func (f *feeder) update(ctx context.Context, pending map[string]dockerfile.Verdi
 	}
 	f.s.mirror.Update(f.service, batch.Generation, changed, f.hooks, triggers...)
 	if len(sent) > 0 {
-		f.s.post(ctx, syncStarted{f.service, batchTimes{batch.Generation, savedAt(batch), batch.Time, sent, kinds}})
+		f.s.post(ctx, syncStarted{f.service, batchTimes{generation: batch.Generation, saved: savedAt(batch), batched: batch.Time, paths: sent, kinds: kinds}})
 	}
 	f.tellUnread(ctx, unread)
 	return nil

@@ -74,6 +74,7 @@ func (l *loop) release(svc *service) {
 		return
 	}
 	l.supersede(svc)
+	l.resumes(svc, paths)
 	switch {
 	case svc.ref == "":
 		svc.dirty = paths[0] + " changed"
@@ -82,6 +83,13 @@ func (l *loop) release(svc *service) {
 	default:
 		l.decide(svc, svc.ref) // keeps the image and syncs the tree, or builds
 	}
+}
+
+// resumes begins to follow what was saved while svc was kept back, from now on: the time
+// that it was kept back is none that it took.
+func (l *loop) resumes(svc *service, paths []string) {
+	l.generation++
+	svc.track.begin(Change{Action: ActBuild, Generation: l.generation, Paths: paths, Saved: time.Now()}).resumed = true
 }
 
 // reread reads the recipe of svc anew where one of the paths is of it.

@@ -27,7 +27,7 @@ type choice struct {
 // program need no new image.
 func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *mapping, spec build.Spec, live string, compiles bool) (choice, error) {
 	if live == "" {
-		return choice{why: "nothing runs yet"}, nil
+		return choice{why: "nothing ran before"}, nil
 	}
 	digest := digestOf(live)
 	record, ok := build.LoadRecord(store, digest)

@@ -366,10 +366,10 @@ func (l *loop) viewLocal(svc *service) Service {
 		v.Phase = FailedPhase
 	case st.Phase != local.Ready:
 		wait(Progressing, ForProcess, u.awaits())
+	case svc.paused:
+		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`", v.Held...)
 	case len(svc.saved) > 0:
 		wait(Paused, ForTrigger, "`kdev trigger "+l.s.called(svc.Name)+"`", v.Held...)
-	case svc.paused:
-		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`")
 	default:
 		v.Phase = Ready
 	}

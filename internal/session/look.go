@@ -39,8 +39,7 @@ func (l *loop) look() {
 	ready := l.objects != nil && l.applied && !l.applying && !l.applyAgain && !l.rendering && l.blocked() == nil
 	for _, svc := range l.ordered() {
 		view := l.view(svc, statuses, now)
-		svc.serve(view.Phase == Ready, now)
-		svc.track.show(&view)
+		l.follow(svc, &view, now)
 		switch view.Phase {
 		case Ready, Syncing, Paused, Stopped, Sleeping:
 		default:
@@ -62,6 +61,17 @@ func (l *loop) look() {
 	}
 	l.ready = ready
 	l.s.publish(st)
+}
+
+// follow sees how far the change of svc that is under way has come.
+func (l *loop) follow(svc *service, v *Service, now time.Time) {
+	if svc.local == nil && svc.track.now != nil {
+		if again := svc.serve(v.Phase, l.pods(svc), now); !again.IsZero() {
+			l.s.parts.Live.PokeAt(again)
+		}
+		svc.track.fail(v.Phase == FailedPhase && !v.Stuck, now)
+	}
+	svc.track.show(v)
 }
 
 // restore asks for another apply when a workload that was there is gone: somebody
@@ -179,6 +189,9 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 	case svc.off:
 		wait(Stopped, ForStart, "`kdev trigger "+l.s.called(svc.Name)+"`")
 		v.Explanation = "" // that nothing of it is there is by wish
+		if len(v.Pods) == 0 {
+			v.Desired = 0
+		}
 	case svc.build != nil:
 		wait(Building, ForBuild, svc.build.why)
 	case svc.deciding:
@@ -217,10 +230,14 @@ func (l *loop) judge(svc *service, v *Service, seen bool) {
 		wait(Syncing, ForFiles, "its program is compiled", svc.swap.why...)
 	case svc.lastBatch != nil:
 		wait(Syncing, ForFiles, "files on their way", svc.lastBatch.paths...)
+	case svc.back:
+		text := "`kdev resume " + l.s.called(svc.Name) + "`: an image from before runs, and nothing is built or synced"
+		wait(Paused, ForTrigger, text, v.Held...)
+		v.Explanation += fmt.Sprintf("%s was rolled back: an image from before runs\n  waits for %s\n", svc.Name, text)
+	case svc.paused:
+		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`", v.Held...)
 	case len(svc.saved) > 0:
 		wait(Paused, ForTrigger, "`kdev trigger "+l.s.called(svc.Name)+"`", v.Held...)
-	case svc.paused:
-		wait(Paused, ForTrigger, "`kdev resume "+l.s.called(svc.Name)+"`")
 	case asleep:
 		v.Phase, v.Waiting = Sleeping, nil
 	default:
@@ -291,6 +308,9 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 		return // seeLocal tells
 	}
 	now := time.Now()
+	if svc.stuck && v.Phase != FailedPhase {
+		svc.stuck, svc.since = false, now // how long a person took to mend it is no time of the start
+	}
 	switch v.Phase {
 	case Stopped, Paused, Sleeping:
 		return // by wish
@@ -308,6 +328,7 @@ func (l *loop) tellRollout(svc *service, v *Service) {
 		return // not a change of the rollout: every save of a manifest passes through
 	case FailedPhase:
 		l.tellFailure(svc, v.Problem)
+		svc.stuck = v.Stuck || slices.ContainsFunc(v.Sync, func(s Sync) bool { return s.Held })
 	}
 	if svc.wasReady {
 		svc.since = now

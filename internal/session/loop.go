@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -117,6 +116,7 @@ type service struct {
 	toldOther map[containerKey]string // options for which it was told that a container runs another recipe's image
 	told      string                  // the last rollout problem that was told
 	wasReady  bool
+	stuck     bool      // it failed at the last look, and nothing but an edit mends it
 	since     time.Time // when it last stopped being ready
 	files     *feeder
 	sync      map[containerKey]*Sync
@@ -332,7 +332,7 @@ func (e renderDone) apply(l *loop) {
 	l.provide()
 	if first {
 		l.tellUnknown()
-		l.s.tell(Notice{Level: Done, Code: "rendered", Text: fmt.Sprintf("%d objects rendered", len(l.objects)), Took: Millis(e.took)})
+		l.s.tell(Notice{Level: Done, Code: "rendered", Text: counted(len(l.objects), "object") + " rendered", Took: Millis(e.took)})
 		for _, svc := range l.services {
 			if svc.built && svc.plan != nil && !svc.off {
 				svc.undecided, svc.live = true, e.live[svc.Name]
@@ -397,7 +397,10 @@ func (e decided) apply(l *loop) {
 		if !svc.unread && !e.choice.compile {
 			svc.problem = nil // of a build that nobody needs any more
 		}
-		svc.track.end(Nothing)
+		if e.choice.compile || !svc.syncsInstead(e.choice.ahead) {
+			svc.track.end(Nothing)
+		}
+		l.containersChanged(svc) // with the recipe as it is now, they may be its own again
 		l.s.tell(Notice{Level: Done, Service: svc.Name, Code: "image-kept", Text: "image kept: " + e.choice.why})
 		if e.choice.compile {
 			l.swap(svc, nil, time.Now())

@@ -66,3 +66,11 @@ type Step struct {
 func KeptVolumes(names []string) string {
 	return "kept volumes: " + strings.Join(names, " ") + "; `kdev down --volumes` removes them"
 }
+
+// counted is a number of things, in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -81,13 +81,15 @@ func (e rolledBack) apply(l *loop) {
 
 // forth lets a service that was rolled back follow the tree again.
 func (l *loop) forth(svc *service) {
-	l.reread(svc, svc.heldPaths())
+	paths := svc.heldPaths()
+	l.reread(svc, paths)
 	svc.back, svc.saved, svc.holdsManifests = false, nil, false
 	l.s.kept.drop(svc.Name)
 	if svc.off || svc.plan == nil {
 		return
 	}
 	l.containersChanged(svc)
+	l.resumes(svc, paths)
 	if svc.deciding {
 		svc.redecide = true
 		return

@@ -145,7 +145,7 @@ type Service struct {
 	Desired   int        `json:"desired"`             // replicas wanted, of all workloads
 	Updated   int        `json:"updated"`             // of the newest pod template
 	Current   int        `json:"current"`             // of those, ready
-	Old       int        `json:"old,omitempty"`       // pods of an older template that are not yet going
+	Old       int        `json:"old,omitempty"`       // ready pods of an older template, which still serve
 	Restarts  int        `json:"restarts"`            // of all containers of all pods
 	Ports     []Port     `json:"ports,omitempty"`
 	URLs      []string   `json:"urls,omitempty"` // where a browser finds it, the best one first
@@ -296,7 +296,8 @@ type Sync struct {
 	reached bool // it has acknowledged a generation, or none is to come
 	// startedWith is the newest generation after which its process was started.
 	startedWith uint64
-	alone       bool // no agent runs its process
+	startedAt   time.Time // when that was told
+	alone       bool      // no agent runs its process
 }
 
 // BuildPhase says how a build is.

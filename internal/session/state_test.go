@@ -76,11 +76,11 @@ func TestTrack(t *testing.T) {
 		t.Fatalf("change %+v, history %+v", v.Change, v.History)
 	}
 	svc.track.now.Acknowledged = noon
-	svc.serve(false, noon)
+	svc.serve(Progressing, nil, noon)
 	if svc.track.now == nil {
 		t.Fatal("served before the service was ready")
 	}
-	svc.serve(true, noon.Add(time.Second))
+	svc.serve(Ready, nil, noon.Add(time.Second))
 	if v.Change.Outcome != "" {
 		t.Error("a snapshot changed")
 	}

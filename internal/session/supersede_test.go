@@ -132,3 +132,32 @@ func TestAChildOfABrokenRecipeRecovers(t *testing.T) {
 		})
 	}
 }
+
+// A build that a person asks for is a change, also after one that was cancelled, and so is
+// a Dockerfile that cannot be read.
+func TestABuildByHandIsAChange(t *testing.T) {
+	builds, waiting := make(heldBuilds), map[string]*heldBuild{}
+	store, err := registry.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSessionStand(t, map[string]string{
+		"kdev.yaml": "name: shop\nmanifests: {yaml: [k8s.yaml]}\nservices: {db: {build: web}}\n", "k8s.yaml": oneWorkload,
+		"web/Dockerfile": "FROM scratch\nCOPY main.txt /\n", "web/main.txt": "main",
+	}, func(p *Parts) { p.Builder, p.Store = builds, store })
+	first := builds.next(t, waiting, "db")
+	s.do(DoCancel, "db")
+	first.end <- "1"
+	s.do(DoBuild, "db")
+	second := builds.next(t, waiting, "db")
+	s.until("db", "a change under way", func(svc *Service) bool {
+		return svc.Change != nil && svc.Change.Action == ActBuild && svc.Change.Outcome == ""
+	})
+	s.do(DoCancel, "db")
+	second.end <- "2"
+	s.write("web/Dockerfile", "FROM scratch\nCOPI main.txt /\n")
+	broken := s.until("db", "failed with its Dockerfile", func(svc *Service) bool { return svc.Change != nil && svc.Change.Outcome == Failed })
+	if c := broken.Change; len(c.Paths) != 1 || c.Paths[0] != "web/Dockerfile" || c.Missed() != "built" || len(broken.History) != 2 || broken.History[0].Outcome != Cancelled {
+		t.Errorf("%+v after %+v", c, broken.History)
+	}
+}

@@ -220,6 +220,11 @@ func (f *feeder) updateOutputs(ctx context.Context, s *swapped) {
 			changed[p] = nil
 		}
 	}
+	for _, file := range changed {
+		for _, h := range f.hooks {
+			s.times.restarts = s.times.restarts || file != nil && h.Restart && h.Match != nil && h.Match("", file.Local)
+		}
+	}
 	f.s.mirror.Update(f.service, s.times.generation, changed, f.hooks)
 	if len(s.times.paths) > 0 {
 		f.s.post(ctx, syncStarted{f.service, s.times})

@@ -25,6 +25,14 @@ type Entry struct {
 	ctime int64 // as MTime, where baseline.go makes use of it; unlooked when nobody has asked yet
 }
 
+// Written reports whether MTime is that of a write, as far as is known: the file was not
+// given another time, nor another name, since.
+func (e Entry) Written() bool {
+	const late = int64(2 * time.Second) // a save to another name, and the rename
+	since := e.ctime - e.MTime
+	return e.ctime > 0 && since >= 0 && since <= late
+}
+
 // IsDir reports whether the entry is a directory.
 func (e Entry) IsDir() bool { return e.Mode.IsDir() }
 
