@@ -284,7 +284,7 @@ func hostOf(d *desk) Host {
 			if name != "staging" {
 				return "", errors.New("there is no environment " + name)
 			}
-			return "shop, environment staging, namespace shop-staging in eu-west\nSERVICE   STATE   READY   IMAGE\nweb       ready   3/3     9f86d081884c\n", nil
+			return "shop, environment staging: context eu-west, namespace shop-staging\nSERVICE   STATE   READY   IMAGE\nweb       ready   3/3     9f86d081884c\n", nil
 		},
 	}
 }
