@@ -116,7 +116,7 @@ func (r *Remote) watch(ctx context.Context) {
 		case still:
 			was = now
 			st := *now
-			st.Ready, st.Problems = false, append(slices.Clip(slices.Clone(now.Problems)), r.suspended())
+			st.Ready, st.Problems = false, append(slices.Clip(slices.Clone(now.Problems)), r.About.suspended())
 			shown = &st
 			r.state.Store(shown)
 		default:
@@ -128,10 +128,19 @@ func (r *Remote) watch(ctx context.Context) {
 	}
 }
 
-// suspended says that the session answers nobody.
-func (r *Remote) suspended() *problem.Problem {
-	return &problem.Problem{Code: "session-suspended", Where: r.About.Root, Summary: fmt.Sprintf("the session, process %d, is suspended and answers nobody", r.About.PID),
-		Hint: fmt.Sprintf("`fg` in its terminal lets it go on, and so does `kill -CONT %d`", r.About.PID)}
+// Suspended is the problem of a session that Ctrl-Z has stopped; nil is that it may answer.
+//
+// Problems: session-suspended.
+func (a About) Suspended() error {
+	if stopped(a.PID) {
+		return a.suspended()
+	}
+	return nil
+}
+
+func (a About) suspended() *problem.Problem {
+	return &problem.Problem{Code: "session-suspended", Where: a.Root, Summary: fmt.Sprintf("the session, process %d, is suspended and answers nobody", a.PID),
+		Hint: fmt.Sprintf("`fg` in its terminal lets it go on, and so does `kill -CONT %d`", a.PID)}
 }
 
 // New is a Remote for single requests: State is nil, and Close has nothing to do.
@@ -155,8 +164,8 @@ func New(getenv func(string) string, a About) *Remote {
 
 // request sends a request, unless nobody would answer it.
 func (r *Remote) request(req *http.Request) (*http.Response, error) {
-	if stopped(r.About.PID) {
-		return nil, r.suspended()
+	if err := r.About.Suspended(); err != nil {
+		return nil, err
 	}
 	return r.client.Do(req)
 }

@@ -110,6 +110,7 @@ func TestSuspendedSession(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	suspended("what asks for nothing", found[0].Suspended())
 	remote := New(getenv, found[0])
 	_, err = remote.Once(t.Context())
 	suspended("status", err)
@@ -125,4 +126,7 @@ func TestSuspendedSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	await("goes on", func(st *session.State) bool { return len(st.Problems) == 0 && st.Ready })
+	if err := found[0].Suspended(); err != nil {
+		t.Errorf("it goes on, and still: %v", err)
+	}
 }
