@@ -23,10 +23,12 @@ func (m *Model) buildHead(height int) []string {
 		room = min(room, height/2)
 	}
 	out := m.buildResult(svc)
-	steps := m.stepRows(b)
-	if more := len(out) + len(steps) - room; more > 0 && len(steps) > 0 {
-		more = min(more+1, len(steps)) // the row that says so takes one too
-		steps = append([]string{m.theme.Faint.Paint(fmt.Sprintf("    … %d steps before these", more+b.Earlier))}, steps[more:]...)
+	steps, earlier := m.stepRows(b), b.Earlier
+	left := max(0, room-len(out))
+	if len(steps) > left || earlier > 0 {
+		cut := max(0, min(len(steps), len(steps)-left+1)) // the row that says so takes one too
+		steps, earlier = steps[cut:], earlier+cut
+		steps = append([]string{m.theme.Faint.Paint(fmt.Sprintf("    … %d steps before these", earlier))}, steps...)
 	}
 	out = append(out, steps...)
 	return out[:max(0, min(len(out), room))]
@@ -71,9 +73,6 @@ func (m *Model) stepRows(b *session.Build) []string {
 	row := func(glyph, name, said string) {
 		name = fit(oneLine(name), max(8, min(72, m.width-26)))
 		out = append(out, "  "+glyph+" "+name+" "+said)
-	}
-	if b.Earlier > 0 {
-		out = append(out, t.Faint.Paint(fmt.Sprintf("    … %d steps before these", b.Earlier)))
 	}
 	for i := range b.Steps {
 		s := &b.Steps[i]

@@ -239,6 +239,37 @@ func TestNothingIsCut(t *testing.T) {
 	}
 }
 
+// TestBuildTab: however many steps a build has, the newest are there, those left out are
+// counted, and so is the output below.
+func TestBuildTab(t *testing.T) {
+	st := day()
+	b := st.Services[2].Build
+	b.Earlier, b.Steps = 7, nil
+	for i := range 100 {
+		b.Steps = append(b.Steps, session.Step{Name: fmt.Sprintf("COPY file-%d .", i), Took: ms(1000 + i)})
+	}
+	d := newDesk()
+	d.write()
+	for _, height := range []int{12, 24, 60} {
+		m, _ := open(st, d, 100, height)
+		drive(m, keys("down", "down", "down", "2", "+", "+")...)
+		frame := ansi.Strip(m.Frame())
+		fits(t, m.Frame(), 100, height)
+		shown := strings.Count(frame, "COPY file-")
+		for _, want := range []string{"build   #2 ◐ running, 4.2 s", "▸ RUN npm ci", fmt.Sprintf("… %d steps before these", 107-shown), "npm warn deprecated"} {
+			if !strings.Contains(frame, want) && (height > 12 || !strings.Contains(want, "warn")) {
+				t.Errorf("%d rows: no %q:\n%s", height, want, frame)
+			}
+		}
+	}
+	b.Phase, b.Took, b.Step = session.BuildFailed, ms(4100), ""
+	m, _ := open(st, d, 100, 24)
+	drive(m, keys("down", "down", "down", "2")...)
+	if frame := ansi.Strip(m.Frame()); !strings.Contains(frame, "#2 ✗ failed, 4.1 s, 5 says why") || strings.Contains(frame, "under way") {
+		t.Errorf("a failed build:\n%s", frame)
+	}
+}
+
 // TestProblemIsToldOnce: the explanation does not say again what the problem says.
 func TestProblemIsToldOnce(t *testing.T) {
 	m, _ := open(day(), newDesk(), 120, 60)
