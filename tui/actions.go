@@ -81,7 +81,7 @@ func acting() []binding {
 		{name: "deploy", in: palette, help: "render and apply the manifests anew", when: controlled, run: verb(session.DoDeploy)},
 		{name: "remove", in: palette, help: "kdev down: remove what was deployed, and leave", when: controlled, run: (*Model).askDown},
 		{name: "stop", in: palette, help: "end the session for all who look at it; everything stays in the cluster", when: controlled, run: verb(session.DoStop)},
-		{name: "pause", keys: []string{"p"}, in: inServices, help: "hold what is saved for it", when: pausable, run: verb(session.DoPause)},
+		{name: "pause", keys: []string{"p"}, in: inServices, help: "hold what is saved for it", when: pausable, needs: noService, run: verb(session.DoPause)},
 		{name: "resume", keys: []string{"p"}, in: inServices, help: "go on with what is saved for it", hint: 2, when: paused, run: verb(session.DoResume)},
 		{name: "start", keys: []string{"t"}, in: inServices, help: "start what waits to be started by hand", when: stopped, hint: 1, run: verb(session.DoStart)},
 		{name: "cancel build", keys: []string{"x"}, in: inServices, help: "end the build under way", when: building, hint: 2, needs: "no build of it is under way", run: verb(session.DoCancel)},
@@ -140,10 +140,10 @@ func (m *Model) askRestart() tea.Cmd {
 }
 
 func (m *Model) askScale() tea.Cmd {
-	name := m.selected
+	name, now := m.selected, m.service().Desired
 	count := func(text string) (int, error) { return strconv.Atoi(strings.TrimSpace(text)) }
 	m.overlay = &prompt{label: "replicas of " + name,
-		input: input{text: []rune(strconv.Itoa(m.service().Desired))},
+		input: input{text: []rune(strconv.Itoa(now)), chosen: true, takes: func(r rune) bool { return r >= '0' && r <= '9' }},
 		check: func(text string, _ bool) string {
 			if n, err := count(text); err != nil || n < 0 || n > 1000 {
 				return "a number from 0 to 1000"
@@ -154,6 +154,10 @@ func (m *Model) askScale() tea.Cmd {
 			n, err := count(text)
 			if err != nil {
 				return nil // check did not let it through
+			}
+			if n == now {
+				m.say(fmt.Sprintf("%s is wanted with %d replicas already", name, n), false)
+				return nil
 			}
 			cmd := m.ask(session.Command{Verb: session.DoScale, Service: name, Replicas: n})
 			if n > 0 {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,10 +37,13 @@ func (m *Model) drawDetail(height int) []string {
 		if list.Len() == 0 && !m.worker.shown.Behind() {
 			rows[0] = "  " + m.theme.Faint.Paint(m.noLines())
 		}
-		return append([]string{m.tabs()}, rows...)[:height]
+		return slices.Concat([]string{m.tabs()}, m.head, rows)[:height]
 	}
 	out := []string{m.tabs()}
-	body := m.body()
+	var body []string
+	for _, row := range m.body() {
+		body = append(body, wrapRow(row, m.width)...)
+	}
 	m.scroll = max(0, min(m.scroll, len(body)-height+1))
 	out = append(out, body[m.scroll:]...)
 	for len(out) < height {
@@ -56,7 +60,7 @@ func (m *Model) noLines() string {
 	case m.level != level.Unknown:
 		return "no line is of level " + m.level.String() + " or above: l"
 	case m.tab == buildTab:
-		return "nothing was built for " + m.selected + " in this session"
+		return m.noOutput()
 	}
 	return "no lines yet"
 }
@@ -64,41 +68,49 @@ func (m *Model) noLines() string {
 // tabs is the title of the lower pane.
 func (m *Model) tabs() string {
 	t := m.theme
+	left := strings.Join(m.tabMarks(true), "  ")
+	right := m.selected
+	if m.lines() {
+		right = m.logTitle()
+	}
+	room := func() int { return m.width - ansi.StringWidth(left) - ansi.StringWidth(right) - 3 }
+	if room() < 1 {
+		left = strings.Join(m.tabMarks(false), " ")
+	}
+	if room() < 1 { // what tells of a failure goes last
+		right = fit(right, max(1, ansi.StringWidth(right)+room()-1))
+	}
+	gap := max(1, room())
+	return left + " " + t.Frame.Paint(strings.Repeat("─", gap)) + " " + right
+}
+
+// tabMarks are the tabs; without words, those that are not shown are numbers, but for the
+// one that tells of a failure.
+func (m *Model) tabMarks(words bool) []string {
+	t := m.theme
 	var parts []string
-	width := 1
 	for i, name := range tabNames {
-		text := fmt.Sprintf("%d %s", i+1, name)
-		if tab(i) == problemTab && m.troubled() {
+		alarm := tab(i) == problemTab && m.troubled()
+		text := fmt.Sprint(i + 1)
+		if words || tab(i) == m.tab || alarm {
+			text += " " + name
+		}
+		if alarm {
 			text += "!"
 		}
-		width += len(text) + 2
 		switch {
 		case tab(i) == m.tab && m.focus == detailPane:
 			text = t.Title.Paint("[" + text + "]")
 		case tab(i) == m.tab:
 			text = "[" + text + "]"
-		case tab(i) == problemTab && m.troubled():
+		case alarm:
 			text = t.Bad.Paint(text)
 		default:
 			text = t.Faint.Paint(text)
 		}
 		parts = append(parts, text)
 	}
-	left := strings.Join(parts, "  ")
-	right := m.selected
-	if m.lines() {
-		right = m.logTitle()
-	}
-	gap := m.width - ansi.StringWidth(left) - ansi.StringWidth(right) - 3
-	if gap < 1 {
-		// What is shown matters more than the tabs that are not.
-		left = "[" + tabNames[m.tab] + "]"
-		if m.focus == detailPane {
-			left = t.Title.Paint(left)
-		}
-		gap = max(1, m.width-ansi.StringWidth(left)-ansi.StringWidth(right)-3)
-	}
-	return left + " " + t.Frame.Paint(strings.Repeat("─", gap)) + " " + right
+	return parts
 }
 
 // body is what a tab that shows no lines of the store has to say.
@@ -124,7 +136,7 @@ func (m *Model) rolloutBody(svc *session.Service) []string {
 	var out []string
 	line := func(label, text string) {
 		if text != "" {
-			out = append(out, "  "+t.Faint.Paint(fit(label, 12))+text)
+			out = append(out, hang("  "+t.Faint.Paint(fit(label, 12)), text, m.width)...)
 		}
 	}
 	line("state", m.phase(svc.Phase))
@@ -194,7 +206,7 @@ func (m *Model) eventRows(svc *session.Service) []string {
 		} else {
 			name = kind
 		}
-		out = append(out, "  "+t.Faint.Paint(e.Time.Local().Format("15:04:05 "))+word+" "+fit(safe(name), 12)+" "+oneLine(e.Text))
+		out = append(out, hang("  "+t.Faint.Paint(e.Time.Local().Format("15:04:05 "))+word+" "+fit(safe(name), 12)+" ", oneLine(e.Text), m.width)...)
 	}
 	return out
 }
@@ -247,10 +259,11 @@ func (m *Model) syncBody(svc *session.Service) []string {
 	if len(svc.Sync) == 0 {
 		return []string{t.Faint.Paint("  nothing is synced into " + svc.Name + ": a change of it is a new image, or it is not built here")}
 	}
-	out := []string{t.Faint.Paint("  " + fit("CONTAINER", 34) + fit("GENERATION", 13) + fit("LAG", 10) + fit("LAST", 18) + "SINCE THE START")}
+	column := max(14, min(34, m.width-66))
+	out := []string{t.Faint.Paint("  " + fit("CONTAINER", column) + fit("GENERATION", 13) + fit("LAG", 10) + fit("LAST", 18) + "SINCE THE START")}
 	for i := range svc.Sync {
 		s := &svc.Sync[i]
-		name := fit(shortPod(s.Pod, svc.Name)+"/"+s.Container, 34)
+		name := fit(shortPod(s.Pod, svc.Name)+"/"+s.Container, column)
 		gen := fmt.Sprint(s.Generation)
 		switch {
 		case !s.Connected:
@@ -316,10 +329,17 @@ func (m *Model) problemBody(svc *session.Service) []string {
 		out = append(out, m.theme.Busy.Paint("  "+svc.Name+" waits for "+safe(svc.Waiting.Text)))
 	}
 	if svc != nil && svc.Explanation != "" {
-		out = append(out, "")
+		said := saidBefore(svc)
+		rows := []string{}
 		for line := range strings.SplitSeq(strings.TrimRight(svc.Explanation, "\n"), "\n") {
-			out = append(out, m.fold2(line)...)
+			if !said[strings.TrimSpace(line)] {
+				rows = append(rows, "  "+safe(line))
+			}
 		}
+		if len(out) > 0 && len(rows) > 0 {
+			out = append(out, "")
+		}
+		out = append(out, rows...)
 	}
 	if len(out) == 0 {
 		return []string{m.theme.Good.Paint("  ● ") + "nothing is wrong with " + m.selected}
@@ -341,7 +361,7 @@ func (m *Model) problemRows(p *problem.Problem) []string {
 	}
 	if text := strings.TrimRight(p.Output, "\n"); text != "" {
 		for line := range strings.SplitSeq(text, "\n") {
-			out = append(out, t.Faint.Paint("    │ ")+safe(line))
+			out = append(out, "    │ "+safe(line))
 		}
 	}
 	if p.Hint != "" {
@@ -349,15 +369,23 @@ func (m *Model) problemRows(p *problem.Problem) []string {
 			out = append(out, strings.Repeat(" ", 4+2*min(i, 1))+r)
 		}
 	}
-	return append(out, t.Faint.Paint("    code "+p.Code+", docs/errors"))
+	return append(out, t.Faint.Paint("    code "+p.Code+", "+problem.Page(p.Code)))
 }
 
-func (m *Model) fold2(line string) []string {
-	var out []string
-	for _, r := range wrapText(safe(line), m.width-2) {
-		out = append(out, "  "+r)
+// saidBefore are the lines of a service's explanation that its problem, or what it waits
+// for, has said already.
+func saidBefore(svc *session.Service) map[string]bool {
+	said := map[string]bool{}
+	if p := svc.Problem; p != nil {
+		said[p.Error()+" ["+p.Code+"]"] = true
+		for line := range strings.SplitSeq(p.Output, "\n") {
+			said[strings.TrimSpace("│ "+line)] = true
+		}
+		said["→ "+p.Hint] = true
+	} else if svc.Waiting != nil {
+		said["waits for "+svc.Waiting.Text] = true
 	}
-	return out
+	return said
 }
 
 // wrapText breaks a text between words.

@@ -73,7 +73,7 @@ func day() *session.State {
 		history = append(history, change(time.Duration(60-i)*time.Second, session.ActSync, session.Served, "web/static/index.html", 3, took, 2, 1))
 	}
 	history = append(history, last)
-	crash := &problem.Problem{Code: "crash-loop", Where: "Deployment/api", Summary: "container api exits with 1, for the 3rd time",
+	crash := &problem.Problem{Code: "crash", Where: "Deployment/api", Summary: "container api exits with 1, for the 3rd time",
 		Output: "Traceback (most recent call last):\n  File \"/app/main.py\", line 7, in <module>\n    port = os.environ[\"PORT\"]\nKeyError: 'PORT'\n",
 		Hint:   "set PORT in deploy/api.yaml, or give it a default in api/main.py"}
 	return &session.State{
@@ -89,15 +89,17 @@ func day() *session.State {
 					{Pod: "web-7d9f6b5c4-x2k9p", Container: "app", Connected: true, Generation: 12, Wanted: 12, Lag: ms(2), Files: 1, Bytes: 1420, AllFiles: 31, AllBytes: 48_200, Paths: []string{"web/static/index.html"}},
 					{Pod: "web-7d9f6b5c4-m8w2q", Container: "app", Connected: true, Generation: 11, Wanted: 12, Lag: ms(4), Files: 1, Bytes: 1420, AllFiles: 30, AllBytes: 46_780},
 				},
-				Build: &session.Build{Number: 1, Phase: session.BuildDone, Why: "no image yet", Took: ms(8400), Rung: "assembled in Go: only COPY after the last RUN"}},
+				Build: &session.Build{Number: 1, Phase: session.BuildDone, Why: "no image yet", Took: ms(8400), Rung: "assembled in Go: only COPY after the last RUN",
+					Steps: []session.Step{{Name: "FROM python:3.12-slim", Cached: true}, {Name: "RUN pip install -r requirements.txt", Took: ms(7900), Bytes: 12 << 20}, {Name: "COPY . /app", Took: ms(80), Bytes: 48_200}}}},
 			{Name: "api", Kind: session.Built, Phase: session.FailedPhase, Image: fmt.Sprintf(digest, "api"), Desired: 1, Updated: 1, Restarts: 3,
 				Pods:        []session.Pod{pod("api-5c7d8f9b6-qq7zt", "CrashLoopBackOff", false, stages(3, 30, 200, 300, 61_000))},
 				Problem:     crash,
-				Explanation: "Deployment/api 5c7d8f9b6: 0/1 ready, failing for 1m01s\ncontainer api: exited with 1 three times"},
+				Explanation: "Deployment/api 5c7d8f9b6: 0/1 ready, failing for 1m01s\n  " + crash.Error() + " [crash]\n  │ Traceback (most recent call last):\n  │   File \"/app/main.py\", line 7, in <module>\n  │     port = os.environ[\"PORT\"]\n  │ KeyError: 'PORT'\n  → " + crash.Hint + "\nStatefulSet/api-cache: 0/1 ready, failing for 12s\n  Pod/api-cache-0: image registry.example.com/cache:1 cannot be pulled [image-not-found]\n  │ Back-off pulling image \"registry.example.com/cache:1\": failed to resolve reference: not found: it was looked for in the registry three times, and each time this was the answer of it\n"},
 			{Name: "worker", Kind: session.Built, Phase: session.Building, Desired: 1, Current: 1, Updated: 1,
 				Pods:    []session.Pod{pod("worker-6f5d4c3b2-aa1bb", "Running", true, stages(4, 30, 100, 200, 400))},
 				Waiting: &session.Waiting{Reason: session.ForBuild, Text: "its image"},
-				Build:   &session.Build{Number: 2, Phase: session.BuildRunning, Why: "package.json changed", Step: "RUN npm ci", Started: now().Add(-4200 * time.Millisecond)}},
+				Build: &session.Build{Number: 2, Phase: session.BuildRunning, Why: "package.json changed", Step: "RUN npm ci", Started: now().Add(-4200 * time.Millisecond),
+					Steps: []session.Step{{Name: "FROM node:22", Cached: true}, {Name: "COPY package.json ./", Took: ms(12), Bytes: 1420}}, Lines: []string{"added 212 packages in 3s", "npm warn deprecated inflight@1.0.6"}}},
 			{Name: "cart", Kind: session.Built, Phase: session.Progressing, Image: fmt.Sprintf(digest, "cart"), Desired: 2, Updated: 1, Current: 1, Old: 1,
 				Waiting: &session.Waiting{Reason: session.ForRollout, Text: "1 of 2 new pods to be ready"},
 				Pods: []session.Pod{func() session.Pod {
@@ -282,7 +284,7 @@ func hostOf(d *desk) Host {
 			if name != "staging" {
 				return "", errors.New("there is no environment " + name)
 			}
-			return "shop, environment staging, namespace shop-staging in eu-west\nSERVICE   STATE   READY   IMAGE\nweb       ready   3/3     9f86d081884c\n", nil
+			return "shop, environment staging: context eu-west, namespace shop-staging\nSERVICE   STATE   READY   IMAGE\nweb       ready   3/3     9f86d081884c\n", nil
 		},
 	}
 }
@@ -299,7 +301,7 @@ func (noShell) SetStderr(io.Writer) {}
 func open(st *session.State, d *desk, width, height int) (*Model, *clerk) {
 	c := &clerk{}
 	m := New(Options{State: st, Store: d.store, Now: now, Control: c, Host: hostOf(d)})
-	m.ticking = true // time stands still
+	m.ticking, m.fading = true, true // time stands still
 	m.worker.settle()
 	drive(m, tea.WindowSizeMsg{Width: width, Height: height})
 	return m, c

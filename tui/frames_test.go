@@ -39,6 +39,8 @@ var scenes = []struct {
 	{"search", day, []string{"1", "/", "type:KeyError", "enter", "n"}},
 	{"search-only", day, []string{"1", "/", "type:KeyError", "enter", "x"}},
 	{"build", day, []string{"down", "down", "down", "2"}},
+	{"build-done", day, []string{"2"}},
+	{"build-none", day, []string{"G", "up", "2"}},
 	{"rollout", day, []string{"3"}},
 	{"events", day, []string{"down", "down", "down", "down", "3", "end"}},
 	{"included", included, nil},

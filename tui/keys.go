@@ -12,12 +12,12 @@ type scope int
 
 const (
 	everywhere scope = iota
-	inServices
-	inLogs  // the tabs that show lines
-	palette // no key: by name only
+	inServices       // and the tabs that show no lines
+	inLogs           // the tabs that show lines
+	palette          // no key: by name only
 )
 
-var scopeNames = map[scope]string{everywhere: "Everywhere", inServices: "Services", inLogs: "Logs and build", palette: "By name"}
+var scopeNames = map[scope]string{everywhere: "Everywhere", inServices: "Services, and tabs 3 to 6 for the selected one", inLogs: "Logs and build", palette: "By name"}
 
 // A binding is something that a person can do: by its keys, by its name in the
 // palette, or both. The help, the palette and the hints come from this table.
@@ -67,15 +67,28 @@ func (m *Model) binding(key string) *binding {
 	return general
 }
 
-// lacks says why a key does nothing here and now; "" where it never does anything.
+// lacks says why a key does nothing here and now: what it lacks, or where it works.
 func (m *Model) lacks(key string) string {
 	all := m.keys()
+	elsewhere := ""
 	for i := range all {
-		if b := &all[i]; b.needs != "" && m.here(b.in) && slices.Contains(b.keys, key) {
+		b := &all[i]
+		switch {
+		case !slices.Contains(b.keys, key):
+		case m.here(b.in) && b.needs != "":
 			return b.name + ": " + b.needs
+		case m.here(b.in):
+			return b.name + ": not to be had here"
+		case elsewhere == "" && b.in == inLogs:
+			elsewhere = b.name + ": works in the logs and build tabs: 1 or 2"
+		case elsewhere == "" && b.in == inServices:
+			elsewhere = b.name + ": works in the list of services: Tab"
 		}
 	}
-	return ""
+	if elsewhere != "" {
+		return elsewhere
+	}
+	return keyNames([]string{key}) + " does nothing; ? shows the keys"
 }
 
 // keys is the table, made once for a Model.
@@ -89,7 +102,7 @@ func (m *Model) keys() []binding {
 func (m *Model) here(s scope) bool {
 	switch s {
 	case inServices:
-		return m.focus == servicesPane
+		return m.focus == servicesPane || !m.lines()
 	case inLogs:
 		return m.focus == detailPane && m.lines()
 	}

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
@@ -74,7 +76,11 @@ func TestActions(t *testing.T) {
 		{"cancel build", []string{"down", "down", "down", "x"}, []session.Command{{Verb: session.DoCancel, Service: "worker"}}},
 		{"cancel without a build", []string{"x"}, nil},
 		{"scale", []string{"S", "backspace", "type:5", "enter"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 5}}},
-		{"scale to what is no number", []string{"S", "type:x", "enter"}, nil},
+		{"scale takes digits alone", []string{"S", "type:x3", "enter"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 3}}},
+		{"scale: the first digit takes the place of the number", []string{"S", "type:12", "enter"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 12}}},
+		{"scale: after a move it is edited", []string{"S", "left", "right", "type:1", "enter"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 21}}},
+		{"scale to what is no number", []string{"S", "backspace", "type:x", "enter"}, nil},
+		{"scale to what it has", []string{"S", "enter"}, nil},
 		{"scale to nothing asks", []string{"S", "backspace", "type:0", "enter"}, nil},
 		{"and does it", []string{"S", "backspace", "type:0", "enter", "y"}, []session.Command{{Verb: session.DoScale, Service: "web", Replicas: 0}}},
 		{"delete needs a pod", []string{"D"}, nil},
@@ -90,7 +96,11 @@ func TestActions(t *testing.T) {
 		{"roll back by name", []string{":", "type:roll back", "enter", "y"}, []session.Command{{Verb: session.DoBack, Service: "web"}}},
 		{"by name", []string{":", "type:deploy", "enter"}, []session.Command{{Verb: session.DoDeploy, Service: "web"}}},
 		{"by name, and left", []string{":", "type:deploy", "esc"}, nil},
-		{"not from the lower pane", []string{"tab", "r"}, nil},
+		{"not from the lines", []string{"tab", "r"}, nil},
+		{"from the rollout", []string{"3", "r"}, []session.Command{{Verb: session.DoRestart, Service: "web"}}},
+		{"from the sync tab", []string{"4", "p"}, []session.Command{{Verb: session.DoPause, Service: "web"}}},
+		{"from the problem tab", []string{"down", "down", "down", "5", "x"}, []session.Command{{Verb: session.DoCancel, Service: "worker"}}},
+		{"a pod from the diff", []string{"enter", "down", "6", "D", "y"}, []session.Command{{Verb: session.DoDelete, Service: "web", Pod: "web-7d9f6b5c4-x2k9p"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,6 +110,175 @@ func TestActions(t *testing.T) {
 				t.Errorf("asked for %v, want %v", c.asked, tt.want)
 			}
 		})
+	}
+}
+
+// TestDeadKeysSayWhy: a key that can do nothing here says what it lacks, or where it works.
+func TestDeadKeysSayWhy(t *testing.T) {
+	for _, tt := range []struct {
+		lead []string
+		key  string
+		want string
+	}{
+		{nil, "e", "next error: works in the logs and build tabs: 1 or 2"},
+		{nil, "n", "next match: works in the logs and build tabs: 1 or 2"},
+		{nil, "m", "mark: works in the logs and build tabs: 1 or 2"},
+		{nil, "w", "wrap: works in the logs and build tabs: 1 or 2"},
+		{nil, "P", "one pod: works in the logs and build tabs: 1 or 2"},
+		{nil, "z", "z does nothing; ? shows the keys"},
+		{nil, "x", "cancel build: no build of it is under way"},
+		{[]string{"1"}, "S", "scale: works in the list of services: Tab"},
+		{[]string{"1"}, "x", "only matches: search for something first: /"},
+		{[]string{"3"}, "w", "wrap: works in the logs and build tabs: 1 or 2"},
+		{[]string{"5"}, "e", "next error: works in the logs and build tabs: 1 or 2"},
+		{[]string{"4"}, "D", "delete pod: select one of its pods first; Enter shows them"},
+		{[]string{"6"}, "t", "trigger: nothing that was saved waits"},
+	} {
+		m, c := open(day(), newDesk(), 120, 40)
+		drive(m, keys(tt.lead...)...)
+		drive(m, keys(tt.key)...)
+		if m.said != tt.want || !m.badly || len(c.asked) > 0 {
+			t.Errorf("%v %s says %q and asks for %v, want %q", tt.lead, tt.key, m.said, c.asked, tt.want)
+		}
+	}
+	// No key of the table is silent in any pane.
+	for _, lead := range []string{"esc", "1", "2", "3", "4", "5", "6"} {
+		for _, b := range bindings() {
+			for _, k := range b.keys {
+				m, _ := open(day(), newDesk(), 120, 40)
+				drive(m, keys(lead)...)
+				if m.binding(press(k).String()) == nil && m.lacks(press(k).String()) == "" {
+					t.Errorf("after %s, %s is silent", lead, k)
+				}
+			}
+		}
+	}
+}
+
+// TestOutcomeGoes: after some seconds the hints are back, and nothing ticks any more.
+func TestOutcomeGoes(t *testing.T) {
+	clock := began
+	d := newDesk()
+	c := &clerk{}
+	m := New(Options{State: calm(), Store: d.store, Now: func() time.Time { return clock }, Control: c, Host: hostOf(d)})
+	_, cmd := m.Update(doneMsg{"it has begun", false})
+	if !strings.Contains(m.Frame(), "it has begun") || cmd == nil || !m.fading {
+		t.Fatal("the outcome is not shown, or nothing will take it away")
+	}
+	clock = clock.Add(2 * time.Second)
+	m.Update(doneMsg{"the second one", true})
+	clock = clock.Add(stay)
+	if _, cmd = m.Update(fadeMsg{}); !strings.Contains(m.Frame(), "the second one") || cmd == nil {
+		t.Error("what failed goes too early, or never")
+	}
+	clock = clock.Add(stayBadly)
+	if _, cmd = m.Update(fadeMsg{}); strings.Contains(m.Frame(), "the second one") || !strings.Contains(ansi.Strip(m.Frame()), "q quit") || cmd != nil || m.fading {
+		t.Errorf("the outcome stays (%q), or something ticks (%v):\n%s", m.said, m.fading, m.Frame())
+	}
+}
+
+// TestNothingUnready: where the filter leaves nothing, the list says so.
+func TestNothingUnready(t *testing.T) {
+	m, _ := open(calm(), newDesk(), 80, 24)
+	drive(m, keys("u")...)
+	if !strings.Contains(m.Frame(), "everything is ready: u lists all services again") {
+		t.Errorf("nothing is said:\n%s", m.Frame())
+	}
+	drive(m, keys("u")...)
+	if !strings.Contains(m.Frame(), "postgres") {
+		t.Error("u does not list them again")
+	}
+	drive(m, keys("/", "type:qqq")...)
+	if !strings.Contains(m.Frame(), "has qqq in its name") {
+		t.Error("nothing is said of a name that no service has")
+	}
+}
+
+// TestPaletteHasRoom: where there is room, no description is cut.
+func TestPaletteHasRoom(t *testing.T) {
+	m, _ := open(day(), newDesk(), 200, 60)
+	drive(m, keys(":")...)
+	if frame := m.Frame(); strings.Contains(frame, "…  ") || !strings.Contains(frame, "compare its containers with the tree, and put right what differs") {
+		t.Errorf("descriptions are cut:\n%s", frame)
+	}
+}
+
+// TestTabsTellOfAFailure: where there is no room for the tabs, their numbers and the mark of
+// a failure stay.
+func TestTabsTellOfAFailure(t *testing.T) {
+	for _, width := range []int{60, 80} {
+		m, _ := open(day(), newDesk(), width, 24)
+		drive(m, keys("down", "1", "/", "type:KeyError", "enter", "x")...)
+		if !strings.Contains(ansi.Strip(m.Frame()), "[1 logs] 2 3 4 5 problem! 6 ") {
+			t.Errorf("%d columns: the mark is gone:\n%s", width, ansi.Strip(m.Frame()))
+		}
+	}
+}
+
+// TestNothingIsCut: in the tabs without lines every word is there, on a narrow screen too.
+func TestNothingIsCut(t *testing.T) {
+	long := strings.Repeat("word ", 40) + "end."
+	st := day()
+	svc := &st.Services[3]
+	svc.Waiting.Text = long
+	svc.Sync = []session.Sync{{Pod: "cart-1", Container: "app", Problem: &problem.Problem{Code: "x", Summary: long}, Paths: []string{strings.Repeat("deep/", 40) + "end.go"}}}
+	for key, want := range map[string]string{"3": "end.", "4": "end.go", "5": "end."} {
+		m, _ := open(st, newDesk(), 80, 60)
+		drive(m, keys("down", "down", "down", "down", "down", "enter", key, "+", "+")...)
+		drive(m, StateMsg{st})
+		m.selected, m.pod = "cart", ""
+		drive(m, StateMsg{st})
+		if frame := ansi.Strip(m.Frame()); !strings.Contains(frame, want) {
+			t.Errorf("tab %s cuts:\n%s", key, frame)
+		}
+	}
+	for _, row := range wrapRow("    │ "+long, 60) {
+		if !strings.HasPrefix(row, "    │ ") {
+			t.Errorf("%q has lost its bar", row)
+		}
+	}
+}
+
+// TestBuildTab: however many steps a build has, the newest are there, those left out are
+// counted, and so is the output below.
+func TestBuildTab(t *testing.T) {
+	st := day()
+	b := st.Services[2].Build
+	b.Earlier, b.Steps = 7, nil
+	for i := range 100 {
+		b.Steps = append(b.Steps, session.Step{Name: fmt.Sprintf("COPY file-%d .", i), Took: ms(1000 + i)})
+	}
+	d := newDesk()
+	d.write()
+	for _, height := range []int{12, 24, 60} {
+		m, _ := open(st, d, 100, height)
+		drive(m, keys("down", "down", "down", "2", "+", "+")...)
+		frame := ansi.Strip(m.Frame())
+		fits(t, m.Frame(), 100, height)
+		shown := strings.Count(frame, "COPY file-")
+		for _, want := range []string{"build   #2 ◐ running, 4.2 s", "▸ RUN npm ci", fmt.Sprintf("… %d steps before these", 107-shown), "npm warn deprecated"} {
+			if !strings.Contains(frame, want) && (height > 12 || !strings.Contains(want, "warn")) {
+				t.Errorf("%d rows: no %q:\n%s", height, want, frame)
+			}
+		}
+	}
+	b.Phase, b.Took, b.Step = session.BuildFailed, ms(4100), ""
+	m, _ := open(st, d, 100, 24)
+	drive(m, keys("down", "down", "down", "2")...)
+	if frame := ansi.Strip(m.Frame()); !strings.Contains(frame, "#2 ✗ failed, 4.1 s, 5 says why") || strings.Contains(frame, "under way") {
+		t.Errorf("a failed build:\n%s", frame)
+	}
+}
+
+// TestProblemIsToldOnce: the explanation does not say again what the problem says.
+func TestProblemIsToldOnce(t *testing.T) {
+	m, _ := open(day(), newDesk(), 120, 60)
+	drive(m, keys("down", "5", "+", "+")...)
+	frame := ansi.Strip(m.Frame())
+	for _, once := range []string{"KeyError: 'PORT'", "exits with 1, for the 3rd time", "set PORT in deploy/api.yaml", "0/1 ready, failing for 1m01s", "code crash, docs/errors/deploy.md"} {
+		if n := strings.Count(frame, once); n != 1 {
+			t.Errorf("%q is there %d times:\n%s", once, n, frame)
+		}
 	}
 }
 
@@ -130,7 +309,7 @@ func TestLocalActions(t *testing.T) {
 func TestWithoutControlNothingIsOffered(t *testing.T) {
 	d := newDesk()
 	m := New(Options{State: day(), Store: d.store, Now: now})
-	m.ticking = true
+	m.ticking, m.fading = true, true
 	drive(m, keys(":")...)
 	for _, b := range m.overlay.(*chooser).found(m) {
 		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines", "forward", "roll back", "environment"}, b.name) {

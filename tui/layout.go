@@ -41,7 +41,7 @@ func (m *Model) layout() layout {
 		l.alarm = min(n, 2)
 		left -= l.alarm
 	}
-	want := len(m.rows()) + 1
+	want := max(1, len(m.rows())) + 1 // one says why there are none
 	switch {
 	case m.size == full && m.focus == servicesPane:
 		l.services = left
@@ -63,6 +63,9 @@ func (m *Model) page() int {
 	l := m.layout()
 	if m.focus == servicesPane {
 		return max(1, l.services-2)
+	}
+	if m.lines() {
+		l.detail -= len(m.head)
 	}
 	return max(1, l.detail-2)
 }

@@ -33,7 +33,8 @@ func (m *Model) arrangeLogs(l layout) {
 		Pattern: m.pattern, Mark: string(t.Mark), Current: string(t.Current), Faint: string(t.Faint),
 		Warn: string(t.Busy), Error: string(t.Bad), Notice: string(t.Notice), Version: m.version,
 	})
-	m.logs.SetHeight(max(1, l.detail-1))
+	m.head = m.buildHead(l.detail - 1)
+	m.logs.SetHeight(max(1, l.detail-1-len(m.head)))
 	if q := m.query(); q.key != m.shown.key {
 		at := m.logs.Anchor()
 		m.shown = q
@@ -253,7 +254,8 @@ func (m *Model) nextPod() {
 	m.solo = next
 }
 
-func (m *Model) say(text string, badly bool) { m.said, m.badly = text, badly }
+// say shows an outcome in the place of the hints.
+func (m *Model) say(text string, badly bool) { m.said, m.badly, m.saidAt = text, badly, m.now }
 
 func (m *Model) nextTheme() {
 	m.theme = theme.Next(m.theme.Name)

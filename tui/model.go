@@ -38,6 +38,15 @@ type movedMsg struct{}
 // tickMsg lets running times move.
 type tickMsg struct{}
 
+// fadeMsg lets the outcome of an action go.
+type fadeMsg struct{}
+
+// How long an outcome stands in the place of the hints.
+const (
+	stay      = 5 * time.Second
+	stayBadly = 12 * time.Second // what failed is longer, and to be read
+)
+
 // tick is how often running times are drawn anew.
 const tick = 250 * time.Millisecond
 
@@ -107,12 +116,15 @@ type Model struct {
 	shown   Query
 
 	// The other tabs.
+	head   []string // of the build tab, above the output
 	scroll int
 	diff   diffView
 
 	overlay overlay // takes all keys while it is there
-	said    string  // the outcome of the last action, until the next key
+	said    string  // the outcome of the last action, until the next key, or for a while
 	badly   bool    // that outcome is a failure
+	saidAt  time.Time
+	fading  bool // a fadeMsg is to come
 	mouse   bool
 	quiet   bool // no bell, no notification
 	failing bool // something has failed since all was ready
@@ -161,7 +173,25 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	m.now = m.opts.Now()
 	cmd := m.take(msg)
 	m.arrange()
-	return m, tea.Batch(cmd, m.clock())
+	return m, tea.Batch(cmd, m.clock(), m.fade())
+}
+
+// fade waits until the outcome that is shown has been there for long enough.
+func (m *Model) fade() tea.Cmd {
+	if m.fading || m.said == "" {
+		return nil
+	}
+	m.fading = true
+	return tea.Tick(max(0, m.left()), func(time.Time) tea.Msg { return fadeMsg{} })
+}
+
+// left is how long the outcome stays.
+func (m *Model) left() time.Duration {
+	long := stay
+	if m.badly {
+		long = stayBadly
+	}
+	return long - m.now.Sub(m.saidAt)
 }
 
 func (m *Model) take(msg tea.Msg) tea.Cmd {
@@ -177,7 +207,12 @@ func (m *Model) take(msg tea.Msg) tea.Cmd {
 	case tickMsg:
 		m.ticking = false
 	case doneMsg:
-		m.said, m.badly = msg.text, msg.failed
+		m.say(msg.text, msg.failed)
+	case fadeMsg:
+		m.fading = false
+		if m.left() <= 0 {
+			m.said = ""
+		}
 	case pageMsg:
 		m.said, m.overlay = "", &page{title: msg.title, lines: msg.lines}
 	case diffMsg:
@@ -206,9 +241,7 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if b := m.binding(msg.String()); b != nil {
 		return b.run(m)
 	}
-	if why := m.lacks(msg.String()); why != "" {
-		m.say(why, true)
-	}
+	m.say(m.lacks(msg.String()), true)
 	return nil
 }
 

@@ -33,7 +33,7 @@ func (m *Model) click(_, y int) tea.Cmd {
 	case y < l.services+l.detail:
 		m.focus = detailPane
 		if m.lines() {
-			if id := m.logs.LineAt(y - l.services - 1); id != 0 {
+			if id := m.logs.LineAt(y - l.services - 1 - len(m.head)); id != 0 {
 				m.logs.SetCursor(m.worker.shown.List(), id)
 			}
 		}

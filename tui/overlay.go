@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -19,6 +20,9 @@ type overlay interface {
 type input struct {
 	text []rune
 	at   int // from the end
+	// chosen says that all of it is selected: what is typed takes its place.
+	chosen bool
+	takes  func(rune) bool // what may be typed; nil is everything
 }
 
 func (in *input) String() string { return string(in.text) }
@@ -26,12 +30,29 @@ func (in *input) String() string { return string(in.text) }
 // insert puts text where the cursor is, as one line.
 func (in *input) insert(s string) {
 	add := []rune(safe(strings.NewReplacer("\r", "", "\n", " ").Replace(s)))
+	if in.takes != nil {
+		add = slices.DeleteFunc(add, func(r rune) bool { return !in.takes(r) })
+	}
+	if len(add) == 0 {
+		return
+	}
+	if in.chosen {
+		in.text, in.at, in.chosen = nil, 0, false
+	}
 	at := len(in.text) - in.at
 	in.text = append(in.text[:at:at], append(add, in.text[at:]...)...)
 }
 
 // key edits, and says whether the key was one for it.
 func (in *input) key(msg tea.KeyPressMsg) bool {
+	if in.chosen && msg.Text == "" {
+		in.chosen = false
+		switch msg.String() {
+		case "backspace", "ctrl+h", "delete", "ctrl+w":
+			in.text, in.at = nil, 0
+			return true
+		}
+	}
 	at := len(in.text) - in.at
 	switch msg.String() {
 	case "backspace", "ctrl+h":
@@ -123,7 +144,11 @@ func (p *prompt) paste(m *Model, text string) tea.Cmd {
 
 func (p *prompt) draw(m *Model, rows []string) []string {
 	t := m.theme
-	text := " " + t.Title.Paint(p.label+": ") + p.input.String()
+	typed := p.input.String()
+	if p.input.chosen {
+		typed = t.Selected.Paint(typed)
+	}
+	text := " " + t.Title.Paint(p.label+": ") + typed
 	if p.check != nil {
 		if wrong := p.check(p.input.String(), p.on); wrong != "" {
 			text += "  " + t.Bad.Paint("✗ "+oneLine(wrong))

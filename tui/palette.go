@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/kdev-io/kdev/internal/session"
 )
@@ -148,12 +149,23 @@ func (c *chooser) paste(_ *Model, text string) tea.Cmd {
 	return nil
 }
 
+// width is that of the longest row, of those too that what is typed leaves out: the box
+// does not jump.
+func (c *chooser) width(m *Model) int {
+	width := 0
+	all := c.from(m)
+	for i := range all {
+		width = max(width, ansi.StringWidth(all[i].help))
+	}
+	return 2 + 24 + 1 + 10 + 1 + width
+}
+
 func (c *chooser) draw(m *Model, rows []string) []string {
 	t := m.theme
 	found := c.found(m)
 	room := max(1, min(len(found), m.height-7))
 	from := max(0, c.chosen-room+1)
-	width := min(72, m.width-6)
+	width := min(c.width(m), m.width-6)
 	lines := []string{t.Title.Paint(":") + c.input.String() + "▏", ""}
 	for i := from; i < min(len(found), from+room); i++ {
 		b := found[i]

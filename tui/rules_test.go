@@ -47,7 +47,7 @@ func files(t *testing.T) map[string]*ast.File {
 // TestNoLogLineIsAMessage: the messages of this package are few, none of them
 // can hold lines, and whatever is sent from outside the event loop is one of two.
 func TestNoLogLineIsAMessage(t *testing.T) {
-	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true}
+	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "fadeMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true}
 	for name, f := range files(t) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -56,7 +56,7 @@ func TestNoLogLineIsAMessage(t *testing.T) {
 					t.Errorf("%s: %s is a message that this test does not know", name, n.Name.Name)
 				}
 				body, ok := n.Type.(*ast.StructType)
-				if ok && slices.Contains([]string{"movedMsg", "tickMsg"}, n.Name.Name) && body.Fields.NumFields() > 0 {
+				if ok && slices.Contains([]string{"movedMsg", "tickMsg", "fadeMsg"}, n.Name.Name) && body.Fields.NumFields() > 0 {
 					t.Errorf("%s: %s carries something", name, n.Name.Name)
 				}
 			case *ast.CallExpr:
@@ -191,7 +191,7 @@ func TestUpdateDoesNoIO(t *testing.T) {
 				Mark:  func(string) { guard("Host.Mark") },
 				Look:  func(context.Context, string) (string, error) { guard("Host.Look"); return "", nil },
 			}})
-			m.ticking = true
+			m.ticking, m.fading = true, true
 			m.worker.settle()
 			lead := before[b.name]
 			if b.in == inLogs {

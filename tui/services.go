@@ -224,10 +224,24 @@ func (m *Model) drawServices(height int) []string {
 	for _, r := range m.rowsShown {
 		out = append(out, m.drawRow(c, r))
 	}
+	if len(m.rowsShown) == 0 {
+		out = append(out, "  "+m.theme.Faint.Paint(m.noRows()))
+	}
 	for len(out) < height {
 		out = append(out, "")
 	}
 	return out[:height]
+}
+
+// noRows says why no service is listed.
+func (m *Model) noRows() string {
+	switch {
+	case len(m.state.Services) == 0:
+		return "no services yet"
+	case m.words != "":
+		return "no service that is listed has " + m.words + " in its name: Esc takes that back"
+	}
+	return "everything is ready: u lists all services again"
 }
 
 func (m *Model) filterTitle() string {

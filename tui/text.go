@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,6 +21,70 @@ func fit(s string, width int) string {
 		return s + strings.Repeat(" ", width-w)
 	}
 	return s
+}
+
+// hang wraps a text beside what leads it: the rows after the first begin below the text.
+// Where that leaves little room they begin further left.
+func hang(lead, text string, width int) []string {
+	at := ansi.StringWidth(lead)
+	if width-at < 24 {
+		return wrapRow(lead+text, width)
+	}
+	rows := carry(wrapText(text, width-at))
+	for i := range rows {
+		if i == 0 {
+			rows[i] = lead + rows[i]
+		} else {
+			rows[i] = strings.Repeat(" ", at) + rows[i]
+		}
+	}
+	return rows
+}
+
+// wrapRow wraps a row that is too wide. What follows stands a little further in than its
+// beginning, behind the same bar where it has one.
+func wrapRow(row string, width int) []string {
+	if len(row) <= width || ansi.StringWidth(row) <= width {
+		return []string{row}
+	}
+	plain := ansi.Strip(row)
+	in := len(plain) - len(strings.TrimLeft(plain, " "))
+	first, rest := strings.Repeat(" ", in), strings.Repeat(" ", min(in+2, width/3))
+	if strings.HasPrefix(plain[in:], "│ ") {
+		first += "│ "
+		rest = first
+	}
+	out := carry(wrapText(ansi.TruncateLeft(row, ansi.StringWidth(first), ""), width-ansi.StringWidth(rest)))
+	for i := range out {
+		if i == 0 {
+			out[i] = first + out[i]
+		} else {
+			out[i] = rest + out[i]
+		}
+	}
+	return out
+}
+
+// sgr is what colours text.
+var sgr = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
+
+// carry gives each row of a wrapped text the style in which the one before ended.
+func carry(rows []string) []string {
+	style := ""
+	for i, r := range rows {
+		rows[i] = style + r
+		for _, seq := range sgr.FindAllString(r, -1) {
+			if seq == resetAll || seq == "\x1b[0m" {
+				style = ""
+			} else {
+				style += seq
+			}
+		}
+		if style != "" {
+			rows[i] += resetAll
+		}
+	}
+	return rows
 }
 
 // oneLine makes foreign text safe for one row.

@@ -76,12 +76,18 @@ func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o d
 	}
 	// A session that runs would put back what goes. One in the background has
 	// nobody who would miss it.
-	if f.stopDetached(ctx, env, c.Context, p) {
-		patience = stopped
+	found, err := control.Find(env.Getenv, p.Root, c.Context, p.Namespace)
+	if err == nil && len(found) == 1 {
+		if err := found[0].Suspended(); err != nil {
+			return patience, err
+		}
+		if stopDetached(ctx, env, found[0]) {
+			patience = stopped
+		}
 	}
 	unlock, err := onlyOne(ctx, store, c.Context, p, patience)
 	if err != nil {
-		return patience, err
+		return patience, inSight(err)
 	}
 	defer unlock()
 	kc, err := kube.New(c.Kubeconfig, c.Context)
@@ -100,18 +106,30 @@ func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o d
 	return patience, err
 }
 
+// inSight says of a session that kept a removal from beginning what ends it: somebody looks
+// at it, so that `kdev down` does not.
+func inSight(err error) error {
+	p := problem.As(err)
+	if p == nil || p.Code != "already-up" {
+		return err
+	}
+	said := *p
+	said.Summary = "a `kdev up` is at work there, in a terminal, and would put back what goes"
+	said.Hint = "end it first, by Ctrl-C or `kdev stop`, and run this again; or `: remove` in its dashboard ends it and removes what was deployed, without volumes"
+	return &said
+}
+
 // stopDetached ends the session of the project that runs in the background, and
 // says whether there was one.
-func (f *projectFlags) stopDetached(ctx context.Context, env Env, contextName string, p *config.Project) bool {
-	found, err := control.Find(env.Getenv, p.Root, contextName, p.Namespace)
-	if err != nil || len(found) != 1 || !found[0].Detached {
+func stopDetached(ctx context.Context, env Env, about control.About) bool {
+	if !about.Detached {
 		return false
 	}
-	remote := control.New(env.Getenv, found[0])
+	remote := control.New(env.Getenv, about)
 	defer remote.Close()
-	_, err = remote.Do(ctx, session.Command{Verb: session.DoStop})
+	_, err := remote.Do(ctx, session.Command{Verb: session.DoStop})
 	if err == nil {
-		fmt.Fprintf(env.Out, "ended the kdev up in the background (process %d)\n", found[0].PID)
+		fmt.Fprintf(env.Out, "ended the kdev up in the background (process %d)\n", about.PID)
 	}
 	return err == nil
 }

@@ -3,10 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // A removal that failed never says that there was nothing to remove.
@@ -29,5 +32,17 @@ func TestWriteDown(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", out.String(), tc.want)
 			}
 		})
+	}
+}
+
+// What keeps a removal from beginning is told with what ends it.
+func TestDownBesideASession(t *testing.T) {
+	at := &problem.Problem{Code: "already-up", Where: "context kind-kdev, namespace shop", Summary: "another one", Hint: "`kdev up -n NAME`"}
+	p := problem.As(inSight(at))
+	if p == nil || p.Code != "already-up" || p.Where != at.Where || !strings.Contains(p.Hint, "`kdev stop`") || strings.Contains(p.Hint, "kdev up -n") {
+		t.Errorf("%+v", p)
+	}
+	if other := errors.New("no cluster"); inSight(other) != other {
+		t.Error("another error is reworded")
 	}
 }

@@ -33,7 +33,9 @@ of the form that "kdev up --output json" writes.`,
 				facts := term.Detect(env.Out, term.ColorAuto, env.Getenv)
 				show = (&plain{out: env.Out, colour: facts.Color, width: len("kdev") + 8}).notice
 			}
-			return remote.Events(cmd.Context(), follow, -1, show)
+			ctx, end := untilClosed(cmd.Context(), env.Out)
+			defer end()
+			return remote.Events(ctx, follow, -1, show)
 		},
 	}
 	flags.addRunning(cmd)

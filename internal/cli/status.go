@@ -95,6 +95,9 @@ func follow(ctx context.Context, env Env, about control.About, show func(*sessio
 	defer remote.Close()
 	changed, stop := remote.Subscribe()
 	defer stop()
+	whole := ctx
+	ctx, end := untilClosed(ctx, env.Out)
+	defer end()
 	for {
 		if err := show(remote.State()); err != nil {
 			return err
@@ -104,6 +107,9 @@ func follow(ctx context.Context, env Env, about control.About, show func(*sessio
 		case <-remote.Ended():
 			return nil
 		case <-ctx.Done():
+			if whole.Err() == nil {
+				return nil // nobody reads any more
+			}
 			return exitCode(exitInterrupted)
 		}
 	}

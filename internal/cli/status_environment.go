@@ -282,8 +282,13 @@ func (doc *statusDocument) text(out io.Writer, watch bool) error {
 	if watch {
 		fmt.Fprintf(&b, "-- %s\n", doc.Time.Format("15:04:05"))
 	}
+	fmt.Fprintf(&b, "%s, environment %s: context %s, namespace %s\n", doc.Project, doc.Environment, doc.Context, doc.Namespace)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "SERVICE\tSTATE\tREADY\tRESTARTS\tAGE\tSTART\n")
+	if len(doc.Services) == 0 {
+		b.WriteString("nothing of this project runs there\n")
+	} else {
+		fmt.Fprintf(w, "SERVICE\tSTATE\tREADY\tRESTARTS\tAGE\tSTART\n")
+	}
 	for _, s := range doc.Services {
 		restarts := 0
 		for _, p := range s.Pods {
@@ -300,10 +305,6 @@ func (doc *statusDocument) text(out io.Writer, watch bool) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
-	}
-	if len(doc.Services) == 0 {
-		b.Reset()
-		fmt.Fprintf(&b, "nothing of this project runs in namespace %s of context %s\n", doc.Namespace, doc.Context)
 	}
 	for _, s := range doc.Services {
 		if s.State == "failed" {

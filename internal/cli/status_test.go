@@ -51,6 +51,26 @@ hint: mend it
 	}
 }
 
+// The status of an environment says first where it is, also where nothing of it is there.
+func TestEnvironmentStatusText(t *testing.T) {
+	doc := &statusDocument{Project: "shop", Environment: "staging", Namespace: "shop-staging", Context: "eu-west"}
+	const head = "shop, environment staging: context eu-west, namespace shop-staging\n"
+	for _, c := range []struct {
+		services []statusService
+		want     string
+	}{
+		{nil, head + "nothing of this project runs there\n"},
+		{[]statusService{{Name: "web", State: "absent", Desired: 1, Waiting: "its creation"}}, head +
+			"SERVICE  STATE   READY  RESTARTS  AGE  START\nweb      absent  0/1    0              waits for its creation\n"},
+	} {
+		doc.Services = c.services
+		var b strings.Builder
+		if err := doc.text(&b, false); err != nil || b.String() != c.want {
+			t.Errorf("%v, got\n%s\nwant\n%s", err, b.String(), c.want)
+		}
+	}
+}
+
 func TestExecTarget(t *testing.T) {
 	now := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	pod := func(name string, ready, old bool, age time.Duration) session.Pod {

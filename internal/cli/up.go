@@ -133,6 +133,11 @@ func (o *upOptions) elsewhere(ctx context.Context, p *config.Project, facts term
 		return false, nil
 	}
 	fresh := len(found) == 0
+	if !fresh {
+		if err := found[0].Suspended(); err != nil {
+			return false, err
+		}
+	}
 	if o.cleanup && !fresh {
 		return false, &problem.Problem{Class: problem.Usage, Code: "command-refused", Where: p.Root,
 			Summary: "the project is up already: one who joins cannot have it removed on leaving", Hint: "leave out --cleanup; `kdev down` removes what is deployed"}

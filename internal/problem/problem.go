@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -55,6 +56,17 @@ func (p *Problem) ExitCode() int {
 		return int(Failed)
 	}
 	return int(p.Class)
+}
+
+// Page is the page of this repository that explains a code; where several do, the first by
+// name. Without one it is the folder of them all.
+func Page(code string) string {
+	for line := range strings.Lines(pages) {
+		if name, codes, ok := strings.Cut(strings.TrimSpace(line), " "); ok && slices.Contains(strings.Fields(codes), code) {
+			return "docs/errors/" + name + ".md"
+		}
+	}
+	return "docs/errors"
 }
 
 // Hide is a copy of p with hide applied to every text of it that a person sees. What the

@@ -10,6 +10,9 @@ import (
 // shownLines is how much of a build's or a process's output a snapshot holds.
 const shownLines = 60
 
+// shownSteps is how many of a build's steps a snapshot holds.
+const shownSteps = 100
+
 // with is the build after one more event. The build itself is in snapshots that
 // were handed out and does not change.
 func (b *Build) with(e build.Event) *Build {
@@ -19,6 +22,11 @@ func (b *Build) with(e build.Event) *Build {
 		next.Lines = lastLines(b.Lines, e.Line)
 	case e.Step != "" && !e.Done:
 		next.Step = e.Step
+	case e.Step != "":
+		next.Steps = append(slices.Clip(b.Steps), Step{Name: e.Step, Cached: e.Cached, Bytes: e.Bytes, Took: Millis(e.Took)})
+		if n := len(next.Steps) - shownSteps; n > 0 {
+			next.Steps, next.Earlier = slices.Clone(next.Steps[n:]), b.Earlier+n
+		}
 	}
 	return &next
 }

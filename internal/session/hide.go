@@ -42,9 +42,12 @@ func (st *State) hide(f func(string) string) {
 		for j := range s.Sync {
 			s.Sync[j].Problem = of(s.Sync[j].Problem)
 		}
-		if s.Build != nil && len(s.Build.Lines) > 0 {
+		if s.Build != nil && len(s.Build.Lines)+len(s.Build.Steps) > 0 {
 			b := *s.Build
-			b.Lines = lines(b.Lines)
+			b.Lines, b.Steps = lines(b.Lines), slices.Clone(b.Steps)
+			for j := range b.Steps {
+				b.Steps[j].Name = f(b.Steps[j].Name)
+			}
 			s.Build = &b
 		}
 		if s.Local != nil && len(s.Local.Lines) > 0 {

@@ -15,7 +15,7 @@ func TestHideInSnapshots(t *testing.T) {
 	p := func() *problem.Problem {
 		return &problem.Problem{Code: "x", Summary: "s3cret a", Where: "s3cret b", Output: "s3cret c", Hint: "s3cret d", Err: errors.New("s3cret e")}
 	}
-	build, local, own := &Build{Lines: []string{"s3cret"}}, &LocalWork{Lines: []string{"s3cret"}}, p()
+	build, local, own := &Build{Lines: []string{"s3cret"}, Steps: []Step{{Name: "s3cret"}}}, &LocalWork{Lines: []string{"s3cret"}}, p()
 	s := &Session{parts: Parts{Hide: func(text string) string { return strings.ReplaceAll(text, "s3cret", "***") }}}
 	s.publish(&State{
 		Problems: []*problem.Problem{p()},
@@ -26,7 +26,7 @@ func TestHideInSnapshots(t *testing.T) {
 	if err != nil || strings.Contains(string(text), "s3cret") || strings.Count(string(text), "***") < 20 {
 		t.Errorf("%v in %s", err, text)
 	}
-	if build.Lines[0] != "s3cret" || local.Lines[0] != "s3cret" || own.Summary != "s3cret a" {
+	if build.Lines[0] != "s3cret" || build.Steps[0].Name != "s3cret" || local.Lines[0] != "s3cret" || own.Summary != "s3cret a" {
 		t.Error("the loop's own was changed")
 	}
 	var told []Notice

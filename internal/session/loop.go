@@ -464,7 +464,7 @@ func (e buildProgress) apply(l *loop) {
 	case b.Line != "":
 		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-output", Text: b.Line})
 	case b.Done:
-		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-step", Text: b.Step, Took: Millis(b.Took), Step: &Step{b.Step, b.Cached, b.Bytes}})
+		l.s.tell(Notice{Level: Info, Service: e.service, Code: "build-step", Text: b.Step, Took: Millis(b.Took), Step: &Step{Name: b.Step, Cached: b.Cached, Bytes: b.Bytes}})
 	}
 }
 

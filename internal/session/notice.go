@@ -58,8 +58,9 @@ type Notice struct {
 // A Step is one step of a build that has ended.
 type Step struct {
 	Name   string `json:"name"`
-	Cached bool   `json:"cached"`          // nothing was run
-	Bytes  int64  `json:"bytes,omitempty"` // of the layer that it made, or of what it pushed
+	Cached bool   `json:"cached"`           // nothing was run
+	Bytes  int64  `json:"bytes,omitempty"`  // of the layer that it made, or of what it pushed
+	Took   Millis `json:"tookMs,omitempty"` // of one in a State; a Notice says it itself
 }
 
 // KeptVolumes says which volume claims stay, and how to get rid of them.

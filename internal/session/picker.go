@@ -103,7 +103,8 @@ func (l *loop) forward(c Command, services []*service) (string, error) {
 			return fmt.Sprintf("port %d of %s is at %s already", port.Remote, whose, f.url()), nil
 		}
 	}
-	if l.notTCP(services[0], port.Remote) {
+	declared, tcp := l.declares(services[0], port.Remote)
+	if declared && !tcp {
 		return "", refused("port %d of %s is not TCP, and only TCP ports are forwarded", port.Remote, c.Service)
 	}
 	f, err := l.openPort(c.Service, c.Pod, port)
@@ -111,7 +112,11 @@ func (l *loop) forward(c Command, services []*service) (string, error) {
 		return "", err
 	}
 	l.s.extra = append(l.s.extra, extraPort{c.Service, c.Pod, port})
-	return fmt.Sprintf("port %d of %s is at %s until the session ends", port.Remote, whose, f.url()), nil
+	said := fmt.Sprintf("port %d of %s is at %s until the session ends", port.Remote, whose, f.url())
+	if !declared && len(l.objects) > 0 { // a container may listen without saying so
+		said += "; neither the Service nor a container declares this port, so perhaps nothing answers"
+	}
+	return said, nil
 }
 
 // tellNotTCP tells of ports of the configuration behind which nothing would answer.
@@ -124,10 +129,15 @@ func (l *loop) tellNotTCP() {
 	}
 }
 
-// notTCP says whether the manifests have a port of a service, and not as TCP: as one
-// of the Service of that name, else of its containers.
+// notTCP says whether the manifests have a port of a service, and not as TCP.
 func (l *loop) notTCP(svc *service, port int) bool {
-	var other, tcp bool
+	declared, tcp := l.declares(svc, port)
+	return declared && !tcp
+}
+
+// declares says whether the manifests have a port of a service, and whether as TCP: as one
+// of the Service of that name, else of its containers.
+func (l *loop) declares(svc *service, port int) (declared, tcp bool) {
 	count := func(list []any, key string) {
 		for _, item := range list {
 			p, _ := item.(map[string]any)
@@ -136,7 +146,7 @@ func (l *loop) notTCP(svc *service, port int) bool {
 			}
 			protocol, _ := p["protocol"].(string)
 			tcp = tcp || protocol == "" || protocol == string(corev1.ProtocolTCP)
-			other = true
+			declared = true
 		}
 	}
 	for _, o := range l.objects {
@@ -145,8 +155,8 @@ func (l *loop) notTCP(svc *service, port int) bool {
 			count(ports, "port")
 		}
 	}
-	if other {
-		return !tcp
+	if declared {
+		return declared, tcp
 	}
 	for _, o := range l.objects {
 		if !slices.Contains(svc.workloads, deploy.RefOf(o)) {
@@ -164,7 +174,7 @@ func (l *loop) notTCP(svc *service, port int) bool {
 			}
 		}
 	}
-	return other && !tcp
+	return declared, tcp
 }
 
 // dialPod opens a stream to a pod of the project's namespace.

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -147,6 +149,18 @@ func TestOnlyTCPIsForwarded(t *testing.T) {
 	if _, err := l.forward(Command{Service: "web", Port: "5300:53"}, []*service{l.byName["web"]}); err == nil || !strings.Contains(err.Error(), "port 53 of web is not TCP") {
 		t.Errorf("%v", err)
 	}
+	// What nothing declares is forwarded all the same, and said.
+	ctx, cancel := context.WithCancel(t.Context())
+	l.ctx, l.work = ctx, &sync.WaitGroup{}
+	defer l.work.Wait()
+	defer cancel()
+	for port, undeclared := range map[string]bool{"28080:80": false, "28081:81": true} {
+		said, err := l.forward(Command{Service: "web", Port: port}, []*service{l.byName["web"]})
+		if err != nil || strings.Contains(said, "neither the Service nor a container declares this port") != undeclared {
+			t.Errorf("%s: %q, %v", port, said, err)
+		}
+	}
+	l.s.listeners.close(nil)
 	var told []string
 	l.s.OnNotice(func(n Notice) { told = append(told, n.Service+" "+n.Code) })
 	l.forwarders = []*forwarder{{service: "web", port: config.Port{Local: 5300, Remote: 53}}, {service: "web", port: config.Port{Local: 8080, Remote: 80}}}

@@ -317,10 +317,12 @@ type Build struct {
 	Why     string     `json:"why"` // what asked for it
 	Step    string     `json:"step,omitempty"`
 	Started time.Time  `json:"started"`
-	Took    Millis     `json:"tookMs,omitempty"` // zero while it runs
-	Cached  bool       `json:"cached,omitempty"` // the store held the image already
-	Rung    string     `json:"rung,omitempty"`   // how it was made, and why no cheaper way would do
-	Lines   []string   `json:"lines,omitempty"`  // the last of its output
+	Took    Millis     `json:"tookMs,omitempty"`  // zero while it runs
+	Cached  bool       `json:"cached,omitempty"`  // the store held the image already
+	Rung    string     `json:"rung,omitempty"`    // how it was made, and why no cheaper way would do
+	Steps   []Step     `json:"steps,omitempty"`   // that have ended, the last of them
+	Earlier int        `json:"earlier,omitempty"` // steps before those
+	Lines   []string   `json:"lines,omitempty"`   // the last of its output
 }
 
 // LocalWork is a process on this machine, or a command that runs when files change.

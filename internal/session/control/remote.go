@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,11 +53,12 @@ func Dial(ctx context.Context, getenv func(string) string, a About) (*Remote, er
 	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.cancel = cancel
 	states := make(chan *session.State)
+	var refused error // read when states is closed
 	r.work.Go(func() {
 		defer close(states)
 		defer close(r.ended)
-		_ = each(follow, r, "state", url.Values{"follow": {"true"}}, func(st *session.State) {
-			first := r.state.Swap(st) == nil
+		refused = each(follow, r, "state", url.Values{"follow": {"true"}}, func(st *session.State) {
+			first := r.come(st)
 			r.signal()
 			if first {
 				select {
@@ -66,11 +68,12 @@ func Dial(ctx context.Context, getenv func(string) string, a About) (*Remote, er
 			}
 		})
 	})
+	r.work.Go(func() { r.watch(follow) })
 	select {
 	case st := <-states:
 		if st == nil {
 			r.Close()
-			return nil, r.gone(nil)
+			return nil, r.gone(refused)
 		}
 		return r, nil
 	case <-ctx.Done():
@@ -79,10 +82,72 @@ func Dial(ctx context.Context, getenv func(string) string, a About) (*Remote, er
 	}
 }
 
+// come takes a State of the session, and says whether it is the first.
+func (r *Remote) come(st *session.State) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Swap(st) == nil
+}
+
+// lookAgain is how often a session that is shown is asked whether it is suspended: it
+// cannot say so itself.
+const lookAgain = 3 * time.Second
+
+// watch puts into the State that the session is suspended, until it goes on.
+func (r *Remote) watch(ctx context.Context) {
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+	var was, shown *session.State // before it was suspended, and since
+	for {
+		select {
+		case <-again.C:
+		case <-r.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+		still := stopped(r.About.PID)
+		r.mu.Lock()
+		now := r.state.Load()
+		switch {
+		case now == nil || still == (now == shown): // as it is shown already
+			r.mu.Unlock()
+			continue
+		case still:
+			was = now
+			st := *now
+			st.Ready, st.Problems = false, append(slices.Clip(slices.Clone(now.Problems)), r.About.suspended())
+			shown = &st
+			r.state.Store(shown)
+		default:
+			r.state.Store(was) // what is new comes by itself
+			shown = nil
+		}
+		r.mu.Unlock()
+		r.signal()
+	}
+}
+
+// Suspended is the problem of a session that Ctrl-Z has stopped; nil is that it may answer.
+//
+// Problems: session-suspended.
+func (a About) Suspended() error {
+	if stopped(a.PID) {
+		return a.suspended()
+	}
+	return nil
+}
+
+func (a About) suspended() *problem.Problem {
+	return &problem.Problem{Code: "session-suspended", Where: a.Root, Summary: fmt.Sprintf("the session, process %d, is suspended and answers nobody", a.PID),
+		Hint: fmt.Sprintf("`fg` in its terminal lets it go on, and so does `kill -CONT %d`", a.PID)}
+}
+
 // New is a Remote for single requests: State is nil, and Close has nothing to do.
 func New(getenv func(string) string, a About) *Remote {
 	path := a.Socket(Dir(getenv))
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	r := &Remote{About: a, ended: make(chan struct{}), subs: map[chan struct{}]struct{}{}}
+	r.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", path)
 		if err != nil {
@@ -92,14 +157,17 @@ func New(getenv func(string) string, a About) *Remote {
 			conn.Close()
 			return nil, err
 		}
-		if stopped(a.PID) {
-			conn.Close()
-			return nil, &problem.Problem{Code: "session-suspended", Where: a.Root, Summary: fmt.Sprintf("the session, process %d, is suspended and answers nobody", a.PID),
-				Hint: fmt.Sprintf("`fg` in its terminal lets it go on, and so does `kill -CONT %d`", a.PID)}
-		}
 		return conn, nil
-	}}
-	return &Remote{About: a, client: &http.Client{Transport: transport}, ended: make(chan struct{}), subs: map[chan struct{}]struct{}{}}
+	}}}
+	return r
+}
+
+// request sends a request, unless nobody would answer it.
+func (r *Remote) request(req *http.Request) (*http.Response, error) {
+	if err := r.About.Suspended(); err != nil {
+		return nil, err
+	}
+	return r.client.Do(req)
 }
 
 // Close ends the connection; the session goes on.
@@ -152,7 +220,7 @@ func (r *Remote) Do(ctx context.Context, c session.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := r.client.Do(req)
+	resp, err := r.request(req)
 	if err != nil {
 		return "", r.gone(err)
 	}
@@ -242,7 +310,7 @@ func each[T any](ctx context.Context, r *Remote, what string, query url.Values, 
 	if err != nil {
 		return err
 	}
-	resp, err := r.client.Do(req)
+	resp, err := r.request(req)
 	if err != nil {
 		return r.gone(err)
 	}
