@@ -200,8 +200,8 @@ func (l *loop) awaited(svc *service) string {
 		case ok && other.Ignored: // by wish
 		case ok && !slices.Contains([]Phase{Ready, Syncing, Paused, Sleeping}, other.Phase): // the last two by wish
 			return name
-		case !ok && l.objects == nil:
-			return name // it may come with the manifests
+		case !ok && (l.objects == nil || l.byName[name] != nil):
+			return name // it may come with the manifests, or has come and nobody has looked yet
 		}
 	}
 	if !svc.built { // else its image waits

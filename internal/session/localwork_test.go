@@ -189,7 +189,8 @@ func TestLocalWork(t *testing.T) {
 		t.Helper()
 		svc, ok := s.session.State().Service(name)
 		if !ok || svc.Waiting == nil || svc.Waiting.Reason != r || on != "" && !slices.Equal(svc.Waiting.On, []string{on}) {
-			t.Errorf("%s waits for %+v", name, svc.Waiting)
+			db, _ := s.session.State().Service("db")
+			t.Errorf("%s waits for %+v; db is %s, %+v", name, svc.Waiting, db.Phase, db.Workloads)
 		}
 	}
 	waits("late", ForNeeds, "gen")
