@@ -301,7 +301,7 @@ func (noShell) SetStderr(io.Writer) {}
 func open(st *session.State, d *desk, width, height int) (*Model, *clerk) {
 	c := &clerk{}
 	m := New(Options{State: st, Store: d.store, Now: now, Control: c, Host: hostOf(d)})
-	m.ticking, m.fading, m.settling = true, true, 0 // time stands still
+	m.ticking, m.fading = true, true // time stands still
 	m.worker.settle()
 	drive(m, tea.WindowSizeMsg{Width: width, Height: height})
 	return m, c

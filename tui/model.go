@@ -41,13 +41,6 @@ type tickMsg struct{}
 // fadeMsg lets the outcome of an action go.
 type fadeMsg struct{}
 
-// settledMsg says that the terminal has had time to become what it said it was; sizes is
-// how many sizes it had said by then.
-type settledMsg struct{ sizes int }
-
-// settling is how long a terminal may take from telling a size to having it.
-const settling = 400 * time.Millisecond
-
 // How long an outcome stands in the place of the hints.
 const (
 	stay      = 5 * time.Second
@@ -91,9 +84,6 @@ type Model struct {
 	height  int
 	now     time.Time
 	ticking bool
-
-	sizes    int           // how many the terminal has told
-	settling time.Duration // see resettle; 0: it is what it tells
 
 	focus pane
 	tab   tab
@@ -153,7 +143,7 @@ func New(opts Options) *Model {
 	m := &Model{
 		opts: opts, state: opts.State, worker: w,
 		width: 80, height: 24, now: opts.Now(), folded: map[string]bool{},
-		logs: logview.NewView(opts.Store, w.levels), context: 2, settling: settling,
+		logs: logview.NewView(opts.Store, w.levels), context: 2,
 	}
 	m.recall(opts.Memory)
 	if opts.Plain {
@@ -186,17 +176,6 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, tea.Batch(cmd, m.clock(), m.fade())
 }
 
-// resettle has the whole screen painted once more after the terminal told a new size: a
-// terminal that is resized several times in a row may tell one that it has not (tmux 3.3a,
-// by up to 250 ms), and what was painted meanwhile is then in the wrong place for good.
-func (m *Model) resettle() tea.Cmd {
-	if m.settling == 0 {
-		return nil
-	}
-	sizes := m.sizes
-	return tea.Tick(m.settling, func(time.Time) tea.Msg { return settledMsg{sizes} })
-}
-
 // fade waits until the outcome that is shown has been there for long enough.
 func (m *Model) fade() tea.Cmd {
 	if m.fading || m.said == "" {
@@ -219,12 +198,6 @@ func (m *Model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = max(1, msg.Width), max(1, msg.Height)
-		m.sizes++
-		return m.resettle()
-	case settledMsg:
-		if msg.sizes == m.sizes {
-			return tea.ClearScreen
-		}
 	case StateMsg:
 		before := m.state
 		m.state = msg.State

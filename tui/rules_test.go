@@ -47,7 +47,7 @@ func files(t *testing.T) map[string]*ast.File {
 // TestNoLogLineIsAMessage: the messages of this package are few, none of them
 // can hold lines, and whatever is sent from outside the event loop is one of two.
 func TestNoLogLineIsAMessage(t *testing.T) {
-	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "fadeMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true, "settledMsg": true}
+	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "fadeMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true}
 	for name, f := range files(t) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
