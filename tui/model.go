@@ -176,6 +176,14 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, tea.Batch(cmd, m.clock(), m.fade())
 }
 
+// resized paints the screen anew, in all of its rows. Between a resize and kdev's notice of
+// it a line that scrolled may have set the scrolling region (DECSTBM) of the size before:
+// a larger screen is then painted into the rows of the smaller one.
+func resized() tea.Msg { return tea.Sequence(tea.Raw(wholeScreen), tea.ClearScreen)() }
+
+// wholeScreen lets all rows scroll.
+const wholeScreen = "\x1b[r"
+
 // fade waits until the outcome that is shown has been there for long enough.
 func (m *Model) fade() tea.Cmd {
 	if m.fading || m.said == "" {
@@ -198,6 +206,7 @@ func (m *Model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = max(1, msg.Width), max(1, msg.Height)
+		return resized
 	case StateMsg:
 		before := m.state
 		m.state = msg.State

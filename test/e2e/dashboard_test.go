@@ -166,9 +166,7 @@ func TestDashboard(t *testing.T) {
 	step("any size", func(t *testing.T) {
 		for _, size := range [][2]int{{80, 24}, {40, 10}, {200, 60}, {140, 45}} {
 			p.tmux("resize-window", "-x", fmt.Sprint(size[0]), "-y", fmt.Sprint(size[1]))
-			// Down to the last row: it is kdev that has painted, and knows the size. tmux 3.3a
-			// tells sizes at most every 250 ms; where the last of several is the one that it told
-			// before, it says nothing, and has cut off what was on the screen.
+			// Down to the last row: it is kdev that has painted, and knows the size.
 			p.until(fmt.Sprintf("the whole screen at %dx%d", size[0], size[1]), func(s string) bool {
 				lines := strings.Split(strings.TrimRight(s, "\n "), "\n")
 				return strings.Contains(lines[0], "kdev dockercoins") && len(lines) == size[1]
