@@ -10,7 +10,6 @@ import (
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
-	"github.com/kdev-io/kdev/internal/session/control"
 )
 
 func newForward(env Env) *cobra.Command {
@@ -35,13 +34,7 @@ that is free. What should be forwarded every time is "ports" of kdev.yaml.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			about, err := flags.running(env)
-			if err != nil {
-				return err
-			}
-			remote := control.New(env.Getenv, about)
-			defer remote.Close()
-			st, err := remote.Once(cmd.Context())
+			st, err := flags.stateOf(cmd, env)
 			if err != nil {
 				return err
 			}
@@ -49,12 +42,7 @@ that is free. What should be forwarded every time is "ports" of kdev.yaml.`,
 			if c.Service, c.Pod, err = forwarded(st, args[0]); err != nil {
 				return err
 			}
-			text, err := remote.Do(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(env.Out, text)
-			return err
+			return flags.steer(cmd, env, c)
 		},
 	}
 	flags.addRunning(cmd)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/session"
-	"github.com/kdev-io/kdev/internal/session/control"
 )
 
 func newOpen(env Env) *cobra.Command {
@@ -29,13 +28,7 @@ port. The URL is printed too.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			about, err := flags.running(env)
-			if err != nil {
-				return err
-			}
-			remote := control.New(env.Getenv, about)
-			defer remote.Close()
-			st, err := remote.Once(cmd.Context())
+			st, err := flags.stateOf(cmd, env)
 			if err != nil {
 				return err
 			}

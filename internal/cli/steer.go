@@ -26,6 +26,17 @@ func (f *projectFlags) steer(cmd *cobra.Command, env Env, c session.Command) err
 	return err
 }
 
+// stateOf is how the running session is now.
+func (f *projectFlags) stateOf(cmd *cobra.Command, env Env) (*session.State, error) {
+	about, err := f.running(env)
+	if err != nil {
+		return nil, err
+	}
+	remote := control.New(env.Getenv, about)
+	defer remote.Close()
+	return remote.Once(cmd.Context())
+}
+
 // kinds are what `kdev trigger SVC` may be told to do.
 var kinds = map[string]session.Verb{
 	"build": session.DoBuild, "sync": session.DoSync, "deploy": session.DoDeploy, "restart": session.DoRestart,
