@@ -117,6 +117,10 @@ func (c *collection) choose(entries []Entry) {
 			seen = map[Digest]bool{}
 			count[e.Repository] = seen
 		}
+		// What stays for another reason is one of the newest as well.
+		if len(seen) < c.policy.Keep {
+			seen[e.Digest] = true
+		}
 		old := c.policy.MaxAge > 0 && c.store.now().Sub(e.Pushed) > c.policy.MaxAge
 		why := ""
 		switch {
@@ -131,8 +135,7 @@ func (c *collection) choose(entries []Entry) {
 			if e.Tag != "" {
 				why = "mirror"
 			}
-		case seen[e.Digest] || len(seen) < c.policy.Keep:
-			seen[e.Digest] = true
+		case seen[e.Digest]:
 			why = "newest"
 		}
 		if why == "" {

@@ -32,12 +32,13 @@ func TestCollect(t *testing.T) {
 		policy Policy
 		want   []string // repository:tag that stay
 	}{
-		"last two":   {Policy{Keep: 2}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v3", "web:v4", "web:v4-too"}},
-		"all":        {Policy{Keep: 9}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v1", "web:v2", "web:v3", "web:v4", "web:v4-too"}},
-		"none":       {Policy{}, []string{"mirror/docker.io/redis:7"}},
-		"live":       {Policy{Live: []Digest{"web:v1"}}, []string{"mirror/docker.io/redis:7", "web:v1"}},
-		"live twice": {Policy{Keep: 1, Live: []Digest{"web:v4"}}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v3", "web:v4", "web:v4-too"}},
-		"old":        {Policy{Keep: 9, MaxAge: time.Minute, Live: []Digest{"web:v2"}}, []string{"web:v2"}},
+		"last two":        {Policy{Keep: 2}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v3", "web:v4", "web:v4-too"}},
+		"all":             {Policy{Keep: 9}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v1", "web:v2", "web:v3", "web:v4", "web:v4-too"}},
+		"none":            {Policy{}, []string{"mirror/docker.io/redis:7"}},
+		"live":            {Policy{Live: []Digest{"web:v1"}}, []string{"mirror/docker.io/redis:7", "web:v1"}},
+		"live and newest": {Policy{Keep: 2, Live: []Digest{"web:v4"}}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v3", "web:v4", "web:v4-too"}},
+		"live and old":    {Policy{Keep: 1, Live: []Digest{"web:v1"}}, []string{"api:v1", "mirror/docker.io/redis:7", "web:v1", "web:v4", "web:v4-too"}},
+		"old":             {Policy{Keep: 9, MaxAge: time.Minute, Live: []Digest{"web:v2"}}, []string{"web:v2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now, passed := ticking()
