@@ -24,6 +24,11 @@ func Sent(inner Builder, store *registry.Store, ep *registry.Endpoint, to Target
 	return &sender{inner, store, ep, to}
 }
 
+// PulledFrom is how pod specs name an image that was sent below a registry.
+func PulledFrom(pull string, spec Spec, digest string) string {
+	return pull + "/" + spec.Repository() + ":" + registry.Short(digest) + "@" + digest
+}
+
 type sender struct {
 	inner Builder
 	store *registry.Store
@@ -65,6 +70,6 @@ func (s *sender) send(ctx context.Context, store *registry.Store, spec Spec, r *
 		return err
 	}
 	progress.send(spec, Event{Step: step, Done: true, Took: time.Since(start).Round(time.Millisecond)})
-	r.Ref = s.to.Pull + "/" + name + "@" + r.Digest
+	r.Ref = PulledFrom(s.to.Pull, spec, r.Digest)
 	return nil
 }

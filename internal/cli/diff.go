@@ -144,7 +144,7 @@ func (o *diffOptions) changes(ctx context.Context, p *config.Project, e config.E
 	refs := map[string]string{}
 	if e.Up || e.Context == "" {
 		var err error
-		if refs, err = storedRefs(ctx, p, e.Up); err != nil {
+		if refs, err = storedRefs(ctx, o.flags.at(e), p, e.Up); err != nil {
 			return nil, err
 		}
 	}
@@ -202,7 +202,7 @@ func (o *diffOptions) refs(ctx context.Context, p *config.Project, e config.Envi
 	case o.images != "":
 		refs, err = readImages(o.env, o.images, p)
 	case e.Up || e.Context == "":
-		refs, err = storedRefs(ctx, p, e.Up)
+		refs, err = storedRefs(ctx, o.flags.at(e), p, e.Up)
 	}
 	if err != nil {
 		return nil, err

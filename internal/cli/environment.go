@@ -59,6 +59,14 @@ func (f *environmentFlags) load(env Env) (*config.Project, config.Environment, e
 	return p, e, err
 }
 
+// at is the context that the flags or the environment name; "" is the person's.
+func (f *environmentFlags) at(e config.Environment) string {
+	if f.context != "" {
+		return f.context
+	}
+	return e.Context
+}
+
 // ensure finds the environment's cluster. One that the environment names by its
 // context is never made, and need not be local: naming it allows it.
 func (f *environmentFlags) ensure(ctx context.Context, p *config.Project, e config.Environment, create bool, progress func(string)) (*cluster.Cluster, error) {

@@ -53,8 +53,9 @@ func inDev(p *config.Project, im deploy.Image) deploy.Image {
 }
 
 // storedRefs are the images that were built before from the files as they are
-// now: dev images, or those of production. A service without one is missing.
-func storedRefs(ctx context.Context, p *config.Project, dev bool) (map[string]string, error) {
+// now: dev images, or those of production, as the cluster of a context ("": the one
+// of the last time) pulls them. A service without one is missing.
+func storedRefs(ctx context.Context, context string, p *config.Project, dev bool) (map[string]string, error) {
 	store, err := openStore()
 	if err != nil {
 		return nil, err
@@ -66,6 +67,7 @@ func storedRefs(ctx context.Context, p *config.Project, dev bool) (map[string]st
 	defer index.Close()
 	stored := build.Stored(store, registry.Known(store), index)
 	refs := map[string]string{}
+	from := pullsOf(store, p.Root).registry(context)
 	for _, s := range p.Services {
 		if s.Build == nil {
 			continue
@@ -79,6 +81,9 @@ func storedRefs(ctx context.Context, p *config.Project, dev bool) (map[string]st
 			return nil, err
 		default:
 			refs[s.Name] = r.Ref
+			if from != "" {
+				refs[s.Name] = build.PulledFrom(from, spec, r.Digest)
+			}
 		}
 	}
 	return refs, nil
@@ -129,6 +134,16 @@ func readImages(env Env, file string, p *config.Project) (map[string]string, err
 		refs[im.Service] = im.Ref
 	}
 	return refs, nil
+}
+
+// as are images under the names by which the cluster of a context pulls them.
+func (p pulls) as(images []madeImage, context string) []madeImage {
+	out := slices.Clone(images)
+	for i, from := 0, p.registry(context); from != "" && i < len(out); i++ {
+		_, name, _ := strings.Cut(out[i].Ref, "/")
+		out[i].Ref = from + "/" + name
+	}
+	return out
 }
 
 // made are the references of images that were just built, by service.

@@ -125,6 +125,9 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if err := rememberPulls(store, p.Root, c.Context, target); err != nil {
+		return nil, nil, nil, err
+	}
 	endpoint, err := serve(ctx, docker, store, c, kc, target != nil, progress)
 	if err != nil {
 		return nil, nil, nil, err

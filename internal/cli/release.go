@@ -211,6 +211,9 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	if err != nil {
 		return nil, err
 	}
+	if err := rememberPulls(m.store, r.p.Root, r.cluster.Context, target); err != nil {
+		return nil, err
+	}
 	if target != nil {
 		m.builder = build.Sent(m.builder, m.store, m.endpoint, *target)
 	}

@@ -103,7 +103,7 @@ func (o *renderOptions) refs(ctx context.Context, p *config.Project, e config.En
 	case !e.Up && e.Context != "":
 		return nil, nil // its cluster cannot pull from this machine's store
 	case !o.build:
-		return storedRefs(ctx, p, e.Up)
+		return storedRefs(ctx, o.flags.at(e), p, e.Up)
 	}
 	services, err := chooseServices(p, nil)
 	if err != nil || len(services) == 0 {
@@ -116,7 +116,7 @@ func (o *renderOptions) refs(ctx context.Context, p *config.Project, e config.En
 	defer done()
 	m.dev = e.Up
 	images, err := m.all(ctx, services)
-	return made(images), err
+	return made(pullsOf(m.store, p.Root).as(images, o.flags.at(e))), err
 }
 
 // noteImages says which images stand as the manifests have them, and which
