@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -324,6 +325,33 @@ func TestAdoption(t *testing.T) {
 	apply(t, d, want)
 	if w := spy.writes(); len(w) > 0 {
 		t.Errorf("the second time wrote %v", w)
+	}
+}
+
+// A manifest that names no number of replicas wants one: what somebody made of it stays,
+// and is told unless it is an autoscaler's.
+func TestScaledByHand(t *testing.T) {
+	d := deployer(t)
+	ns := d.options.Namespace
+	plain := objects(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: plain}\nspec:\n  selector: {matchLabels: {app: plain}}\n  template: {metadata: {labels: {app: plain}}, spec: {containers: [{name: a, image: \"busybox:1\", command: [sleep, \"1000\"]}]}}\n")
+	apply(t, d, plain)
+	if _, err := client.Core.AppsV1().Deployments(ns).Patch(t.Context(), "plain", types.MergePatchType, []byte(`{"spec":{"replicas":2}}`), metav1.PatchOptions{FieldManager: "kdev-scale"}, "scale"); err != nil {
+		t.Fatal(err)
+	}
+	noted := func() bool {
+		return slices.ContainsFunc(apply(t, d, plain).Notes, func(n string) bool { return strings.Contains(n, "plain") && strings.Contains(n, "scaled by hand") })
+	}
+	if !noted() {
+		t.Error("that somebody scaled it is not told")
+	}
+	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "plain"}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "plain"}, MaxReplicas: 4,
+	}}
+	if _, err := client.Core.AutoscalingV2().HorizontalPodAutoscalers(ns).Create(t.Context(), hpa, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if noted() {
+		t.Error("an autoscaler's number is called a person's")
 	}
 }
 

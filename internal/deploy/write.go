@@ -56,7 +56,11 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 			return outcome{}, err
 		}
 	case was != nil && current(t.Unstructured, was):
-		return outcome{now: was, note: scaled(t.Object, was)}, nil
+		note := scaled(t.Object, was)
+		if note == "" {
+			note = d.widened(ctx, t.Object, was)
+		}
+		return outcome{now: was, note: note}, nil
 	case was != nil:
 		if err := d.adopt(ctx, t, was); err != nil {
 			return outcome{}, err
@@ -131,13 +135,51 @@ func scaled(o *Object, live *unstructured.Unstructured) string {
 	if !ok || podSpecPath(o) == nil || equalScalar(want, have) {
 		return ""
 	}
-	for _, entry := range live.GetManagedFields() {
-		if entry.FieldsV1 != nil && strings.Contains(string(entry.FieldsV1.GetRawBytes()), `"f:replicas"`) &&
-			entry.Subresource != "status" && entry.Manager != "kube-controller-manager" {
-			return keepsReplicas(o, entry.Manager)
-		}
+	if manager, ok := scaler(live); ok && manager != autoscaler {
+		return keepsReplicas(o, manager)
 	}
 	return ""
+}
+
+// autoscaler is the manager as which the HorizontalPodAutoscaler's controller writes.
+const autoscaler = "kube-controller-manager"
+
+// scaler is who owns the replicas of a live object, others before the autoscaler.
+func scaler(live *unstructured.Unstructured) (manager string, ok bool) {
+	for _, entry := range live.GetManagedFields() {
+		if entry.FieldsV1 == nil || entry.Subresource == "status" || !strings.Contains(string(entry.FieldsV1.GetRawBytes()), `"f:replicas"`) {
+			continue
+		}
+		if manager, ok = entry.Manager, true; manager != autoscaler {
+			return manager, true
+		}
+	}
+	return manager, ok
+}
+
+// widened says that a workload whose manifest names no number of replicas, which means
+// one, has another, and that no autoscaler is why. The API server does not note who
+// scaled it, since nobody had set the field before.
+func (d *Deployer) widened(ctx context.Context, o *Object, live *unstructured.Unstructured) string {
+	kind := o.GroupVersionKind()
+	if kind.Group != "apps" || kind.Kind != "Deployment" && kind.Kind != "StatefulSet" {
+		return ""
+	}
+	_, named, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "replicas")
+	have, there, _ := unstructured.NestedInt64(live.Object, "spec", "replicas")
+	if _, owned := scaler(live); named || owned || !there || have == 1 {
+		return ""
+	}
+	all, err := d.client.Core.AutoscalingV2().HorizontalPodAutoscalers(live.GetNamespace()).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "" // who may not see them is not told what may be theirs
+	}
+	for i := range all.Items {
+		if t := all.Items[i].Spec.ScaleTargetRef; t.Kind == kind.Kind && t.Name == live.GetName() {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s keeps its number of replicas, %d: it was scaled by hand, and its manifest names none, which means 1", RefOf(o), have)
 }
 
 // A refusal keeps the API server's answer beside what a person reads.

@@ -92,3 +92,33 @@ spec: {replicas: 1, paused: false, minReadySeconds: 5}
 		})
 	}
 }
+
+func TestScaled(t *testing.T) {
+	const wide = `{"f:spec":{"f:replicas":{}}}`
+	for name, c := range map[string]struct {
+		manifest    string // what it says of replicas
+		have        int64
+		manager     string
+		subresource string
+		told        bool
+	}{
+		"as the manifest says": {"replicas: 3, ", 3, "kubectl", "scale", false},
+		"by kubectl scale":     {"replicas: 3, ", 2, "kubectl", "scale", true},
+		"by kubectl edit":      {"replicas: 3, ", 2, "kubectl-edit", "", true},
+		"by an autoscaler":     {"replicas: 3, ", 2, autoscaler, "scale", false},
+		"another field":        {"replicas: 3, ", 2, "kubectl", "status", false},
+		"no number":            {"", 2, "kubectl", "scale", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := parse(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {"+c.manifest+"selector: {}}\n")[0]
+			live := o.Unstructured.DeepCopy()
+			if err := unstructured.SetNestedField(live.Object, c.have, "spec", "replicas"); err != nil {
+				t.Fatal(err)
+			}
+			live.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: c.manager, Subresource: c.subresource, FieldsV1: metav1.NewFieldsV1(wide)}})
+			if note := scaled(o, live); (note != "") != c.told || c.told && !strings.Contains(note, c.manager) {
+				t.Errorf("%q", note)
+			}
+		})
+	}
+}
