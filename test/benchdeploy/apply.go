@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/deploy"
 	"github.com/kdev-io/kdev/test/figures"
+	"github.com/kdev-io/kdev/test/runner"
 )
 
 // service is four objects of a service; it runs nothing, so that only the API is asked.
@@ -42,7 +42,7 @@ stringData: {a: b}
 
 // services writes a kustomize base of n services and an overlay, and returns its root.
 func (b *bench) services(n int) (root string, err error) {
-	if root, err = os.MkdirTemp(b.dir, "services"); err != nil {
+	if root, err = os.MkdirTemp(b.Dir, "services"); err != nil {
 		return "", err
 	}
 	files := map[string]string{"overlay/kustomization.yaml": "resources: [../base]\n"}
@@ -53,21 +53,7 @@ func (b *bench) services(n int) (root string, err error) {
 		files["base/"+name+".yaml"] = strings.NewReplacer("NAME", name, "VALUE", "b").Replace(service)
 	}
 	files["base/kustomization.yaml"] = "resources: [" + strings.Join(names, ", ") + "]\n"
-	return root, write(root, files)
-}
-
-// write makes files below a folder.
-func write(root string, files map[string]string) error {
-	for name, text := range files {
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return root, runner.Write(root, files)
 }
 
 // overlay renders what services wrote.

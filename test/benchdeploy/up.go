@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/test/figures"
+	"github.com/kdev-io/kdev/test/runner"
 )
 
 // up measures kdev itself, from its start to what it says.
@@ -29,7 +27,7 @@ func (b *bench) up(ctx context.Context) error {
 	if err := b.cause(ctx, one); err != nil {
 		return err
 	}
-	if _, err := b.call(ctx, one, "down", "--volumes"); err != nil {
+	if _, err := b.Call(ctx, one, "down", "--volumes"); err != nil {
 		return err
 	}
 	many, err := b.project("many", 20)
@@ -39,7 +37,7 @@ func (b *bench) up(ctx context.Context) error {
 	if err := b.starts(ctx, many, 20); err != nil {
 		return err
 	}
-	_, err = b.call(ctx, many, "down", "--volumes")
+	_, err = b.Call(ctx, many, "down", "--volumes")
 	return err
 }
 
@@ -57,7 +55,7 @@ spec:
 
 // project is n services whose images are a file on a base.
 func (b *bench) project(name string, n int) (dir string, err error) {
-	dir = filepath.Join(b.dir, name)
+	dir = filepath.Join(b.Dir, name)
 	files := map[string]string{}
 	services := "services:\n"
 	for i := range n {
@@ -68,69 +66,8 @@ func (b *bench) project(name string, n int) (dir string, err error) {
 		files["k8s/"+svc+".yaml"] = strings.NewReplacer("NAME", svc, "PROJECT", name).Replace(workload)
 	}
 	files["kdev.yaml"] = services
-	return dir, write(dir, files)
+	return dir, runner.Write(dir, files)
 }
-
-// An event is what `kdev up --output json` says of one thing that happened.
-type event struct {
-	Code    string `json:"code"`
-	Service string `json:"service"`
-	Problem *struct {
-		Code string `json:"code"`
-	} `json:"problem"`
-}
-
-// A running is a `kdev up` whose events are read.
-type running struct {
-	cmd    *exec.Cmd
-	events *bufio.Scanner
-	errs   strings.Builder
-}
-
-func (b *bench) start(ctx context.Context, dir string) (*running, error) {
-	r := &running{cmd: exec.CommandContext(ctx, b.kdev, "up", "--output", "json", "--no-ports")}
-	r.cmd.Dir, r.cmd.Env, r.cmd.Stderr = dir, b.environ, &r.errs
-	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(os.Interrupt) }
-	out, err := r.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	r.events = bufio.NewScanner(out)
-	r.events.Buffer(nil, 1<<20)
-	return r, r.cmd.Start()
-}
-
-// until reads events up to one that is wanted.
-func (r *running) until(wanted func(event) bool) error {
-	for r.events.Scan() {
-		var e event
-		if err := json.Unmarshal(r.events.Bytes(), &e); err != nil {
-			return fmt.Errorf("%w: %q", err, r.events.Text())
-		}
-		switch {
-		case wanted(e):
-			return nil
-		case e.Problem != nil && e.Problem.Code == "build-failed":
-			return fmt.Errorf("nothing follows: %s", r.events.Text())
-		}
-	}
-	return errors.Join(fmt.Errorf("kdev up ended: %s", r.errs.String()), r.events.Err())
-}
-
-func (r *running) stop() error {
-	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
-		return err
-	}
-	for r.events.Scan() {
-	}
-	var exit *exec.ExitError
-	if err := r.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
-		return fmt.Errorf("kdev up: %w: %s", err, r.errs.String())
-	}
-	return nil
-}
-
-func ready(e event) bool { return e.Code == "ready" && e.Service == "" }
 
 // starts measures the first start of a project and the second, at which nothing differs.
 func (b *bench) starts(ctx context.Context, dir string, n int) error {
@@ -138,19 +75,19 @@ func (b *bench) starts(ctx context.Context, dir string, n int) error {
 	if n == 1 {
 		what = "one service"
 		// The registry is there before the first start that counts.
-		if _, err := b.call(ctx, dir, "registry", "serve"); err != nil {
+		if _, err := b.Call(ctx, dir, "registry", "serve"); err != nil {
 			return err
 		}
 	}
 	once := func() (time.Duration, error) {
 		start := time.Now()
-		r, err := b.start(ctx, dir)
+		r, err := b.Start(ctx, dir)
 		if err != nil {
 			return 0, err
 		}
-		err = r.until(ready)
+		err = r.Until(runner.Ready)
 		took := time.Since(start)
-		return took, errors.Join(err, r.stop())
+		return took, errors.Join(err, r.Stop())
 	}
 	// The first of all also starts the first pod that the node ever ran.
 	rounds := 1
@@ -160,7 +97,7 @@ func (b *bench) starts(ctx context.Context, dir string, n int) error {
 	var firsts []time.Duration
 	for i := range rounds {
 		if i > 0 {
-			if _, err := b.call(ctx, dir, "down", "--volumes"); err != nil {
+			if _, err := b.Call(ctx, dir, "down", "--volumes"); err != nil {
 				return err
 			}
 			if err := os.WriteFile(filepath.Join(dir, "web-00", "page.txt"), fmt.Appendf(nil, "page %d\n", i), 0o644); err != nil {
@@ -231,37 +168,37 @@ func (b *bench) versions(ctx context.Context, namespace string) (map[string]stri
 
 // cause measures from a save that breaks a service until kdev says why.
 func (b *bench) cause(ctx context.Context, dir string) error {
-	r, err := b.start(ctx, dir)
+	r, err := b.Start(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := r.until(ready); err != nil {
-		return errors.Join(err, r.stop())
+	if err := r.Until(runner.Ready); err != nil {
+		return errors.Join(err, r.Stop())
 	}
 	manifest := filepath.Join(dir, "k8s", "web-00.yaml")
 	good, err := os.ReadFile(manifest)
 	if err != nil {
-		return errors.Join(err, r.stop())
+		return errors.Join(err, r.Stop())
 	}
 	bad := strings.Replace(string(good), "command: [sleep", "command: [slep", 1)
 	var took []time.Duration
 	for range 5 {
 		start := time.Now()
 		if err := os.WriteFile(manifest, []byte(bad), 0o644); err != nil {
-			return errors.Join(err, r.stop())
+			return errors.Join(err, r.Stop())
 		}
-		if err := r.until(func(e event) bool { return e.Problem != nil && e.Problem.Code == "command-not-found" }); err != nil {
-			return errors.Join(err, r.stop())
+		if err := r.Until(func(e runner.Event) bool { return e.Problem != nil && e.Problem.Code == "command-not-found" }); err != nil {
+			return errors.Join(err, r.Stop())
 		}
 		took = append(took, time.Since(start))
 		if err := os.WriteFile(manifest, good, 0o644); err != nil {
-			return errors.Join(err, r.stop())
+			return errors.Join(err, r.Stop())
 		}
-		if err := r.until(ready); err != nil {
-			return errors.Join(err, r.stop())
+		if err := r.Until(runner.Ready); err != nil {
+			return errors.Join(err, r.Stop())
 		}
 	}
 	ms, all := figures.Median(took)
 	b.table.Add(figures.Figure{Name: "a command that is not there, from the save to its cause: median", Value: ms, Unit: "ms", Aim: 1000, All: all})
-	return r.stop()
+	return r.Stop()
 }
