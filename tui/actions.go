@@ -35,6 +35,10 @@ type Host struct {
 	// of them is, as text, read from its cluster.
 	Environments []string
 	Look         func(ctx context.Context, environment string) (string, error)
+	// Branches finds the sessions of the project's other branches, and Join shows the
+	// dashboard of one; it gets the terminal.
+	Branches func(ctx context.Context) ([]Branch, error)
+	Join     func(Branch) tea.ExecCommand
 }
 
 // doneMsg is the outcome of something that took time.
@@ -89,6 +93,7 @@ func acting() []binding {
 		{name: "roll back", keys: []string{"B"}, in: inServices, help: "run the image that was ready before the one that runs", when: built, needs: "kdev does not make its image", run: (*Model).askBack},
 		{name: "forward", keys: []string{"f"}, in: inServices, help: "forward a port of it to this machine, until the session ends", when: forwardable, needs: "it runs on this machine", run: (*Model).askForward},
 		{name: "environment", in: palette, help: "how another environment is, read from its cluster", when: func(m *Model) bool { return m.opts.Host.Look != nil }, run: (*Model).askEnvironment},
+		{name: "branch", in: palette, help: "go to the session of another branch, until you leave it", when: func(m *Model) bool { return m.opts.Host.Branches != nil }, run: (*Model).askBranch},
 		{name: "task", in: palette, help: "run a task of kdev.yaml in a container of its service", when: func(m *Model) bool { return controlled(m) && len(m.state.Tasks) > 0 }, run: do((*Model).openTasks)},
 		{name: "delete pod", keys: []string{"D"}, in: inServices, help: "delete the selected pod; a new one takes its place", when: podChosen, needs: "select one of its pods first; Enter shows them", run: (*Model).askDelete},
 		{name: "shell", keys: []string{"s"}, in: inServices, help: "a shell in its container", when: func(m *Model) bool { return m.opts.Host.Shell != nil && hasPod(m) }, needs: "it has no pod", run: (*Model).shell},

@@ -279,6 +279,11 @@ func hostOf(d *desk) Host {
 		Save:  func([]byte) (string, error) { return "kdev-shop.log", nil },
 		Mark:  func(text string) { d.line("kdev/", text) },
 
+		Branches: func(context.Context) ([]Branch, error) {
+			return []Branch{{"feature/cart", "/src/cart/shop", "kind-kdev", "shop-cart"}, {"main", "/src/shop", "kind-kdev", "shop-main"}}, nil
+		},
+		Join: func(Branch) tea.ExecCommand { return noShell{} },
+
 		Environments: []string{"dev", "staging"},
 		Look: func(_ context.Context, name string) (string, error) {
 			if name != "staging" {
@@ -329,7 +334,7 @@ func run(m *Model, cmd tea.Cmd) {
 		for _, c := range msg {
 			run(m, c)
 		}
-	case doneMsg, diffMsg, pageMsg:
+	case doneMsg, diffMsg, pageMsg, branchesMsg:
 		drive(m, msg)
 	}
 }

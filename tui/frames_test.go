@@ -62,6 +62,7 @@ var scenes = []struct {
 	{"forward", day, []string{"f", "type:8081:80"}},
 	{"roll-back", day, []string{"B"}},
 	{"environment", day, []string{":", "type:environment", "enter", "type:staging", "enter"}},
+	{"branch", day, []string{":", "type:branch", "enter", "down"}},
 	{"environment-unknown", day, []string{":", "type:environment", "enter", "type:stagin", "enter"}},
 	{"outcome", day, []string{"r"}},
 	{"outcome-failed", day, []string{"b"}},

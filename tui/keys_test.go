@@ -312,7 +312,7 @@ func TestWithoutControlNothingIsOffered(t *testing.T) {
 	m.ticking, m.fading = true, true
 	drive(m, keys(":")...)
 	for _, b := range m.overlay.(*chooser).found(m) {
-		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines", "forward", "roll back", "environment"}, b.name) {
+		if slices.Contains([]string{"restart", "scale", "delete pod", "shell", "open", "save lines", "forward", "roll back", "environment", "branch"}, b.name) {
 			t.Errorf("offers %q, which nobody can do", b.name)
 		}
 	}

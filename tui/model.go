@@ -224,6 +224,8 @@ func (m *Model) take(msg tea.Msg) tea.Cmd {
 		}
 	case pageMsg:
 		m.said, m.overlay = "", &page{title: msg.title, lines: msg.lines}
+	case branchesMsg:
+		m.openBranches(msg.all)
 	case diffMsg:
 		m.diff.take(msg)
 	case tea.KeyPressMsg:

@@ -47,7 +47,7 @@ func files(t *testing.T) map[string]*ast.File {
 // TestNoLogLineIsAMessage: the messages of this package are few, none of them
 // can hold lines, and whatever is sent from outside the event loop is one of two.
 func TestNoLogLineIsAMessage(t *testing.T) {
-	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "fadeMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true}
+	known := map[string]bool{"StateMsg": true, "movedMsg": true, "tickMsg": true, "fadeMsg": true, "doneMsg": true, "diffMsg": true, "pageMsg": true, "branchesMsg": true}
 	for name, f := range files(t) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -185,11 +185,13 @@ func TestUpdateDoesNoIO(t *testing.T) {
 			d := newDesk()
 			d.write()
 			m := New(Options{State: asleep(), Store: d.store, Now: now, Control: guardedControl(func() { guard("Control.Do") }), Host: Host{
-				Open:  func(string) error { guard("Host.Open"); return nil },
-				Shell: func(string, string) tea.ExecCommand { return noShell{} },
-				Save:  func([]byte) (string, error) { guard("Host.Save"); return "", nil },
-				Mark:  func(string) { guard("Host.Mark") },
-				Look:  func(context.Context, string) (string, error) { guard("Host.Look"); return "", nil },
+				Open:     func(string) error { guard("Host.Open"); return nil },
+				Shell:    func(string, string) tea.ExecCommand { return noShell{} },
+				Save:     func([]byte) (string, error) { guard("Host.Save"); return "", nil },
+				Mark:     func(string) { guard("Host.Mark") },
+				Look:     func(context.Context, string) (string, error) { guard("Host.Look"); return "", nil },
+				Branches: func(context.Context) ([]Branch, error) { guard("Host.Branches"); return []Branch{{Name: "main"}}, nil },
+				Join:     func(Branch) tea.ExecCommand { return noShell{} },
 			}})
 			m.ticking, m.fading = true, true
 			m.worker.settle()

@@ -25,6 +25,7 @@ type dashboard struct {
 	hub    *logs.Hub
 	stop   context.CancelFunc
 	done   chan error
+	root   string // of the project
 	memory string // file that keeps the layout
 	// Of other environments, for people who look at one.
 	environments []string
@@ -42,7 +43,7 @@ func newDashboard(env Env, p *config.Project, facts term.Facts, hide *secrets, r
 	}
 	// The hub outlives the session's context, as the plain face's does.
 	ctx, stop := context.WithCancel(context.Background())
-	d := &dashboard{env: env, facts: facts, hub: hub, stop: stop, done: make(chan error, 1), memory: memoryFile(env.Getenv, p.Root)}
+	d := &dashboard{env: env, facts: facts, hub: hub, stop: stop, done: make(chan error, 1), root: p.Root, memory: memoryFile(env.Getenv, p.Root)}
 	d.plain = plain{out: env.Out, colour: facts.Color, width: nameWidth(p)}
 	go func() { d.done <- run(ctx, env, p, hub, hide) }()
 	return d, nil

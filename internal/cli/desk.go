@@ -32,6 +32,9 @@ func (d *dashboard) host(ctx context.Context, s session.Control, connect func() 
 
 		Environments: d.environments,
 		Look:         d.look,
+
+		Branches: func(ctx context.Context) ([]tui.Branch, error) { return d.branches(ctx, s.State()) },
+		Join:     d.join(ctx),
 	}
 }
 

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -138,6 +140,29 @@ by hand: the manifests stay as they are, the session says so and leaves it alone
 	return cmd
 }
 
+// stopWithin is how long `kdev stop` waits for the session's end.
+const stopWithin = 10 * time.Second
+
+// gone waits until the session does not answer any more: what comes next, as another
+// kdev up, is not to find the one that is just leaving.
+func (f *projectFlags) gone(ctx context.Context, env Env, about control.About) {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		left, err := control.List(env.Getenv, func(a *control.About) bool { return a.Root == about.Root && a.PID == about.PID })
+		if err != nil || len(left) == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func newStop(env Env) *cobra.Command {
 	var flags projectFlags
 	cmd := &cobra.Command{
@@ -145,7 +170,15 @@ func newStop(env Env) *cobra.Command {
 		Short: "End a running kdev up; everything stays in the cluster",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return flags.steer(cmd, env, session.Command{Verb: session.DoStop})
+			about, err := flags.running(env)
+			if err != nil {
+				return err
+			}
+			if err := flags.steer(cmd, env, session.Command{Verb: session.DoStop}); err != nil {
+				return err
+			}
+			flags.gone(cmd.Context(), env, about)
+			return nil
 		},
 	}
 	flags.addRunning(cmd)

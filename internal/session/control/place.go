@@ -85,6 +85,14 @@ func private(dir string) error {
 // Find lists the sessions that answer for the project at root, in any context
 // and namespace unless these are given. What a killed session left is removed.
 func Find(getenv func(string) string, root, context, namespace string) ([]About, error) {
+	return List(getenv, func(a *About) bool {
+		return a.Root == root && (context == "" || a.Context == context) && (namespace == "" || a.Namespace == namespace)
+	})
+}
+
+// List is the running sessions of this user that are wanted. What a session that was
+// killed has left is removed.
+func List(getenv func(string) string, wanted func(*About) bool) ([]About, error) {
 	dir := Dir(getenv)
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -100,7 +108,7 @@ func Find(getenv func(string) string, root, context, namespace string) ([]About,
 			return nil, fmt.Errorf("find running sessions: %w", err)
 		}
 		var a About
-		if json.Unmarshal(text, &a) != nil || a.Root != root || context != "" && a.Context != context || namespace != "" && a.Namespace != namespace {
+		if json.Unmarshal(text, &a) != nil || !wanted(&a) {
 			continue
 		}
 		if !answers(a.Socket(dir)) {
