@@ -53,11 +53,8 @@ logged in there (docker login); with --out a file says what was made, for
 			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
 				return err
 			}
-			if o.tag != "" && o.push == "" {
-				return usageError(cmd, "--tag is a tag for --push")
-			}
-			if o.sbom != "" && o.sbom != "spdx" {
-				return usageError(cmd, fmt.Sprintf("--sbom is spdx, not %q", o.sbom))
+			if err := o.check(cmd); err != nil {
+				return err
 			}
 			if o.log {
 				return o.printLogs(services)
@@ -67,7 +64,7 @@ logged in there (docker login); with --out a file says what was made, for
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.push, "push", "", "push to REGISTRY/FOLDER, for example ghcr.io/acme: the service's name is added")
-	f.StringVar(&o.tag, "tag", "", "with --push: the tag, with {{.Project}}, {{.Service}}, {{.Digest}}, {{.Branch}}, {{.Commit}} (default: the digest's head)")
+	f.StringVar(&o.tag, "tag", "", "with --push: the tag, with {{.Project}}, {{.Service}}, {{.Digest}}, {{.Branch}}, {{.Commit}}, which ends in -dirty where tracked files differ from it (default: the digest's head)")
 	f.StringVar(&o.out, "out", "", "write a file that says what was made (images.json)")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.StringSliceVar(&o.platforms, "platform", nil, "platforms, for example linux/amd64,linux/arm64 (default: this machine's)")
@@ -112,7 +109,7 @@ func (o *buildOptions) complete(*cobra.Command, []string, string) ([]string, cob
 }
 
 func (o *buildOptions) run(ctx context.Context, names []string) error {
-	p, err := (&projectFlags{}).load(o.env)
+	p, err := (&projectFlags{}).loadWith(o.env, config.LoadOptions{Version: version, Alone: true, ManifestsOptional: true})
 	if err != nil {
 		return err
 	}

@@ -50,19 +50,20 @@ type logsOptions struct {
 	lasting        time.Duration
 
 	// Which lines.
-	exclude   []string
-	include   []string
-	highlight []string
-	level     string
-	records   bool
-	before    int
-	after     int
-	around    int
-	events    bool
-	merge     bool
-	past      bool
-	save      string
-	noMask    bool
+	exclude     []string
+	include     []string
+	highlight   []string
+	level       string
+	records     bool
+	before      int
+	after       int
+	around      int
+	events      bool
+	merge       bool
+	past        bool
+	environment string
+	save        string
+	noMask      bool
 
 	// How they look.
 	output          string

@@ -219,10 +219,13 @@ func (p *logsPlan) events(ctx context.Context, hub *logs.Hub, c *chosen) (wait f
 // hideManifests masks the values of Secrets that the manifests of the project around
 // hold, where there is one.
 func (p *logsPlan) hideManifests(ctx context.Context) {
-	flags := projectFlags{}
-	project, err := flags.load(p.o.env)
+	flags := environmentFlags{env: p.o.environment}
+	project, e, err := flags.load(p.o.env)
 	if err != nil {
 		return // none, or one that cannot be read: who needs it says so
+	}
+	if p.o.environment != "" {
+		project.Manifests, project.Namespace = e.Manifests, e.Namespace
 	}
 	p.around = true
 	p.hidden.ofManifests(ctx, project)

@@ -42,7 +42,11 @@ func (p *logsPlan) clusters(ctx context.Context) (_ []*logsCluster, closeAll fun
 		}
 	}
 	contexts := unique(o.contexts)
-	c, err := p.projectCluster(ctx)
+	find := p.projectCluster
+	if o.environment != "" {
+		find = p.environmentCluster
+	}
+	c, err := find(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,6 +101,40 @@ func (p *logsPlan) projectCluster(ctx context.Context) (*logsCluster, error) {
 	}
 	if p.remote != nil {
 		p.withSession(c)
+	}
+	return c, nil
+}
+
+// environmentCluster opens the cluster of --env. Without a query everything is shown that
+// kdev deployed there; where something else deploys, every pod of the namespace.
+func (p *logsPlan) environmentCluster(ctx context.Context) (*logsCluster, error) {
+	o := p.o
+	flags := environmentFlags{env: o.environment}
+	project, e, err := flags.load(o.env)
+	if err != nil {
+		return nil, err
+	}
+	found, err := flags.ensure(ctx, project, e, false, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	c, err := o.open(found.Context)
+	if err != nil {
+		return nil, err
+	}
+	c.namespaces = o.wanted(e.Namespace)
+	if len(o.query) > 0 || o.selector != "" || o.fieldSelector != "" {
+		return c, nil
+	}
+	project.Namespace = e.Namespace
+	c.owned, err = projectLabel(ctx, c.client, project)
+	if known := problem.As(err); known != nil && known.Code == "logs-not-deployed" {
+		p.notices.say("kdev deployed nothing in namespace " + e.Namespace + " of " + found.Context + ": every pod there is shown")
+		err = nil
+	}
+	if err != nil {
+		c.client.Close()
+		return nil, err
 	}
 	return c, nil
 }

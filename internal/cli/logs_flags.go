@@ -70,6 +70,7 @@ func (o *logsOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.events, "events", false, "Mix the Kubernetes events about pods and their owners in.")
 	f.BoolVar(&o.merge, "merge", false, "Order the lines of all containers by their time, within a window of 250 ms.")
 	f.StringVar(&o.save, "save", "", "Write what is shown to this file too, without colors.")
+	f.StringVar(&o.environment, "env", "", "Read an environment of kdev.yaml, from the cluster and the namespace that it has there. (-e is --exclude)")
 	f.BoolVar(&o.past, "past", false, "Show the lines of this project that were kept on disk, without asking a cluster.")
 	f.BoolVar(&o.noMask, "no-mask", false, "Show the values of the project's Secrets.")
 	f.BoolVar(&o.previous, "previous", false, "Show the run before the current one of each container, and leave.")

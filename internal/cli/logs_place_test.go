@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +89,55 @@ func TestLogsCompletesInTheProject(t *testing.T) {
 	env.Out, env.Err = &out, &errs
 	if code := Main(t.Context(), env, []string{"__complete", "logs", "sts/d"}); code != 0 || !strings.HasPrefix(out.String(), "sts/db\n") {
 		t.Errorf("%d %q\n%s", code, out.String(), errs.String())
+	}
+}
+
+// TestLogsOfAnEnvironment: --env reads where the environment is; what kdev deployed there,
+// else all that is there.
+func TestLogsOfAnEnvironment(t *testing.T) {
+	c, _, env := besideStanding(t)
+	withoutCurrent(t)
+	project := `name: shop
+manifests: {yaml: [a.yaml]}
+environments:
+  staging: {manifests: {yaml: [a.yaml]}, context: other, namespace: elsewhere}
+`
+	for name, text := range map[string]string{"kdev.yaml": project, "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"} {
+		if err := os.WriteFile(filepath.Join(env.Dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine := testkube.Pod("elsewhere", "web-9", "web")
+	mine.Labels = map[string]string{partOfLabel: "y"}
+	c.pod(mine)
+	c.pod(testkube.Pod("elsewhere", "far-1", "far"))
+	c.Log("elsewhere", "web-9", "web").Print(c.at, "web of staging")
+	c.Log("elsewhere", "far-1", "far").Print(c.at, "far of staging")
+	c.Log("elsewhere", "web-9", "web").End()
+	c.Log("elsewhere", "far-1", "far").End()
+	read := func(args ...string) (lines []string, o outcome) {
+		t.Helper()
+		o = logsBeside(t, env, append([]string{"--env", "staging", "--no-follow", "-o", "raw"}, args...)...)
+		lines = strings.Split(strings.TrimSpace(o.stdout), "\n")
+		slices.Sort(lines)
+		return lines, o
+	}
+	if got, o := read(); o.code != 0 || !slices.Equal(got, []string{"far of staging", "web of staging"}) || !strings.Contains(o.stderr, "kdev deployed nothing in namespace elsewhere") {
+		t.Errorf("%+v", o)
+	}
+	if err := c.Put(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "kdev-shop", Labels: map[string]string{idLabel: "y"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, o := read(); o.code != 0 || !slices.Equal(got, []string{"web of staging"}) {
+		t.Errorf("%+v", o)
+	}
+	if got, o := read("far"); o.code != 0 || !slices.Equal(got, []string{"far of staging"}) {
+		t.Errorf("%+v", o)
+	}
+	if _, o := read("--context", "fake"); o.code != 2 || !strings.Contains(o.stderr, "--env cannot be used with --context") {
+		t.Errorf("%+v", o)
+	}
+	if o := logsBeside(t, env, "--env", "stagin", "--no-follow"); o.code != 2 || !strings.Contains(o.stderr, "staging") {
+		t.Errorf("%+v", o)
 	}
 }

@@ -65,6 +65,8 @@ func (p *logsPlan) combinations() error {
 		return errors.New("--no-follow cannot be used with --tail=0")
 	case o.past && len(o.notOfPast()) > 0:
 		return fmt.Errorf("--past cannot be used with %s: what is kept on disk does not tell", strings.Join(o.notOfPast(), ", "))
+	case o.environment != "" && len(o.notOfEnvironment()) > 0:
+		return fmt.Errorf("--env cannot be used with %s: the environment says where it is", strings.Join(o.notOfEnvironment(), ", "))
 	case o.events && p.once():
 		return errors.New("--events cannot be used with --no-follow or --previous")
 	case untilStates[o.until] != nil && (p.once() || o.stdin):
@@ -73,6 +75,23 @@ func (p *logsPlan) combinations() error {
 		return errors.New("--before, --after and --around take a number of lines")
 	}
 	return nil
+}
+
+// notOfEnvironment are the flags given that say which cluster is meant.
+func (o *logsOptions) notOfEnvironment() []string {
+	var out []string
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"--context", len(unique(o.contexts)) > 0}, {"--kubeconfig", o.kubeconfig != ""}, {"--server", o.kube.server != ""}, {"--cluster", o.kube.cluster != ""},
+		{"--past", o.past}, {"--stdin", o.stdin},
+	} {
+		if f.given {
+			out = append(out, f.name)
+		}
+	}
+	return out
 }
 
 // notOfPast are the flags given that ask what lines on disk cannot answer: they know the

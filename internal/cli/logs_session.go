@@ -45,7 +45,7 @@ func (o *logsOptions) standing() (control.About, bool) {
 func (p *logsPlan) session() (control.About, bool) {
 	o := p.o
 	switch {
-	case o.kubeconfig != "", o.kube.set(), o.allNamespaces, // another cluster, perhaps
+	case o.kubeconfig != "", o.kube.set(), o.allNamespaces, o.environment != "", // another cluster, perhaps
 		o.selector != "", o.fieldSelector != "", o.node != "", o.condition != "", !slices.Equal(o.containerStates, []string{"all"}), !o.ephemeral,
 		o.output == "json", o.output == "extjson", o.output == "ppextjson", o.template != "", o.templateFile != "", // labels, perhaps
 		o.previous, o.prompt, o.events, o.noMask, untilStates[o.until] != nil:
