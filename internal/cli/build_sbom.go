@@ -28,7 +28,7 @@ func (m *maker) describe(ctx context.Context, spec build.Spec, results []*build.
 		if err != nil {
 			return fmt.Errorf("list the software in %s: %w", out.Service, err)
 		}
-		doc, err := sbom.SPDX(sbom.About{Name: spec.Repository(), Digest: r.Digest, Platform: spec.PlatformName(), Tool: "kdev-" + version}, packages)
+		doc, err := sbom.SPDX(sbom.About{Name: spec.Repository(), Digest: r.Digest, Platform: spec.PlatformName(), Tool: "kdev-" + Version()}, packages)
 		if err != nil {
 			return err
 		}
