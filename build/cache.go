@@ -127,7 +127,10 @@ func (c *cache) lookup(ctx context.Context, spec Spec, k string) *Result {
 		}
 	}
 	if !c.ep.Available(ctx, c.store, spec.Repository(), e.Digest) {
-		// Collected, or damaged: what is built instead takes its place.
+		// Damaged: what is built instead takes its place.
+		if d, err := layout.ParseDigest(e.Digest); err == nil && c.ep.Shared {
+			c.store.Lost(d, c.store.Complete(d))
+		}
 		_ = c.store.RemoveMeta(cacheKind, k)
 		return nil
 	}

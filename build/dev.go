@@ -134,8 +134,11 @@ func (b *devBuilder) agentLayer(ctx context.Context, arch, id string) (layout.De
 	key := arch + "-" + id
 	if raw, err := b.store.Meta(agentKind, key); err == nil {
 		var l layout.Descriptor
-		if json.Unmarshal(raw, &l) == nil && b.store.Store.Has(l.Digest, l.Size) {
-			return l, nil
+		if json.Unmarshal(raw, &l) == nil {
+			if b.store.Store.Has(l.Digest, l.Size) {
+				return l, nil
+			}
+			b.store.Lost(l.Digest, nil)
 		}
 	}
 	program, err := b.agent.program(ctx, "kdev-agent", arch)

@@ -98,8 +98,11 @@ func outputLayer(ctx context.Context, store *registry.Store, list []Output) (lay
 	key := digestOf(fields...)
 	if raw, err := store.Meta(layerKind, key); err == nil {
 		var l layout.Descriptor
-		if json.Unmarshal(raw, &l) == nil && store.Store.Has(l.Digest, l.Size) {
-			return l, nil
+		if json.Unmarshal(raw, &l) == nil {
+			if store.Store.Has(l.Digest, l.Size) {
+				return l, nil
+			}
+			store.Lost(l.Digest, nil)
 		}
 	}
 	u, err := store.NewUpload()

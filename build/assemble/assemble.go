@@ -213,9 +213,12 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 	}
 	if raw, err := a.store.Meta(heavyKind, key); err == nil {
 		d, perr := layout.ParseDigest(string(bytes.TrimSpace(raw)))
-		if perr == nil && a.store.Complete(d) == nil {
-			a.progress(v.name, true, 0, 0)
-			return string(d), false, nil
+		if perr == nil {
+			if err = a.store.Complete(d); err == nil {
+				a.progress(v.name, true, 0, 0)
+				return string(d), false, nil
+			}
+			a.store.Lost(d, err)
 		}
 	}
 	if a.engine == nil {

@@ -29,6 +29,7 @@ type fakeEngine struct {
 	solved int
 	taken  int
 	pulls  bool
+	again  bool // Take pushes the base as an engine does: what the store lacks
 }
 
 func (e *fakeEngine) Pulls() bool { return e.pulls }
@@ -44,6 +45,9 @@ func (e *fakeEngine) ImageConfig(_ context.Context, ref, _ string) ([]byte, erro
 
 func (e *fakeEngine) Take(context.Context, string, string, string, string) (string, error) {
 	e.taken++
+	if e.again {
+		putImage(e.t, e.store, "mirror/docker.io/library/base", e.baseTar())
+	}
 	return e.base, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -212,8 +213,15 @@ func (b *bases) manifest(ctx context.Context, ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if k.Manifest != "" && b.store.Complete(layout.Digest(k.Manifest)) == nil {
-		return k.Manifest, nil
+	if k.Manifest != "" {
+		err := b.store.Complete(layout.Digest(k.Manifest))
+		if err == nil {
+			return k.Manifest, nil
+		}
+		var absent *layout.AbsentError // else a collector took the image
+		if errors.As(err, &absent) {
+			b.store.Lost(absent.Digest, err)
+		}
 	}
 	n, err := name.ParseReference(ref)
 	if err != nil {

@@ -99,9 +99,12 @@ func (a *assembly) write(changes []change) (layer, error) {
 	}
 	if raw, err := a.store.Meta(layerKind, key); err == nil {
 		var l layer
-		if json.Unmarshal(raw, &l.Descriptor) == nil && a.store.Store.Has(l.Digest, l.Size) {
-			l.DiffID = l.Digest
-			return l, nil
+		if json.Unmarshal(raw, &l.Descriptor) == nil {
+			if a.store.Store.Has(l.Digest, l.Size) {
+				l.DiffID = l.Digest
+				return l, nil
+			}
+			a.store.Lost(l.Digest, nil)
 		}
 	}
 	spool, err := a.fetch(changes)

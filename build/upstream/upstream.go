@@ -82,6 +82,10 @@ func (p *Provider) held(repo, tag, id string) bool {
 	if err != nil {
 		return false
 	}
+	// Nobody builds a damaged copy anew: it is taken again.
+	if e, err := p.store.Resolve(repo, tag); err != nil || p.store.Complete(e.Digest) != nil {
+		return false
+	}
 	config, err := img.ConfigName()
 	return err == nil && config.Hex == strings.TrimPrefix(id, "sha256:")
 }

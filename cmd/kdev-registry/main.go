@@ -44,9 +44,7 @@ func serve(ctx context.Context, dir, cluster, host, token string) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range store.Dropped() {
-		log.Printf("dropped %s", line)
-	}
+	store.OnDrop(func(line string) { log.Printf("dropped %s", line) })
 	upstream := pullthrough.New(store, func(line string) { log.Print(line) })
 	defer upstream.Close()
 	// No read or write timeout: a layer may take long. A silent peer is

@@ -147,9 +147,8 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, dropped := range store.Dropped() {
-		face.notice(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
-	}
+	m := &maker{o: o, p: p, store: store, face: face}
+	store.OnDrop(repaired(m.tell))
 	docker, err := client.New(client.FromEnv)
 	if err != nil {
 		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
@@ -170,7 +169,7 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	}
 	hide := &secrets{}
 	hide.ofManifests(ctx, p)
-	m := &maker{o: o, p: p, store: store, docker: docker, endpoint: endpoint, face: face}
+	m.docker, m.endpoint = docker, endpoint
 	progress := func(text string) {
 		m.tell(session.Notice{Level: session.Info, Code: "progress", Text: text})
 	}
@@ -234,6 +233,13 @@ type maker struct {
 
 // A notifier shows notices: a face, or a part of one.
 type notifier interface{ notice(session.Notice) }
+
+// repaired tells of what the store drops because it is damaged.
+func repaired(tell func(session.Notice)) func(dropped string) {
+	return func(dropped string) {
+		tell(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
+	}
+}
 
 func (m *maker) tell(n session.Notice) {
 	m.mu.Lock()

@@ -113,9 +113,7 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	for _, dropped := range store.Dropped() {
-		tell(session.Notice{Level: session.Warn, Code: "store-repaired", Text: "the image store was damaged; dropped: " + dropped})
-	}
+	store.OnDrop(repaired(tell))
 	unlock, err := onlyOne(ctx, store, c.Context, p, leaving)
 	if err != nil {
 		return nil, nil, nil, err

@@ -158,7 +158,7 @@ func (c *collection) mark(d Digest) {
 	if err != nil || size > MaxManifest {
 		return
 	}
-	raw, err := c.store.ReadBlob(d)
+	raw, err := c.store.read(d)
 	if err != nil || len(raw) == 0 || raw[0] != '{' {
 		return
 	}
@@ -232,7 +232,7 @@ func (c *collection) sweep(ctx context.Context) error {
 func (c *collection) dropEntries() error {
 	return c.store.update(func(entries []Entry) []Entry {
 		return slices.DeleteFunc(entries, func(e Entry) bool {
-			return slices.Contains(c.report.Removed, e) || !c.store.Has(e.Digest, -1)
+			return slices.Contains(c.report.Removed, e) || !c.store.exists(e.Digest)
 		})
 	})
 }
@@ -254,7 +254,7 @@ func (c *collection) dropMeta() error {
 		}
 		for _, key := range keys {
 			d, ok := about(c.store, k.Name(), key)
-			if !ok || c.store.Has(d, -1) {
+			if !ok || c.store.exists(d) {
 				continue
 			}
 			if err := c.store.RemoveMeta(k.Name(), key); err != nil {
@@ -268,7 +268,7 @@ func (c *collection) dropMeta() error {
 // metaAbout says, for the kinds of PutMeta that are worth nothing without a
 // blob, which one that is.
 var metaAbout = map[string]func(s *Store, kind, key string) (Digest, bool){
-	"records": byKey, "listings": byKey,
+	"records": byKey, "listings": byKey, verifiedKind: byKey,
 	"cache": byContent, "layers": byContent, "steps": byContent, "agents": byContent,
 }
 

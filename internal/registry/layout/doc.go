@@ -13,7 +13,7 @@
 //	index.json                 every manifest of every repository, with its tag
 //	blobs/sha256/<hex>         layers, configs, manifests
 //	uploads/<id>               unfinished blobs, each locked by its writer
-//	kdev/<kind>/<key>          what kdev remembers beside the images (records, cache keys)
+//	kdev/<kind>/<key>          what kdev remembers beside the images (records, cache keys, looks of verified blobs)
 //	leases/<id>                blobs that a living process needs, locked by it
 //	lock                       flock: shared while images are put, exclusive while they are collected
 //	index.lock                 flock: exclusive for the few lines that rewrite index.json

@@ -403,7 +403,7 @@ func (s *Store) repairIndex() error {
 		if err := os.Rename(s.indexPath(), aside); err != nil {
 			return err
 		}
-		s.dropped = append(s.dropped, fmt.Sprintf("the list of tags (%v); it is kept as %s, tags come back with the next build", perr, aside))
+		s.note("", fmt.Sprintf("the list of tags (%v); it is kept as %s, tags come back with the next build", perr, aside))
 		raw, err = renderIndex(nil)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ type Store struct {
 	index *indexCache
 	lease *Lease // nil, or what keeps the blobs that this Store writes and sees
 
-	dropped []string // what Open threw away; written by Open only
+	checks *checks // shared with the same store under a lease
 }
 
 // Option changes how a Store behaves.
@@ -35,7 +36,7 @@ func Open(dir string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, now: time.Now, index: &indexCache{}}
+	s := &Store{dir: dir, now: time.Now, index: &indexCache{}, checks: newChecks()}
 	for _, o := range opts {
 		o(s)
 	}
@@ -65,9 +66,6 @@ func (s *Store) WithLease(l *Lease) *Store {
 	return &held
 }
 
-// Dropped says, a line each, what Open found damaged and did not keep.
-func (s *Store) Dropped() []string { return s.dropped }
-
 func (s *Store) ensure() error {
 	// 0700: images may be private, and the folder holds the write token.
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
@@ -79,12 +77,20 @@ func (s *Store) ensure() error {
 		}
 	}
 	marker := filepath.Join(s.dir, "oci-layout")
-	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
-		return s.replace(marker, []byte(`{"imageLayoutVersion":"1.0.0"}`))
-	} else if err != nil {
+	raw, err := os.ReadFile(marker)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	var says struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if err == nil && json.Unmarshal(raw, &says) == nil && says.Version != "" {
+		return nil
+	}
+	if err == nil {
+		s.note("", "the file oci-layout, which said no version; it is written anew")
+	}
+	return s.replace(marker, []byte(`{"imageLayoutVersion":"1.0.0"}`))
 }
 
 // Blob paths and reads.
@@ -93,7 +99,8 @@ func (s *Store) blobPath(d Digest) string {
 	return filepath.Join(s.dir, "blobs", "sha256", d.Hex())
 }
 
-// Stat returns the blob's size, or an error that is fs.ErrNotExist.
+// Stat returns the size of the blob's file, or an error that is fs.ErrNotExist.
+// It is not the size of the blob where the file is damaged.
 func (s *Store) Stat(d Digest) (int64, error) {
 	fi, err := os.Stat(s.blobPath(d))
 	if err != nil {
@@ -117,24 +124,39 @@ func (s *Store) Size() (int64, error) {
 	return n, nil
 }
 
-// Has says whether the blob is here with the size that its descriptor gives;
-// a size below zero is not compared. A blob of another size is a file that
-// lost its end when the machine did; the rebuild that follows replaces it.
+// Has says whether the blob is here, undamaged, with the size that its
+// descriptor gives; a size below zero is not compared. A damaged one is removed,
+// and Dropped names it; the rebuild that follows replaces it.
 func (s *Store) Has(d Digest, size int64) bool {
 	// First the lease, then the look: a collector between them sees the lease.
 	if s.lease != nil && s.lease.Hold(d) != nil {
 		return false
 	}
-	n, err := s.Stat(d)
+	n, err := s.sound(d)
 	return err == nil && (size < 0 || n == size)
 }
 
-// OpenBlob opens the blob for reading. The error is fs.ErrNotExist where it is missing.
-func (s *Store) OpenBlob(d Digest) (*os.File, error) { return os.Open(s.blobPath(d)) }
+// OpenBlob opens the blob for reading. The error is fs.ErrNotExist where it is
+// missing, or was damaged and is dropped.
+func (s *Store) OpenBlob(d Digest) (*os.File, error) {
+	if _, err := s.sound(d); err != nil {
+		return nil, err
+	}
+	return os.Open(s.blobPath(d))
+}
 
-// ReadBlob returns the content of a small blob, verified.
+// ReadBlob returns the content of a small blob, verified. A damaged one is removed.
 func (s *Store) ReadBlob(d Digest) ([]byte, error) {
-	f, err := s.OpenBlob(d)
+	b, err := s.read(d)
+	var damaged *DamagedError
+	if errors.As(err, &damaged) {
+		_, _ = s.sound(d)
+	}
+	return b, err
+}
+
+func (s *Store) read(d Digest) ([]byte, error) {
+	f, err := os.Open(s.blobPath(d))
 	if err != nil {
 		return nil, err
 	}
@@ -167,9 +189,9 @@ func (s *Store) RemoveBlob(d Digest) error {
 	return nil
 }
 
-// Complete says whether everything that the manifest d needs is here, with the
-// right sizes; the error names the first thing that is not. Children of an
-// index are followed.
+// Complete says whether everything that the manifest d needs is here, undamaged
+// and with the right sizes; the error names the first thing that is not, an
+// *AbsentError where that is a blob. Children of an index are followed.
 func (s *Store) Complete(d Digest) error {
 	if !s.Has(d, -1) {
 		return fmt.Errorf("manifest %s: %w", d, fs.ErrNotExist)
@@ -182,10 +204,14 @@ func (s *Store) Complete(d Digest) error {
 	if err != nil {
 		return err
 	}
-	for _, need := range m.Needs() {
-		if !s.Has(need.Digest, need.Size) {
-			return fmt.Errorf("blob %s of manifest %s: %w", need.Digest, d, fs.ErrNotExist)
+	var absent error
+	for _, need := range m.Needs() { // all of them: each damaged one has to go
+		if !s.Has(need.Digest, need.Size) && absent == nil {
+			absent = &AbsentError{need.Digest, d}
 		}
+	}
+	if absent != nil {
+		return absent
 	}
 	for _, child := range m.Manifests {
 		if err := s.Complete(child.Digest); err != nil {
