@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ the nodes. It is safe while builds run.`,
 	f.IntVar(&o.keep, "keep", 3, "images of each repository that stay, the newest ones")
 	f.DurationVar(&o.maxAge, "max-age", 0, "drop newest ones too when they are older, for example 720h (default: age does not matter)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would go, and why the rest stays")
-	f.BoolVar(&o.force, "force", false, "go on when a cluster that runs cannot be asked what it uses")
+	f.BoolVar(&o.force, "force", false, "go on when a cluster that runs, or the engine, cannot be asked what is used")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	return cmd
 }
@@ -68,7 +69,7 @@ func (o *gcOptions) run(ctx context.Context) error {
 		return fmt.Errorf("finding the container engine: %w", err)
 	}
 	defer docker.Close()
-	live, nodes, err := o.live(ctx, store)
+	live, nodes, err := o.live(ctx, store, docker)
 	if err != nil {
 		return err
 	}
@@ -90,14 +91,27 @@ var (
 )
 
 // live are the digests that workloads and pods of the local clusters name, and
-// the nodes of those clusters. Without an engine there are none.
-func (o *gcOptions) live(ctx context.Context, store *registry.Store) (live []layout.Digest, nodes []string, err error) {
+// the nodes of those clusters. Where no engine is installed there are none; one
+// that does not answer may have some, and they go on when it is back.
+func (o *gcOptions) live(ctx context.Context, store *registry.Store, docker *client.Client) (live []layout.Digest, nodes []string, err error) {
 	list, err := cluster.List(ctx, cluster.Options{})
-	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
-		return nil, nil, nil
-	}
-	if err != nil {
+	missing := problem.As(err)
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case err == nil:
+		// Another engine may have answered in the place of one that may not be asked.
+		if _, ping := docker.Ping(ctx, client.PingOptions{}); ping == nil || !strings.Contains(ping.Error(), "permission denied") {
+			break
+		} else if err = o.unknown(&problem.Problem{Summary: "this user may not use the container engine", Err: ping}); err != nil {
+			return nil, nil, err
+		}
+	case missing == nil || missing.Code != "engine-missing":
 		return nil, nil, err
+	case missing.Err == nil && os.Getenv("KIND_EXPERIMENTAL_PROVIDER") == "" && !answers(ctx, docker):
+		return nil, nil, nil
+	default:
+		return nil, nil, o.unknown(missing)
 	}
 	for _, c := range list {
 		if c.State == "stopped" {
@@ -121,6 +135,29 @@ func (o *gcOptions) live(ctx context.Context, store *registry.Store) (live []lay
 		live = append(live, used...)
 	}
 	return live, nodes, nil
+}
+
+// unknown refuses, or warns where it is forced: of an engine's clusters it cannot be
+// known what they use.
+func (o *gcOptions) unknown(engine *problem.Problem) error {
+	if o.force {
+		fmt.Fprintf(o.env.Err, "warning: %s: what its clusters use is not known, and does not stay for that\n", engine.Summary)
+		return nil
+	}
+	hint := "go on with --force: pods of its clusters may then lose images that they have not pulled yet"
+	if engine.Hint != "" {
+		hint = engine.Hint + "; or " + hint
+	}
+	return &problem.Problem{
+		Code: "gc-cluster-unknown", Where: engine.Where, Err: engine.Err, Output: engine.Output, Hint: hint,
+		Summary: engine.Summary + ", so it cannot be known which images its clusters use",
+	}
+}
+
+// answers says whether there is an engine without a client of its own on this machine.
+func answers(ctx context.Context, docker *client.Client) bool {
+	_, err := docker.Ping(ctx, client.PingOptions{})
+	return err == nil
 }
 
 // imagesOf are the images that pods and what makes pods name. Replica sets of
