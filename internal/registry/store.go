@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -214,9 +215,14 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 	return l.store.OpenBlob(l.desc.Digest)
 }
 
-// Token is the password for writes over HTTP, made at the first call.
+// soundToken is a token that was written as a whole, by kdev or by a person: it
+// goes into an HTTP header (RFC 6750, 2.1) and an environment variable.
+var soundToken = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]{16,256}$`)
+
+// Token is the password for writes over HTTP, made at the first call and where
+// its file is damaged.
 func (s *Store) Token() (string, error) {
-	b, err := s.MetaOnce("registry", "token", newToken)
+	b, err := s.MetaOnce("registry", "token", soundToken.Match, newToken)
 	if err != nil {
 		return "", fmt.Errorf("token of the image store: %w", err)
 	}

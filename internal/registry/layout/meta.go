@@ -72,9 +72,10 @@ func (s *Store) metaPath(kind, key string) (string, error) {
 }
 
 // MetaOnce returns what is remembered under key, and makes it when there is
-// nothing: of several processes that ask at once, all get the same.
-func (s *Store) MetaOnce(kind, key string, make func() ([]byte, error)) ([]byte, error) {
-	if b, err := s.Meta(kind, key); err == nil {
+// nothing, or nothing that valid accepts: of several processes that ask at once,
+// all get the same.
+func (s *Store) MetaOnce(kind, key string, valid func([]byte) bool, make func() ([]byte, error)) ([]byte, error) {
+	if b, err := s.Meta(kind, key); err == nil && valid(b) {
 		return b, nil
 	}
 	l, err := s.lock("meta.lock", true, true)
@@ -82,12 +83,19 @@ func (s *Store) MetaOnce(kind, key string, make func() ([]byte, error)) ([]byte,
 		return nil, err
 	}
 	defer l.Close()
-	if b, err := s.Meta(kind, key); err == nil {
+	b, err := s.Meta(kind, key)
+	if err == nil && valid(b) {
 		return b, nil
 	}
-	b, err := make()
-	if err != nil {
+	damaged := err == nil
+	if b, err = make(); err != nil {
 		return nil, err
 	}
-	return b, s.PutMeta(kind, key, b)
+	if err := s.PutMeta(kind, key, b); err != nil {
+		return nil, err
+	}
+	if damaged {
+		s.note("", fmt.Sprintf("the file kdev/%s/%s, which was empty or not what kdev writes; it is made anew", kind, key))
+	}
+	return b, nil
 }

@@ -315,7 +315,7 @@ func TestWorker(t *testing.T) {
 		tag := "v" + strconv.Itoa(i)
 		image(t, s, "own/w"+w, tag, "shared "+tag, "own "+w+tag)
 		image(t, s, "all", tag, "shared "+tag)
-		if _, err := s.MetaOnce("test", tag, func() ([]byte, error) { return []byte(w), nil }); err != nil {
+		if _, err := s.MetaOnce("test", tag, func([]byte) bool { return true }, func() ([]byte, error) { return []byte(w), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
