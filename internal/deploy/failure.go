@@ -32,7 +32,8 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	if strings.HasPrefix(ref, "Secret/") {
 		p.Err = errors.New(valueInMessage.ReplaceAllString(p.Err.Error(), "$1"))
 	}
-	if found := faults(err); len(found) > 0 {
+	found := faults(err)
+	if len(found) > 0 {
 		origin = d.blame(p, found, ref, origin)
 	}
 	describe := "`kubectl describe quota -n " + d.options.Namespace + "` shows what is left"
@@ -54,6 +55,8 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 		p.Code, p.Summary, p.Hint = "object-immutable", "a field of it cannot be changed once it exists", "`kubectl delete "+strings.ToLower(ref)+" -n "+d.options.Namespace+"` and save again, if nothing is lost by that"
 	case apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces":
 		p.Summary, p.Hint = "its namespace is not there", "add the Namespace to the manifests, or take `namespace:` out"
+	case slices.ContainsFunc(found, func(f fault) bool { return f.path == "" && strings.Contains(f.text, "Too long") }) || apierrors.IsRequestEntityTooLargeError(err):
+		p.Summary, p.Hint = "it is too large for the cluster", "a ConfigMap or Secret holds 1 MiB in all: split it, or put the files into the image or a volume"
 	default:
 		p.Summary, p.Hint = "the API server refuses it", "correct the field in "+orElse(origin, "the manifest")+" and save"
 	}
@@ -109,7 +112,7 @@ func (d *Deployer) blame(p *problem.Problem, found []fault, ref, origin string) 
 		if strings.HasPrefix(ref, "Secret/") {
 			f = f.ofSecret()
 		}
-		causes = append(causes, f.path+": "+f.text)
+		causes = append(causes, f.String())
 	}
 	p.Err = errors.New(strings.Join(causes, "; "))
 	for _, f := range found {

@@ -15,7 +15,7 @@ import (
 
 // A fault is one field that the API server refuses.
 type fault struct {
-	path string // spec.template.spec.containers[name="web"].image
+	path string // spec.template.spec.containers[name="web"].image, "" for the whole object
 	text string // in plain words
 	key  string // `name="A"`, of the list item that is there twice
 }
@@ -39,7 +39,7 @@ func faults(err error) []fault {
 	if s.Details != nil {
 		for _, c := range s.Details.Causes {
 			if c.Field != "" {
-				found = append(found, fault{path: c.Field, text: c.Message})
+				found = append(found, fault{path: fieldOf(c.Field), text: c.Message})
 			}
 		}
 	}
@@ -69,6 +69,24 @@ func faults(err error) []fault {
 		found = append(found, f)
 	}
 	return found
+}
+
+// fieldOf is the path of a cause, "" where the API server means the whole object: it writes
+// an empty path as [] (a ConfigMap that is too long) and one that is nil as <nil> (a rule
+// at the root of a CRD).
+func fieldOf(path string) string {
+	if path == "[]" || path == "<nil>" {
+		return ""
+	}
+	return path
+}
+
+// String is a fault as a person reads it.
+func (f fault) String() string {
+	if f.path == "" {
+		return f.text
+	}
+	return f.path + ": " + f.text
 }
 
 // notValue and inQuotes stand around the value that a fault quotes.
@@ -154,8 +172,15 @@ func (f fault) find(node *yaml.Node) int {
 	return line
 }
 
-// child takes one step: item is "0" or `name="web"`, field a key.
+// child takes one step: item is "0" or `name="web"`, field a key. Neither is a step of `[]`,
+// which leads nowhere.
 func child(node *yaml.Node, item, field string) (*yaml.Node, int) {
+	switch {
+	case field == "" && item == "":
+		return nil, 0
+	case field == "" && node.Kind == yaml.MappingNode: // annotations[example.com/x]
+		field = item
+	}
 	if field != "" {
 		if node.Kind != yaml.MappingNode {
 			return nil, 0
@@ -167,13 +192,10 @@ func child(node *yaml.Node, item, field string) (*yaml.Node, int) {
 		}
 		return nil, 0
 	}
-	if node.Kind == yaml.MappingNode { // annotations[example.com/x]
-		return child(node, "", item)
-	}
 	if node.Kind != yaml.SequenceNode {
 		return nil, 0
 	}
-	if i, err := strconv.Atoi(item); err == nil && i < len(node.Content) {
+	if i, err := strconv.Atoi(item); err == nil && i >= 0 && i < len(node.Content) {
 		return node.Content[i], node.Content[i].Line
 	}
 	for _, n := range node.Content {

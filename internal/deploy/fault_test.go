@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -147,5 +148,38 @@ func FuzzFaultLine(f *testing.F) {
 			t.Fatal(err)
 		}
 		fault{path: path, key: key}.line(root, "a.yaml:1")
+	})
+}
+
+// A refusal of the whole object has a path that names no field: it is told once, with the
+// object's own place.
+func TestRefusedWhole(t *testing.T) {
+	made, root := parseIn(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: big}\ndata: {a: x}\n")
+	d := New(nil, Options{Project: "shop", Namespace: "shop", Root: root})
+	defer d.Close()
+	for field, message := range map[string]string{"[]": "Too long: may not be more than 1048576 bytes", "<nil>": "Invalid value: must not be changed"} {
+		err := &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonInvalid,
+			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: field, Message: message}}}}}
+		p := problem.As(d.refusedProblem(err, made[0]))
+		if p == nil || p.Err.Error() != message || p.Where != "ConfigMap/big (all.yaml:1)" || p.Hint == "" {
+			t.Errorf("%s: told %+v", field, p)
+		}
+	}
+}
+
+// FuzzFaultPath walks any path into a document: it ends, and names a line that the document has.
+func FuzzFaultPath(f *testing.F) {
+	const text = "metadata:\n  name: web\nspec:\n  ports:\n  - port: 80\n    \"\": 1\n  - {port: 81, protocol: TCP}\n"
+	for _, path := range []string{"[]", "spec[]", "spec.ports[-1]", "spec.ports[1].port", `spec.ports[port=80,protocol="TCP"].x`, "spec[ports][0]", "<nil>", "a[[]]", "metadata..name"} {
+		f.Add(path, "port=80")
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, path, key string) {
+		if line := (fault{path: path, key: key}).find(doc.Content[0]); line < 0 || line > 7 {
+			t.Errorf("%q with key %q is at line %d", path, key, line)
+		}
 	})
 }

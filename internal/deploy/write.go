@@ -278,7 +278,7 @@ func immutableFields(err error) string {
 		err = r.status
 	}
 	for _, f := range faults(err) {
-		if !slices.Contains(fields, f.path) {
+		if f.path != "" && !slices.Contains(fields, f.path) {
 			fields = append(fields, f.path)
 		}
 	}
