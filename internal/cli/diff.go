@@ -102,13 +102,13 @@ func (o *diffOptions) diff(ctx context.Context) ([]deploy.ObjectDiff, error) {
 	if o.declared {
 		return o.changes(ctx, p, e, objects)
 	}
-	return o.between(ctx, p, objects)
+	return o.between(ctx, p, e, objects)
 }
 
 // between compares two renders, the other one for its own cluster. Both go into one
 // namespace: which they are for is no difference between their objects, and what a chart makes
 // up at each render is none either.
-func (o *diffOptions) between(ctx context.Context, p *config.Project, objects []*deploy.Object) ([]deploy.ObjectDiff, error) {
+func (o *diffOptions) between(ctx context.Context, p *config.Project, e config.Environment, objects []*deploy.Object) ([]deploy.ObjectDiff, error) {
 	other, err := p.Environment(o.against)
 	if err != nil {
 		return nil, err
@@ -129,13 +129,9 @@ func (o *diffOptions) between(ctx context.Context, p *config.Project, objects []
 		if _, err := deploy.Settle(ctx, nil, "", side); err != nil {
 			return nil, err
 		}
-		deploy.MoveNamespace(side, p.Namespace)
-		for _, ob := range side {
-			if ob.GetNamespace() == p.Namespace {
-				ob.SetNamespace("")
-			}
-		}
 	}
+	deploy.WithoutNamespace(objects, e.Namespace, p.Namespace)
+	deploy.WithoutNamespace(to, other.Namespace, p.Namespace)
 	return deploy.Compare(objects, to), nil
 }
 

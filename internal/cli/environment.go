@@ -94,7 +94,9 @@ func render(ctx context.Context, env Env, p *config.Project, e config.Environmen
 	for _, note := range m.Notes {
 		fmt.Fprintf(env.Err, "note: %s\n", note)
 	}
-	deploy.MoveNamespace(m.Objects, e.Namespace)
+	if err := deploy.MoveNamespace(m.Objects, e.Namespace); err != nil {
+		return nil, err
+	}
 	return m.Objects, nil
 }
 

@@ -136,6 +136,7 @@ type object struct {
 	Metadata   struct {
 		Namespace yaml.Node `yaml:"namespace"`
 	} `yaml:"metadata"`
+	Items yaml.Node `yaml:"items"` // of a List
 }
 
 func readObjects(root, name string) ([]object, error) {
@@ -152,7 +153,10 @@ func readObjects(root, name string) ([]object, error) {
 		} else if err != nil {
 			return objects, err
 		}
-		if o.APIVersion != "" && o.Kind != "" {
+		var items []object
+		if o.Kind == "List" && o.Items.Decode(&items) == nil {
+			objects = append(objects, items...)
+		} else if o.APIVersion != "" && o.Kind != "" {
 			objects = append(objects, o)
 		}
 	}

@@ -168,11 +168,26 @@ func TestDetection(t *testing.T) {
 		},
 		"plain files": {
 			files: []string{
-				"web/Dockerfile=", "Dockerfile=", "k8s/a.yaml=" + service, "k8s/b.yaml=apiVersion: v1\nkind: ConfigMap\nmetadata:\n  namespace: ours\n",
+				"web/Dockerfile=", "Dockerfile=", "k8s/a.yaml=apiVersion: v1\nkind: Service\nmetadata: {namespace: ours}\n",
+				"k8s/b.yaml=apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {namespace: ours}}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: ours}\n---\napiVersion: acme.io/v1\nkind: Thing\n",
 			},
 			services:  []string{"web"},
 			manifests: []Source{{YAML: []string{"k8s/*.yaml"}, Where: "k8s"}},
-			namespace: "ours k8s/b.yaml:4",
+			namespace: "ours k8s/a.yaml:3",
+		},
+		"plain files of which one names no namespace": {
+			files: []string{
+				"web/Dockerfile=", "k8s/a.yaml=" + service, "k8s/b.yaml=apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {namespace: kube-system}\n",
+			},
+			services:  []string{"web"},
+			manifests: []Source{{YAML: []string{"k8s/*.yaml"}, Where: "k8s"}},
+			namespace: "shop the project's name",
+		},
+		"plain files of the cluster": {
+			files:     []string{"web/Dockerfile=", "k8s/b.yaml=apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: kube-public}\n"},
+			services:  []string{"web"},
+			manifests: []Source{{YAML: []string{"k8s/*.yaml"}, Where: "k8s"}},
+			namespace: "shop the project's name",
 		},
 		"plain files beside others": {
 			files:     []string{"web/Dockerfile=", "k8s/a.yaml=" + service, "k8s/values.yaml=replicas: 2"},

@@ -7,7 +7,7 @@ import (
 
 // Declared lists every field in which what kdev applies differs from the plain
 // render: image references, command prefixes of dev images, values of Secrets that
-// kdev makes, and the set's label.
+// kdev makes, a namespace that `-n` or `namespace:` put in another's place, and the set's label.
 // Both are the same render, the second one injected; nothing is sent.
 func (d *Deployer) Declared(plain, injected []*Object) []ObjectDiff {
 	before := map[objectKey]*Object{}
@@ -20,6 +20,7 @@ func (d *Deployer) Declared(plain, injected []*Object) []ObjectDiff {
 		if was := before[keyOf(o)]; was != nil {
 			fields = append(fields, fieldDiffs(plainForm(was.Unstructured), plainForm(o.Unstructured), isSecret(o.Unstructured))...)
 		}
+		fields = append(fields, o.moves...)
 		for _, key := range o.filled() {
 			fields = append(fields, FieldDiff{Path: "data[" + key + "]", To: hiddenValue})
 		}

@@ -14,9 +14,11 @@ type Object struct {
 	Hook   *Hook  // nil for what is no hook of a chart
 	Part   string // of kdev.yaml's own: the service or store of which it is a part
 
-	inputs   string  // of a hook that runs: what other hooks give it to read, with hashes; "" where that is nothing
-	unstable []trail // fields that every render makes differently: the live value stays
-	values   *values // of a Secret that kdev makes; nil for all other objects
+	inputs   string      // of a hook that runs: what other hooks give it to read, with hashes; "" where that is nothing
+	unstable []trail     // fields that every render makes differently: the live value stays
+	source   int         // which of those of a render it comes from
+	moves    []FieldDiff // what a move to another namespace changed in it
+	values   *values     // of a Secret that kdev makes; nil for all other objects
 }
 
 // A Ref names a workload or another object of the project's namespace.
@@ -39,7 +41,7 @@ func (o *Object) Generates() []string {
 func Copy(objects []*Object) []*Object {
 	out := make([]*Object, len(objects))
 	for i, o := range objects {
-		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, Part: o.Part, inputs: o.inputs, unstable: o.unstable, values: o.values}
+		out[i] = &Object{Unstructured: o.DeepCopy(), Origin: o.Origin, Hook: o.Hook, Part: o.Part, inputs: o.inputs, unstable: o.unstable, source: o.source, moves: o.moves, values: o.values}
 	}
 	return out
 }

@@ -68,10 +68,11 @@ func (m *Manifests) Reads(file string) bool {
 // chart-dependency, chart-pull, chart-kubernetes, secret-source.
 func Render(ctx context.Context, root string, sources []Source) (*Manifests, error) {
 	m := &Manifests{files: map[string]bool{}}
-	for _, s := range sources {
+	for i, s := range sources {
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
+		before := len(m.Objects)
 		var err error
 		switch {
 		case s.Kustomize != "":
@@ -88,21 +89,33 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 		if err != nil {
 			return m, err
 		}
+		for _, o := range m.Objects[before:] {
+			o.source = i
+		}
 	}
-	return m, duplicates(m.Objects)
+	return m, duplicates(m.Objects, "")
 }
 
-// duplicates refuses the same object twice: the second would silently win.
-func duplicates(objects []*Object) error {
+// duplicates refuses the same object twice: the second would silently win. Objects that name
+// no namespace are in the one that is called otherwise.
+func duplicates(objects []*Object, otherwise string) error {
 	type key struct{ group, kind, namespace, name string }
 	seen := map[key]*Object{}
 	for _, o := range objects {
-		k := key{o.GroupVersionKind().Group, o.GetKind(), o.GetNamespace(), o.GetName()}
+		k := key{o.GroupVersionKind().Group, o.GetKind(), orElse(o.GetNamespace(), otherwise), o.GetName()}
 		if first := seen[k]; first != nil {
 			return &problem.Problem{Class: problem.Usage, Code: "manifest-duplicate", Where: o.Origin,
-				Summary: RefOf(o).String() + " is there twice", Hint: "the other one is at " + first.Origin}
+				Summary: RefOf(o).String() + " is there twice" + twiceIn(o, first, otherwise), Hint: "the other one is at " + first.Origin}
 		}
 		seen[k] = o
 	}
 	return nil
+}
+
+// twiceIn says where two objects meet of which just one names its namespace.
+func twiceIn(a, b *Object, namespace string) string {
+	if a.GetNamespace() == b.GetNamespace() {
+		return ""
+	}
+	return " in namespace " + namespace + ": one of them names it, the other names none"
 }

@@ -21,7 +21,9 @@ func Look(ctx context.Context, p *config.Project, contextName string, live *kube
 		return nil, err
 	}
 	objects := manifests.Objects
-	deploy.MoveNamespace(objects, p.Namespace)
+	if err := deploy.MoveNamespace(objects, p.Namespace); err != nil {
+		return nil, err
+	}
 	if err := d.Follow(ctx, live, objects); err != nil {
 		return nil, err
 	}

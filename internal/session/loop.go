@@ -280,7 +280,9 @@ func (l *loop) render() {
 		e := renderDone{}
 		e.manifests, e.err = deploy.Render(l.ctx, l.s.opts.Project.Root, deploy.Sources(l.s.opts.Project.Manifests, l.s.opts.Project.Namespace, l.s.parts.Kube))
 		if e.err == nil {
-			deploy.MoveNamespace(e.manifests.Objects, l.s.opts.Project.Namespace)
+			e.err = deploy.MoveNamespace(e.manifests.Objects, l.s.opts.Project.Namespace)
+		}
+		if e.err == nil {
 			e.manifests.Objects, e.unapplied = l.s.withoutGateways(e.manifests.Objects)
 		}
 		if e.err == nil && first {
