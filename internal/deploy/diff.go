@@ -159,6 +159,9 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 	} else if held != nil {
 		why = held.String() + " (" + held.fields + "), so that an apply is refused"
 	}
+	if err == nil {
+		want = d.tryAdopted(ctx, t, live, want)
+	}
 	fields := fieldDiffs(plainForm(live), plainForm(want), isSecret(want))
 	if len(fields) == 0 && change == Update {
 		return nil, nil

@@ -11,9 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/client-go/util/csaupgrade"
 
 	"github.com/kdev-io/kdev/internal/problem"
 )
@@ -289,28 +286,6 @@ func immutableFields(err error) string {
 func deletesClaims(u *unstructured.Unstructured) bool {
 	policy, _, _ := unstructured.NestedString(u.Object, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted")
 	return policy == "Delete"
-}
-
-// adopt hands the fields that `kubectl apply` wrote over to kdev, at the first
-// contact with an object that it made: a field that later leaves the manifest
-// would otherwise stay for ever, since kubectl still owns it (kubernetes#99003).
-// The same holds for what kdev created before it applied.
-func (d *Deployer) adopt(ctx context.Context, t target, was *unstructured.Unstructured) error {
-	if ownedFields(was) != nil {
-		return nil
-	}
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(was, sets.New("kubectl-client-side-apply", creator), fieldManager)
-	if err != nil || patch == nil {
-		return err
-	}
-	_, err = t.resource.Patch(ctx, t.key.name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if apierrors.IsConflict(err) || apierrors.IsInvalid(err) {
-		return nil // it changed meanwhile; the apply takes what it can
-	}
-	if err != nil {
-		return d.refusedProblem(err, t.Object)
-	}
-	return nil
 }
 
 // A conflict is who owns the fields that an apply would change.
