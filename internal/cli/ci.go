@@ -124,7 +124,7 @@ func (o *ciOptions) cleanUp(ctx context.Context, r *release, failed error) error
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	start := time.Now()
-	if _, err := r.deployer.Down(ctx, deploy.DownOptions{Volumes: true, Progress: r.progress}); err != nil {
+	if _, err := r.deployer.Down(ctx, deploy.DownOptions{Volumes: true, All: true, Progress: r.progress}); err != nil {
 		return err
 	}
 	r.tell(session.Done, "removed", "", "removed namespace "+r.e.Namespace, time.Since(start))

@@ -407,6 +407,9 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 			for _, what := range pruned.Removed {
 				r.tell(session.Done, "pruned", "", "removed "+what+": it left the manifests", 0)
 			}
+			for _, going := range pruned.Going {
+				r.tell(session.Info, "going", "", going.Object+" left the manifests and is not gone yet: "+going.Why, 0)
+			}
 			for _, kept := range pruned.Kept {
 				r.tell(session.Info, "kept", "", kept.Object+" left the manifests and stays: "+kept.Why, 0)
 			}

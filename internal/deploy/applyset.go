@@ -32,6 +32,7 @@ const (
 	fieldManager        = "kdev"
 	createdAnnotation   = "kdev.dev/created-namespace" // on a Namespace: the project that kdev made it for
 	keepAnnotation      = "kdev.dev/keep"
+	helmKeepAnnotation  = "helm.sh/resource-policy"
 	rootAnnotation      = "kdev.dev/root" // on the parent: host and folder of the project
 	projectLabel        = "kdev.dev/project"
 	installedAnnotation = "kdev.dev/installed" // on the parent: hooks for the first apply are over

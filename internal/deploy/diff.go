@@ -3,9 +3,12 @@ package deploy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -20,6 +23,7 @@ const (
 	Update   Change = "update"
 	Recreate Change = "recreate" // a field can only be set when it is made
 	Remove   Change = "remove"
+	Unseen   Change = "unseen" // nobody knows: this user may not read it
 )
 
 // An ObjectDiff is one object that differs.
@@ -31,7 +35,7 @@ type ObjectDiff struct {
 	Origin     string      `json:"origin,omitempty"` // file:line
 	Change     Change      `json:"change"`
 	Fields     []FieldDiff `json:"fields,omitempty"` // by path; of Update and Recreate
-	Why        string      `json:"why,omitempty"`    // of Recreate, and of an Update that an apply refuses
+	Why        string      `json:"why,omitempty"`    // of Recreate and Unseen, of an Update that an apply refuses, and of what is not checked or goes slowly
 }
 
 // A FieldDiff is one field that differs. Secrets' values are masked.
@@ -69,7 +73,8 @@ func Compare(from, to []*Object) []ObjectDiff {
 }
 
 // Diff says what an Apply of objects, and the Prune after it, would change in the
-// cluster. It writes nothing: the API server computes each change in a dry run.
+// cluster. It writes nothing: the API server computes each change in a dry run, and refuses
+// what it would refuse, of objects that are not there yet too. Problems as those of Apply.
 func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, error) {
 	d = d.beside()
 	if _, err := d.parent(ctx); err != nil {
@@ -77,11 +82,19 @@ func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, e
 	}
 	var targets []target
 	var diffs []ObjectDiff
+	var unknown []error
 	wanted := map[objectKey]bool{}
+	kinds := kindsOf(objects)
 	for _, o := range Copy(objects) {
 		t, err := d.target(o)
+		if isUnknownKind(err) && kinds[o.GroupVersionKind().GroupKind()] {
+			diff := objectDiff(o, Create, nil)
+			diff.Why = "not checked: its kind is not there yet"
+			diffs = append(diffs, diff)
+			continue
+		}
 		if isUnknownKind(err) {
-			diffs = append(diffs, objectDiff(o, Create, nil)) // its CRD is among the objects, or the apply will say
+			unknown = append(unknown, err)
 			continue
 		}
 		if err != nil {
@@ -104,7 +117,7 @@ func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, e
 		found[i] = diff
 		return err
 	})
-	if err != nil {
+	if err = errors.Join(append(unknown, err)...); err != nil {
 		return nil, err
 	}
 	for _, f := range found {
@@ -117,7 +130,11 @@ func (d *Deployer) Diff(ctx context.Context, objects []*Object) ([]ObjectDiff, e
 		return nil, err
 	}
 	for _, m := range going {
-		diffs = append(diffs, objectDiff(&Object{Unstructured: m.Unstructured}, Remove, nil))
+		diff := objectDiff(&Object{Unstructured: m.Unstructured}, Remove, nil)
+		if m.GetDeletionTimestamp() != nil {
+			diff.Why = "it is being deleted and waits for " + waitsFor(m)
+		}
+		diffs = append(diffs, diff)
 	}
 	sortDiffs(diffs)
 	return diffs, nil
@@ -129,10 +146,20 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		return nil, nil // an apply leaves it as it is
 	}
 	if live == nil {
-		if d.jobs.ran(t) {
-			return nil, nil
+		var err error
+		if live, err = t.resource.Get(ctx, t.key.name, metav1.GetOptions{}); apierrors.IsForbidden(err) {
+			diff := objectDiff(t.Object, Unseen, nil)
+			diff.Why = "not visible: this user may not read " + t.mapping.Resource.GroupResource().String()
+			return &diff, nil
+		} else if err != nil && !apierrors.IsNotFound(err) {
+			return nil, d.apiProblem(err, RefOf(t.Object).String(), t.Origin)
+		} else if err != nil {
+			return d.created(ctx, t)
 		}
-		diff := objectDiff(t.Object, Create, nil)
+	}
+	if live.GetDeletionTimestamp() != nil {
+		diff := objectDiff(t.Object, Recreate, nil)
+		diff.Why = "it is being deleted and waits for " + waitsFor(d.memberOf(live, t.key.GroupKind, t.mapping.Resource))
 		return &diff, nil
 	}
 	keepLive(t.Object, live)
@@ -151,7 +178,8 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 	if isImmutable(err) {
 		change, why, want = Recreate, immutableFields(err)+" cannot be changed", t.Unstructured.DeepCopy()
 		if !isRecreated(t.key.GroupKind, live) {
-			why += ", and kdev deletes no " + t.GetKind() + " for it"
+			change = Update
+			why += ", and kdev deletes no " + t.GetKind() + " for it, so that an apply is refused"
 		}
 		live = only(live, want)
 	} else if err != nil {
@@ -163,12 +191,54 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		want = d.tryAdopted(ctx, t, live, want)
 	}
 	fields := fieldDiffs(plainForm(live), plainForm(want), isSecret(want))
-	if len(fields) == 0 && change == Update {
+	if len(fields) == 0 && change == Update && err == nil {
 		return nil, nil
 	}
 	diff := objectDiff(t.Object, change, fields)
 	diff.Why = why
 	return &diff, nil
+}
+
+// created is the diff of an object that is not there. The API server looks at it all the
+// same, but where it can not: then the diff says so.
+func (d *Deployer) created(ctx context.Context, t target) (*ObjectDiff, error) {
+	if d.jobs.ran(t) {
+		return nil, nil
+	}
+	diff := objectDiff(t.Object, Create, nil)
+	if t.values != nil {
+		return &diff, nil // kdev makes it, and its values when it is applied
+	}
+	_, _, err := d.try(ctx, t)
+	var r *refusal
+	switch {
+	case err == nil:
+	case !errors.As(err, &r):
+		return nil, err
+	case isNoNamespace(r.status):
+		diff.Why = "not checked: namespace " + t.key.namespace + " is not there yet"
+	case apierrors.IsForbidden(r.status):
+		// A quota, a policy, or a right that other objects may give it.
+		diff.Why = "not checked: " + oneLine(r.status.Error(), 300)
+	case strings.Contains(r.status.Error(), "does not support dry run"):
+		diff.Why = "not checked: an admission webhook supports no dry run"
+	default:
+		return nil, err
+	}
+	return &diff, nil
+}
+
+// kindsOf are the kinds of the CRDs among objects.
+func kindsOf(objects []*Object) map[schema.GroupKind]bool {
+	kinds := map[schema.GroupKind]bool{}
+	for _, o := range objects {
+		if o.GroupVersionKind().GroupKind() == crdKind {
+			group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+			kind, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+			kinds[schema.GroupKind{Group: group, Kind: kind}] = true
+		}
+	}
+	return kinds
 }
 
 // prunable lists what Prune would remove.

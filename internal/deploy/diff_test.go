@@ -1,8 +1,20 @@
 package deploy
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 func parse(t *testing.T, text string) []*Object {
@@ -156,5 +168,98 @@ func TestSecretsAreNotCompared(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// New objects go through a dry run as well: what an apply would refuse is refused, what the
+// API server cannot look at is said, and what may not be read is not called new.
+func TestDiffOfNewObjects(t *testing.T) {
+	const text = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: token}
+`
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "token", errors.New("no"))
+	for name, tc := range map[string]struct {
+		refused error // the ConfigMap's dry run
+		want    string
+		code    string
+	}{
+		"fine":         {nil, "+ ConfigMap/settings  all.yaml:2\n", ""},
+		"refused":      {apierrors.NewBadRequest("failed to create typed patch object (shop/settings; /v1, Kind=ConfigMap): .data.a: expected string, got &value.valueUnstructured{Value:1}"), "", "object-refused"},
+		"no namespace": {apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"), "+ ConfigMap/settings (not checked: namespace shop is not there yet)  all.yaml:2\n", ""},
+		"may not":      {apierrors.NewForbidden(configMaps.GroupResource(), "settings", errors.New("no")), `+ ConfigMap/settings (not checked: configmaps "settings" is forbidden: no)  all.yaml:2` + "\n", ""},
+		"webhook":      {apierrors.NewBadRequest("admission webhook a.b does not support dry run"), "+ ConfigMap/settings (not checked: an admission webhook supports no dry run)  all.yaml:2\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, s := stubbed(t, "")
+			s.PrependReactor("*", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden })
+			s.refuse = func(u *unstructured.Unstructured, _ metav1.PatchOptions) error {
+				if u.GetName() == "settings" {
+					return tc.refused
+				}
+				return nil
+			}
+			diffs, err := d.Diff(t.Context(), parse(t, text))
+			if p := problem.As(err); tc.code != "" {
+				if p == nil || p.Code != tc.code || p.Where != "ConfigMap/settings (all.yaml:2)" {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			var out strings.Builder
+			if _, err := WriteDiff(&out, diffs, false); err != nil {
+				t.Fatal(err)
+			}
+			if want := tc.want + "? Secret/token (not visible: this user may not read secrets)  all.yaml:6\n"; out.String() != want || err != nil {
+				t.Errorf("diff\n%swant\n%s%v", out.String(), want, err)
+			}
+			if len(s.applied) > 0 {
+				t.Errorf("applied %v", s.applied)
+			}
+		})
+	}
+
+	d, _ := stubbed(t, "")
+	const custom = "apiVersion: acme.io/v1\nkind: Thing\nmetadata: {name: one}\n"
+	if _, err := d.Diff(t.Context(), parse(t, custom)); !isUnknownKind(err) {
+		t.Errorf("an unknown kind: %v", err)
+	}
+	diffs, err := d.Diff(t.Context(), parse(t, custom+"---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.acme.io}\nspec: {group: acme.io, names: {kind: Thing}}\n"))
+	if err != nil || len(diffs) != 2 || diffs[1].Why != "not checked: its kind is not there yet" {
+		t.Errorf("a kind of the manifests: %+v, %v", diffs, err)
+	}
+}
+
+// What is being deleted is made anew by an apply, or waited for.
+func TestDiffOfTerminating(t *testing.T) {
+	d, s := stubbed(t, "")
+	const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/hold]}\n"
+	if _, err := d.Apply(t.Context(), parse(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	u, err := s.Resource(configMaps).Namespace("shop").Get(t.Context(), "held", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.SetDeletionTimestamp(&metav1.Time{Time: time.Now()})
+	if err := s.Tracker().Update(configMaps, u, "shop"); err != nil {
+		t.Fatal(err)
+	}
+	for mark, objects := range map[string][]*Object{"± ConfigMap/held (recreated: ": parse(t, text), "- ConfigMap/held (": nil} {
+		diffs, err := d.Diff(t.Context(), objects)
+		var out strings.Builder
+		if _, werr := WriteDiff(&out, diffs, false); werr != nil || err != nil || !strings.HasPrefix(out.String(), mark+"it is being deleted and waits for finalizer example.com/hold)") {
+			t.Errorf("%s %v, %v", out.String(), err, werr)
+		}
+	}
+	s.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+	pruned, err := d.PruneReport(t.Context(), nil)
+	if err != nil || len(pruned.Removed) > 0 || fmt.Sprint(pruned.Going) != "[{ConfigMap/held it is being deleted and waits for finalizer example.com/hold}]" {
+		t.Errorf("%+v, %v", pruned, err)
 	}
 }

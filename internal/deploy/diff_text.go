@@ -17,7 +17,7 @@ func WriteDiff(w io.Writer, diffs []ObjectDiff, colour bool) (int, error) {
 	}
 	var b strings.Builder
 	for _, d := range diffs {
-		mark, sgr := map[Change]string{Create: "+", Update: "~", Recreate: "±", Remove: "-"}[d.Change], map[Change]string{Create: "32", Update: "33", Recreate: "33", Remove: "31"}[d.Change]
+		mark, sgr := map[Change]string{Create: "+", Update: "~", Recreate: "±", Remove: "-", Unseen: "?"}[d.Change], map[Change]string{Create: "32", Update: "33", Recreate: "33", Remove: "31", Unseen: "33"}[d.Change]
 		head := fmt.Sprintf("%s %s/%s", mark, d.Kind, d.Name)
 		if d.Change == Recreate {
 			head += " (recreated: " + d.Why + ")"

@@ -15,6 +15,7 @@ import (
 // DownOptions say what Down may remove beyond the ordinary.
 type DownOptions struct {
 	Volumes  bool         // PersistentVolumeClaims too
+	All      bool         // what carries kdev.dev/keep in the project's namespace too, which was for one run alone
 	Progress func(string) // hears what a removal waits for, when it takes long; may be nil
 }
 
@@ -32,7 +33,7 @@ type DownReport struct {
 
 // Down removes every member of the set, and nothing else, and waits until the
 // objects and the pods under them are gone. Claims stay unless asked for, and
-// so do CRDs that have instances of others and namespaces that hold anything.
+// so do what carries kdev.dev/keep, CRDs that have instances of others and namespaces that hold anything.
 // The project's namespace goes when kdev made it and nothing of anybody is left
 // in it. A second call finds nothing and says so in an empty report; a call
 // after one that was cut short goes on.
@@ -100,6 +101,12 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 		case isMadeUp(m.Unstructured) && !o.Volumes && len(claims) > 0:
 			report.Kept = append(report.Kept, Kept{m.label(), "its values were made up for the volumes; --volumes takes both"})
 		case m.key.GroupKind == claimKind: // with the claims
+		case keeps(m.Unstructured) != "" && !(o.All && m.GetNamespace() == d.options.Namespace):
+			// It leaves the set as it is: a later down, or somebody else's, has nothing to do with it.
+			if err := d.unlabel(ctx, m); err != nil {
+				return err
+			}
+			report.Kept = append(report.Kept, Kept{m.label(), keeps(m.Unstructured)})
 		case m.key.GroupKind == namespaceKind:
 			namespaces = append(namespaces, m)
 		case m.key.GroupKind == crdKind:

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -215,4 +216,40 @@ metadata: {name: held, namespace: shop, labels: {applyset.kubernetes.io/part-of:
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
+}
+
+// What says itself that it stays does, as it is, and is no longer the set's.
+func TestDownKeeps(t *testing.T) {
+	const live = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: goes, namespace: shop, labels: {applyset.kubernetes.io/part-of: SET}, annotations: {kdev.dev/keep: "false"}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: ours, namespace: shop, labels: {applyset.kubernetes.io/part-of: SET, a: b}, annotations: {kdev.dev/keep: "true"}}
+data: {a: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: charts, namespace: data, labels: {applyset.kubernetes.io/part-of: SET}, annotations: {helm.sh/resource-policy: keep}}
+`
+	for _, all := range []bool{false, true} {
+		d, dynamic := fakeSet(t, true, live)
+		report, err := d.Down(t.Context(), DownOptions{All: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		removed, kept := "ConfigMap/goes", "[{ConfigMap/charts it carries helm.sh/resource-policy: keep} {ConfigMap/ours it carries kdev.dev/keep}]"
+		if all { // of the project's own namespace
+			removed, kept = "ConfigMap/goes ConfigMap/ours", "[{ConfigMap/charts it carries helm.sh/resource-policy: keep}]"
+		}
+		if strings.Join(report.Removed, " ") != removed || fmt.Sprint(report.Kept) != kept {
+			t.Errorf("all %t: %+v", all, report)
+		}
+		u, err := dynamic.Resource(configMaps).Namespace("shop").Get(t.Context(), "ours", metav1.GetOptions{})
+		if !all && (err != nil || u.GetLabels()[partOfLabel] != "" || u.GetLabels()["a"] != "b" || u.Object["data"] == nil) {
+			t.Errorf("kept %v, %v", u, err)
+		}
+	}
 }

@@ -53,7 +53,7 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 		p.Code, p.Summary, p.Hint = "rbac-denied", "this user may not write it", "`kubectl auth can-i --list -n "+d.options.Namespace+"` shows what is allowed"
 	case isImmutable(&refusal{err, err}):
 		p.Code, p.Summary, p.Hint = "object-immutable", "a field of it cannot be changed once it exists", "`kubectl delete "+strings.ToLower(ref)+" -n "+d.options.Namespace+"` and save again, if nothing is lost by that"
-	case apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces":
+	case isNoNamespace(err):
 		p.Summary, p.Hint = "its namespace is not there", "add the Namespace to the manifests, or take `namespace:` out"
 	case slices.ContainsFunc(found, func(f fault) bool { return f.path == "" && strings.Contains(f.text, "Too long") }) || apierrors.IsRequestEntityTooLargeError(err):
 		p.Summary, p.Hint = "it is too large for the cluster", "a ConfigMap or Secret holds 1 MiB in all: split it, or put the files into the image or a volume"
@@ -123,6 +123,12 @@ func (d *Deployer) blame(p *problem.Problem, found []fault, ref, origin string) 
 	}
 	p.Where = at(ref, origin)
 	return origin
+}
+
+// isNoNamespace says whether the namespace of an object is not there.
+func isNoNamespace(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
 }
 
 // isAway says whether the API server, or what stands before it, could not answer.

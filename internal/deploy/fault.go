@@ -24,7 +24,9 @@ var (
 	// .spec.ports: duplicate entries for key [port=80,protocol="TCP"]
 	typedFault = regexp.MustCompile(`(?m)^\s*\.((?:[\w/-]+|\[[^\]]*\]|\.)+): (.+)$`)
 	duplicate  = regexp.MustCompile(`duplicate entries for key \[(.+)\]`)
-	expected   = regexp.MustCompile(`expected ([a-z]+)(?: \([^)]*\))?, got (?:&value\.valueUnstructured\{Value:(.*)\}|(.*))`)
+	// What validation says of a claim ends with both specs as Go writes them.
+	goDump   = regexp.MustCompile(`(?s)\s*\n\s*&?(?:\w+\.)?[A-Z]\w*\{.*`)
+	expected = regexp.MustCompile(`expected ([a-z]+)(?: \([^)]*\))?, got (?:&value\.valueUnstructured\{Value:(.*)\}|(.*))`)
 )
 
 // faults reads the fields that a refusal is about: from the causes of an Invalid,
@@ -39,7 +41,7 @@ func faults(err error) []fault {
 	if s.Details != nil {
 		for _, c := range s.Details.Causes {
 			if c.Field != "" {
-				found = append(found, fault{path: fieldOf(c.Field), text: c.Message})
+				found = append(found, fault{path: fieldOf(c.Field), text: goDump.ReplaceAllString(c.Message, "")})
 			}
 		}
 	}

@@ -164,9 +164,10 @@ func stuck(ctx context.Context, left map[types.UID]member) error {
 	if context.Cause(ctx) == context.Canceled {
 		return context.Canceled
 	}
+	// Where has the object's name.
 	return &problem.Problem{Class: problem.Timeout, Code: "removal-stuck", Where: firstOf(left).label(),
-		Summary: holders(left), Err: ctx.Err(),
-		Hint: "`kubectl describe` says who should have removed the finalizers; the same command goes on from here"}
+		Summary: "it" + strings.TrimPrefix(holders(left), firstOf(left).label()),
+		Hint:    "`kubectl describe` says who should have removed the finalizers; the same command goes on from here"}
 }
 
 func firstOf(left map[types.UID]member) member {

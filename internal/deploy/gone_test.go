@@ -39,7 +39,7 @@ metadata: {name: other}
 				defer cancel()
 				_, err := d.Apply(ctx, parse(t, text)[i:i+1])
 				want := name + " is being deleted and waits for finalizer example.com/hold"
-				if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.ExitCode() != 4 || p.Summary != want {
+				if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.ExitCode() != 4 || name+strings.TrimPrefix(p.Summary, "it") != want || p.Err != nil || !strings.HasPrefix(p.Where, name+" (all.yaml:") {
 					t.Errorf("error %v", err)
 				}
 				if strings.Join(told, "\n") != want {

@@ -583,7 +583,7 @@ func TestApplyIntoATerminatingNamespace(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := d.Apply(short, Copy(all))
-	if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.Class != problem.Timeout || !strings.Contains(p.Summary, "Namespace/"+other) {
+	if p := problem.As(err); p == nil || p.Code != "removal-stuck" || p.Class != problem.Timeout || !strings.Contains(p.Where, "Namespace/"+other) {
 		t.Errorf("error %v", err)
 	}
 	hold("null")

@@ -156,6 +156,9 @@ func (d *Deployer) leftover(o *unstructured.Unstructured) string {
 	if o.GetKind() == "PersistentVolumeClaim" {
 		return "it holds volume claim " + o.GetName()
 	}
+	if keeps(o) != "" {
+		return o.GetKind() + "/" + o.GetName() + " in it stays"
+	}
 	return o.GetKind() + "/" + o.GetName() + " in it is not kdev's"
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,6 +20,7 @@ type Kept struct {
 // Pruned says what Prune did.
 type Pruned struct {
 	Removed []string // "Kind/name"
+	Going   []Kept   // their deletion was accepted and waits for finalizers
 	Kept    []Kept   // left the manifests, and stay in the set
 	Volumes []string // claims of StatefulSets that were removed, as KeptVolumes of a DownReport
 }
@@ -35,7 +37,7 @@ func (d *Deployer) Prune(ctx context.Context, objects []*Object) ([]string, erro
 // PruneReport removes what is in the set but not among objects, the whole render:
 // call it when the rollout of that render is ready. It never removes a
 // Namespace, a volume claim, a CRD that has instances, what carries
-// kdev.dev/keep, what a controller owns, nor a ConfigMap or Secret that a pod still reads.
+// kdev.dev/keep or helm's word for it, what a controller owns, nor a ConfigMap or Secret that a pod still reads.
 func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned, error) {
 	cm, err := d.parent(ctx)
 	if err != nil || cm == nil {
@@ -83,6 +85,10 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 		if err := d.delete(ctx, m); err != nil {
 			return pruned, err
 		}
+		if len(m.GetFinalizers()) > 0 { // before a deletion in the foreground added its own
+			pruned.Going = append(pruned.Going, Kept{m.label(), "it is being deleted and waits for " + waitsFor(m)})
+			continue
+		}
 		pruned.Removed = append(pruned.Removed, m.label())
 	}
 	// Only what is surely empty leaves the parent: an object that is still
@@ -101,8 +107,8 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 // precious says why an object is not removed although it left the manifests.
 func (d *Deployer) precious(ctx context.Context, m member, readers func(objectKey) (string, error)) (string, error) {
 	switch {
-	case m.GetAnnotations()[keepAnnotation] != "" && m.GetAnnotations()[keepAnnotation] != "false":
-		return "it carries " + keepAnnotation, nil
+	case keeps(m.Unstructured) != "":
+		return keeps(m.Unstructured), nil
 	case metav1.GetControllerOf(m) != nil:
 		owner := metav1.GetControllerOf(m)
 		return "it belongs to " + owner.Kind + "/" + owner.Name, nil
@@ -130,6 +136,18 @@ func (d *Deployer) precious(ctx context.Context, m member, readers func(objectKe
 		}
 	}
 	return "", nil
+}
+
+// keeps says why an object stays by its own word, "" where it says nothing. A chart's word
+// for helm counts (helm.sh/docs, "Tell Helm Not To Uninstall a Resource").
+func keeps(u *unstructured.Unstructured) string {
+	switch annotations := u.GetAnnotations(); {
+	case annotations[keepAnnotation] != "" && annotations[keepAnnotation] != "false":
+		return "it carries " + keepAnnotation
+	case strings.EqualFold(strings.TrimSpace(annotations[helmKeepAnnotation]), "keep"):
+		return "it carries " + helmKeepAnnotation + ": keep"
+	}
+	return ""
 }
 
 // instance names one instance of a CRD anywhere in the cluster, "" when there is none.

@@ -39,7 +39,7 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 		if was.GetDeletionTimestamp() != nil {
 			// Applied now it would go all the same, and nothing can be made in a Namespace.
 			if err := d.awaitGone(ctx, []member{d.memberOf(was, t.key.GroupKind, t.mapping.Resource)}, d.tell); err != nil {
-				return outcome{}, err
+				return outcome{}, placedAt(err, t.Object)
 			}
 			was = nil
 		}
@@ -72,6 +72,17 @@ func (d *Deployer) write(ctx context.Context, t target, was *unstructured.Unstru
 	}
 	d.jobs.note(t)
 	return outcome{now: now, created: was == nil, changed: was != nil && differs(was, now), note: note}, nil
+}
+
+// placedAt gives the problem of a removal the place of the object that cannot be made before.
+func placedAt(err error, o *Object) error {
+	p := problem.As(err)
+	if p == nil || p.Code != "removal-stuck" {
+		return err
+	}
+	c := *p
+	c.Where = at(RefOf(o).String(), o.Origin)
+	return &c
 }
 
 // apply sends one server-side apply. Conflicts with a person's kubectl are
@@ -238,7 +249,7 @@ func (d *Deployer) recreate(ctx context.Context, t target, was *unstructured.Uns
 		return outcome{}, err
 	}
 	if err := d.awaitGone(ctx, []member{m}, d.tell); err != nil {
-		return outcome{}, err
+		return outcome{}, placedAt(err, t.Object)
 	}
 	now, _, err := d.apply(ctx, t)
 	if err != nil {

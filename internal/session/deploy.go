@@ -378,8 +378,10 @@ const pruneLimit = 2 * time.Minute
 
 // pruneDone is the end of one Prune.
 type pruneDone struct {
-	removed, volumes []string
-	err              error
+	removed []string
+	going   []deploy.Kept
+	volumes []string
+	err     error
 }
 
 // prune removes what left the manifests, once the rollout that replaced it is
@@ -411,7 +413,7 @@ func (l *loop) prune() {
 		if err == nil {
 			err = l.s.parts.Deployer.Record(ctx, images) // for kdev rollback
 		}
-		l.s.post(l.ctx, pruneDone{pruned.Removed, pruned.Volumes, err})
+		l.s.post(l.ctx, pruneDone{pruned.Removed, pruned.Going, pruned.Volumes, err})
 	})
 }
 
@@ -426,6 +428,9 @@ func (e pruneDone) apply(l *loop) {
 	}
 	for _, what := range e.removed {
 		l.s.tell(Notice{Level: Done, Code: "pruned", Text: "removed " + what + ": it left the manifests"})
+	}
+	for _, g := range e.going {
+		l.s.tell(Notice{Level: Info, Code: "going", Text: g.Object + " left the manifests and is not gone yet: " + g.Why})
 	}
 }
 
