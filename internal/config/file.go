@@ -149,12 +149,15 @@ type sourceFile struct {
 }
 
 type helmFile struct {
-	Chart   string          `yaml:"chart" required:"true" check:"chart" doc:"folder or package (*.tgz), or oci://REGISTRY/CHART, or https://REPOSITORY/CHART"`
-	Version text            `yaml:"version" doc:"version of a chart of a registry or repository"`
-	Release string          `yaml:"release" check:"label" default:"the project's name" doc:"name of the release, as templates see it"`
-	Values  []string        `yaml:"values" check:"inside" doc:"files of values; the last one wins"`
-	Set     map[string]text `yaml:"set" doc:"single values by their path, over those of the files"`
+	Chart   string                `yaml:"chart" required:"true" check:"chart" doc:"folder or package (*.tgz), or oci://REGISTRY/CHART, or https://REPOSITORY/CHART"`
+	Version text                  `yaml:"version" doc:"version of a chart of a registry or repository"`
+	Release string                `yaml:"release" check:"label" default:"the project's name" doc:"name of the release, as templates see it"`
+	Values  []string              `yaml:"values" check:"inside" doc:"files of values; the last one wins"`
+	Set     map[string]chartValue `yaml:"set" doc:"single values by their path, over those of the files; null drops the chart's default"`
 }
+
+// A chartValue is a string, bool, int64 or float64, or nil.
+type chartValue struct{ value any }
 
 type sourceCommandFile struct {
 	Run    commandFile     `yaml:"run" required:"true" doc:"command that runs in the project's folder and prints manifests; a string is given to sh -c"`

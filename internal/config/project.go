@@ -182,8 +182,8 @@ type Helm struct {
 	Chart   string // folder or package, or oci://… or https://…
 	Version string
 	Release string
-	Values  []string          // files
-	Set     map[string]string // path → YAML
+	Values  []string       // files
+	Set     map[string]any // path → string, bool, int64, float64 or nil
 }
 
 // A Command prints manifests. It runs in the root.

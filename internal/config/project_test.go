@@ -425,3 +425,13 @@ func TestSyncRuleKeepsSlash(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestChartValuesAreAsHelmSetsThem(t *testing.T) {
+	p := load(t, project(t, "chart/Chart.yaml=name: shop\n", "kdev.yaml=manifests:\n- helm:\n    chart: chart\n    set:\n      image.tag: \"1.10\"\n      id: \"0012345\"\n      bare: 0012345\n      version: 1.10\n"+
+		"      hex: 0x1F\n      million: 1234567\n      quoted: \"1234567\"\n      half: 0.5\n      \"yes\": yes\n      on: true\n      off: \"true\"\n      braces: \"{a,b}\"\n      l: null\n      who: ${USER}\n"))
+	want := map[string]any{"image.tag": "1.10", "id": "0012345", "bare": "0012345", "version": "1.10", "hex": "0x1F", "million": int64(1234567), "quoted": "1234567", "half": 0.5,
+		"yes": "yes", "on": true, "off": "true", "braces": "{a,b}", "l": nil, "who": "ada"}
+	if got := p.Manifests[0].Helm.Set; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %#v\nwant %#v", got, want)
+	}
+}

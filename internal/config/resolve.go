@@ -211,7 +211,7 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 
 // helm checks what can be checked without loading the chart.
 func (r *resolver) helm(at string, f helmFile) *Helm {
-	h := &Helm{Chart: f.Chart, Version: string(f.Version), Release: f.Release, Values: cleanAll(f.Values), Set: texts(f.Set)}
+	h := &Helm{Chart: f.Chart, Version: string(f.Version), Release: f.Release, Values: cleanAll(f.Values), Set: chartValues(f.Set)}
 	if h.Release == "" {
 		h.Release = r.p.Name
 	}
@@ -235,6 +235,17 @@ func (r *resolver) helm(at string, f helmFile) *Helm {
 		}
 	}
 	return h
+}
+
+func chartValues(m map[string]chartValue) map[string]any {
+	if len(m) == 0 {
+		return nil
+	}
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		out[k] = v.value
+	}
+	return out
 }
 
 // troubled says whether the decoder has already refused something of a value,

@@ -33,6 +33,8 @@ func schemaOf(t reflect.Type, rule reflect.StructTag) schema {
 	switch t {
 	case reflect.TypeFor[text]():
 		return schema{"anyOf": []any{stringSchema(rule), schema{"type": []string{"number", "boolean"}}}}
+	case reflect.TypeFor[chartValue]():
+		return schema{"type": []string{"string", "number", "boolean", "null"}}
 	case reflect.TypeFor[portFile]():
 		return schema{"anyOf": []any{
 			schema{"type": "integer", "minimum": 1, "maximum": 65535},
@@ -234,6 +236,8 @@ func valueName(f field) string {
 	switch f.typ {
 	case reflect.TypeFor[text]():
 		return "string"
+	case reflect.TypeFor[chartValue]():
+		return "string, number, bool or null"
 	case reflect.TypeFor[commandFile]():
 		return "string or list"
 	case reflect.TypeFor[restartFile]():

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"reflect"
@@ -16,6 +17,8 @@ import (
 func special(target any) (func(*decoder, *yaml.Node, string, reflect.StructTag), bool) {
 	switch t := target.(type) {
 	case *text:
+		return t.decode, true
+	case *chartValue:
 		return t.decode, true
 	case *portFile:
 		return t.decode, true
@@ -50,6 +53,44 @@ func (t *text) decode(d *decoder, n *yaml.Node, path string, rule reflect.Struct
 	if ok && d.check(n, path, s, rule.Get("check")) {
 		*t = text(s)
 	}
+}
+
+// decode reads a value as helm's --set does: a number that would not come out as it was
+// written, 1.10 or 0012345, is text, and so is what stands in quotes.
+func (v *chartValue) decode(d *decoder, n *yaml.Node, path string, _ reflect.StructTag) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
+		v.value = nil
+		return
+	}
+	if n.Kind != yaml.ScalarNode {
+		d.add(usage("config-type", d.pos(n), "write its parts one by one, as "+lastKey(path)+"[0] or "+lastKey(path)+".KEY; text with braces stands in quotes",
+			"%s must be a string, a number, true, false or null, not %s", path, typeName(n)))
+		return
+	}
+	tag, s, ok := d.scalar(n, path, "a string")
+	if !ok {
+		return
+	}
+	v.value = s
+	if n.Style != 0 {
+		return
+	}
+	switch i, err := strconv.ParseInt(s, 10, 64); {
+	case tag == "!!bool":
+		v.value = strings.EqualFold(s, "true")
+	case err == nil && strconv.FormatInt(i, 10) == s:
+		v.value = i
+	case tag == "!!float":
+		if f, err := strconv.ParseFloat(s, 64); err == nil && fmt.Sprint(f) == s {
+			v.value = f
+		}
+	}
+}
+
+// lastKey is the last key of a path below `set`, which may itself have dots.
+func lastKey(path string) string {
+	_, key, _ := strings.Cut(path, ".set.")
+	return key
 }
 
 // portExpr is what the schema can say about a port.

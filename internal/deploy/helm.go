@@ -3,7 +3,6 @@ package deploy
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,12 +32,12 @@ import (
 // A Chart is a helm chart as a source. Only its templates are helm's: what they
 // render to is applied, pruned and waited for as everything else is.
 type Chart struct {
-	Chart     string            // folder or *.tgz, relative to the root, or oci://…, or https://REPOSITORY/NAME
-	Version   string            // of one that is not of the project
-	Release   string            // .Release.Name
-	Namespace string            // .Release.Namespace
-	Values    []string          // files, relative to the root, the last one wins
-	Set       map[string]string // dotted path → YAML
+	Chart     string         // folder or *.tgz, relative to the root, or oci://…, or https://REPOSITORY/NAME
+	Version   string         // of one that is not of the project
+	Release   string         // .Release.Name
+	Namespace string         // .Release.Namespace
+	Values    []string       // files, relative to the root, the last one wins
+	Set       map[string]any // path as helm's --set has it → string, bool, int64, float64 or nil
 	// Cluster is asked what it can, and by `lookup`; nil: what helm itself assumes,
 	// and lookup finds nothing.
 	Cluster *kube.Client
@@ -120,15 +119,8 @@ func (m *Manifests) values(root string, c *Chart) (map[string]any, error) {
 		values = util.MergeTables(more, values)
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Set)) {
-		var v any
-		err := kyaml.Unmarshal([]byte(c.Set[key]), &v)
-		if err == nil {
-			var text []byte
-			if text, err = json.Marshal(v); err == nil {
-				err = strvals.ParseJSON(key+"="+string(text), values)
-			}
-		}
-		if err != nil {
+		// Only the path is helm's to read: kdev.yaml has said already what the value is.
+		if err := strvals.ParseIntoFile(key+"=value", values, func([]rune) (any, error) { return c.Set[key], nil }); err != nil {
 			return nil, &problem.Problem{Class: problem.Usage, Code: "chart-values", Where: cmp.Or(c.Where, c.Chart), Summary: "set: " + key + " cannot be set", Err: err, Hint: "write the path as helm's --set has it: web.replicas, hosts[0]"}
 		}
 	}

@@ -32,7 +32,7 @@ func hook(name, events, weight string) string {
 
 func TestHelm(t *testing.T) {
 	root := project(t, shopChart)
-	m, err := Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Namespace: "shop", Values: []string{"prod.yaml"}, Set: map[string]string{"web.image": "ghcr.io/acme/web", "cache.size": "7"}}}})
+	m, err := Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Namespace: "shop", Values: []string{"prod.yaml"}, Set: map[string]any{"web.image": "ghcr.io/acme/web", "cache.size": int64(7)}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +82,28 @@ func TestHelm(t *testing.T) {
 	}
 
 	// A dependency that is switched off is left out.
-	m, err = Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Set: map[string]string{"cache.enabled": "false"}}}})
+	m, err = Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Set: map[string]any{"cache.enabled": false}}}})
 	if err != nil || len(m.Objects) != len(want)-1 {
 		t.Errorf("%d objects, %v", len(m.Objects), err)
+	}
+}
+
+func TestHelmSet(t *testing.T) {
+	root := project(t, map[string]string{
+		"chart/Chart.yaml":       "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
+		"chart/values.yaml":      "l: {kept: 1}\nhosts: [a, b]\n",
+		"chart/templates/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {values: {{ toJson (omit .Values \"global\") | quote }}, plain: \"{{ .Values.million }}\"}\n",
+	})
+	m, err := Render(t.Context(), root, []Source{{Helm: &Chart{Chart: "chart", Release: "dev", Set: map[string]any{
+		"image.tag": "1.10", "braces": "{a,b}", "commas": `a,b=c\d`, "l": nil, "million": int64(1234567), "half": 0.5, "on": true, "hosts[0]": "yes", `keys.example\.com/x`: "dotted",
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := m.Objects[0].Object["data"].(map[string]any)
+	want := `{"braces":"{a,b}","commas":"a,b=c\\d","half":0.5,"hosts":["yes"],"image":{"tag":"1.10"},"keys":{"example.com/x":"dotted"},"million":1234567,"on":true}`
+	if data["values"] != want || data["plain"] != "1234567" {
+		t.Errorf("%v\nwant %s", data, want)
 	}
 }
 
@@ -103,7 +122,7 @@ func TestHelmProblems(t *testing.T) {
 		{"no manifest", map[string]string{"chart/templates/web.yaml": "a: 1\n"}, Chart{}, "manifest-invalid", "chart/templates/web.yaml", "kind"},
 		{"bad values", map[string]string{"prod.yaml": "a: [\n"}, Chart{Values: []string{"prod.yaml"}}, "chart-values", "prod.yaml:1", ""},
 		{"no values", nil, Chart{Values: []string{"nope.yaml"}}, "chart-values", "nope.yaml", "there is no nope.yaml"},
-		{"a path that is none", nil, Chart{Set: map[string]string{"a[x]": "1"}}, "chart-values", "chart", "a[x]"},
+		{"a path that is none", nil, Chart{Set: map[string]any{"a[x]": "1"}}, "chart-values", "chart", "a[x]"},
 		{"no dependency", map[string]string{"chart/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 1.0.0\ndependencies:\n- {name: db, version: 1.0.0, repository: \"@stable\"}\n"}, Chart{}, "chart-dependency", "chart/Chart.yaml", "db"},
 		{"no chart", nil, Chart{Chart: "nowhere"}, "chart-invalid", "nowhere", "no such file"},
 		{"a registry without a version", nil, Chart{Chart: "oci://registry.example.invalid/web"}, "chart-pull", "oci://registry.example.invalid/web", "has no version"},
