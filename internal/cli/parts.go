@@ -10,6 +10,7 @@ import (
 
 	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kdev-io/kdev/build"
@@ -217,9 +218,13 @@ func (f *projectFlags) cluster(p *config.Project, progress func(string)) cluster
 	}
 }
 
-// nodePlatform is what images are built for: that of the cluster's nodes.
+// nodePlatform is what images are built for: that of the cluster's nodes. Who may not list
+// these gets that of the API server, which is on one of them in a local cluster.
 func nodePlatform(ctx context.Context, kc *kube.Client) (string, error) {
 	nodes, err := kc.Core.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+	if apierrors.IsForbidden(err) {
+		return kc.Platform(ctx)
+	}
 	if err != nil {
 		return "", kc.Unreachable(err)
 	}

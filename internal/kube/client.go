@@ -193,13 +193,33 @@ func (c *Client) Ping(ctx context.Context) error {
 	}
 }
 
+// Platform is that of the API server, "linux/amd64", which everybody may ask.
+//
+// Problems: cluster-unreachable, cluster-unauthorized, rbac-denied.
+func (c *Client) Platform(ctx context.Context) (string, error) {
+	v, err := discovery.ToDiscoveryInterfaceWithContext(c.Core.Discovery()).ServerVersionWithContext(ctx)
+	switch {
+	case err == nil:
+		return v.Platform, nil
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("ask %s for its platform: %w", c.Server, ctx.Err())
+	default:
+		return "", c.Unreachable(err)
+	}
+}
+
 // Unreachable is the problem of an API server that does not answer, or answers
-// that it does not know us.
+// that it does not know us, or that we may not.
 func (c *Client) Unreachable(err error) *problem.Problem {
 	if apierrors.IsUnauthorized(err) {
 		return &problem.Problem{Code: "cluster-unauthorized", Where: "context " + c.Context,
 			Summary: "the cluster does not accept this kubeconfig's credentials", Err: err,
 			Hint: "log in again, or choose another context with --context"}
+	}
+	if apierrors.IsForbidden(err) {
+		return &problem.Problem{Code: "rbac-denied", Where: "context " + c.Context,
+			Summary: "this user may not do what kdev needs", Err: err,
+			Hint: "`kubectl auth can-i --list -n NAMESPACE` shows what is allowed"}
 	}
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {

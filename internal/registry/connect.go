@@ -258,7 +258,8 @@ func (h *Hosting) Scheme(ctx context.Context) string {
 	return ""
 }
 
-// advertise writes the ConfigMap, unless it names another registry that is alive.
+// advertise writes the ConfigMap, unless it names another registry that is alive. Only other
+// tools read it, so that nothing fails for who may not write it.
 func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigMapsGetter) error {
 	_, port, _ := strings.Cut(e.PushHost, ":")
 	want := Hosting{
@@ -278,6 +279,9 @@ func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigM
 			return nil
 		}
 	}
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("tell the cluster about the image registry: %w", err)
 	}
@@ -294,7 +298,7 @@ func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigM
 		cm.Data = map[string]string{}
 	}
 	cm.Data[hostingKey] = string(text)
-	if _, err := client.Update(ctx, cm, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
+	if _, err := client.Update(ctx, cm, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) && !apierrors.IsForbidden(err) {
 		return fmt.Errorf("tell the cluster about the image registry: %w", err)
 	}
 	return nil

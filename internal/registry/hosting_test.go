@@ -101,6 +101,24 @@ func TestAdvertise(t *testing.T) {
 	}
 }
 
+// Only other tools read the ConfigMap, so that a user of one namespace deploys without it.
+func TestAdvertiseByWhoMayNot(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonForbidden, Code: 403})
+	}))
+	defer server.Close()
+	cs, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ep := &Endpoint{Host: "localhost:5001", PushHost: "127.0.0.1:5002", Container: "kdev-registry"}
+	if err := ep.advertise(t.Context(), cs.CoreV1()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A registry of somebody else may speak TLS or not, whatever it is called.
 func TestScheme(t *testing.T) {
 	answers := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
