@@ -413,6 +413,9 @@ func (r *release) finish(ctx context.Context, objects []*deploy.Object, refs map
 			for _, kept := range pruned.Kept {
 				r.tell(session.Info, "kept", "", kept.Object+" left the manifests and stays: "+kept.Why, 0)
 			}
+			if len(pruned.Unseen) > 0 {
+				r.tell(session.Info, "kept", "", "not looked at, since this user may not list it: "+strings.Join(pruned.Unseen, ", ")+"; where kdev made any that left the manifests, it stays", 0)
+			}
 			if len(pruned.Volumes) > 0 {
 				r.tell(session.Info, "volumes-kept", "", session.KeptVolumes(pruned.Volumes), 0)
 			}

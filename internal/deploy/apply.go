@@ -41,6 +41,7 @@ type Applied struct {
 	Renewals []Renewal // the volumes among these, whose files the kubelet renews
 
 	refused map[Ref]bool // what of the project's namespace was not written
+	denied  denials
 }
 
 // refuse notes that an object was not written.
@@ -143,7 +144,7 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 			stages[stageOf(gk)] = append(stages[stageOf(gk)], o)
 		}
 	}
-	want, err := d.remember(ctx, want)
+	want, fresh, err := d.remember(ctx, want)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +188,10 @@ func (d *Deployer) applyOnce(ctx context.Context, objects []*Object) (*Applied, 
 		if err == nil {
 			err = d.reroll(ctx, lasting(after, first), objects, result)
 		}
+	}
+	if empty := result.denied.empty(objects, d.options.Namespace, fresh); !empty.equal(members{}) && ctx.Err() == nil {
+		want = want.without(empty)
+		return result, errors.Join(err, d.writeParent(ctx, want))
 	}
 	return result, errors.Join(err, save())
 }
@@ -246,10 +251,13 @@ func (d *Deployer) stage(ctx context.Context, objects []*Object, save func() err
 	var mu sync.Mutex
 	failed = append(failed, each(targets, func(t target) (failure error) {
 		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
 			if failure != nil && t.key.namespace == d.options.Namespace {
-				mu.Lock()
-				defer mu.Unlock()
 				result.refuse(t.Object)
+			}
+			if p := problem.As(failure); p != nil && p.Code == "rbac-denied" && live[t.key] == nil {
+				result.denied.add(t)
 			}
 		}()
 		was, made, err := d.certain(ctx, t, live[t.key])

@@ -132,6 +132,13 @@ func (m members) union(o members) members {
 	return all
 }
 
+func (m members) without(o members) members {
+	rest := members{maps.Clone(m.kinds), maps.Clone(m.namespaces)}
+	maps.DeleteFunc(rest.kinds, func(gk schema.GroupKind, _ bool) bool { return o.kinds[gk] })
+	maps.DeleteFunc(rest.namespaces, func(ns string, _ bool) bool { return o.namespaces[ns] })
+	return rest
+}
+
 func (m members) equal(o members) bool {
 	return maps.Equal(m.kinds, o.kinds) && maps.Equal(m.namespaces, o.namespaces)
 }
@@ -192,20 +199,21 @@ func (d *Deployer) parent(ctx context.Context) (*corev1.ConfigMap, error) {
 
 // remember writes the parent with at least the given members, before any of
 // them exists: a set that is interrupted must still find all that it made.
-// It returns all members that the parent then names.
-func (d *Deployer) remember(ctx context.Context, want members) (members, error) {
+// It returns all members that the parent then names, and those of them that are new.
+func (d *Deployer) remember(ctx context.Context, want members) (all, fresh members, _ error) {
 	cm, err := d.parent(ctx)
 	if err != nil {
-		return want, err
+		return want, want, err
 	}
+	fresh = want
 	if cm != nil {
 		have := parseMembers(cm.Annotations)
-		want = want.union(have)
+		fresh, want = want.without(have), want.union(have)
 		if want.equal(have) && cm.Annotations[rootAnnotation] == d.root() {
-			return want, nil
+			return want, fresh, nil
 		}
 	}
-	return want, d.writeParent(ctx, want)
+	return want, fresh, d.writeParent(ctx, want)
 }
 
 func (d *Deployer) root() string {

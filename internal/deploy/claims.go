@@ -25,8 +25,9 @@ var claimResource = corev1.SchemeGroupVersion.WithResource("persistentvolumeclai
 // foundClaims are the volume claims that a down meets.
 type foundClaims struct {
 	ours    []member
-	others  []Kept // have the names of ours, and may be another set's
-	limited bool   // this user may not look in namespaces that nothing names
+	others  []Kept   // have the names of ours, and may be another set's
+	unseen  []string // namespaces whose claims this user may not list
+	limited bool     // this user may not look in namespaces that nothing names
 }
 
 // claims finds the PersistentVolumeClaims of the set: its own, those that StatefulSets
@@ -57,7 +58,12 @@ func (d *Deployer) claims(ctx context.Context, all []member, further map[string]
 		return nil
 	}
 	for ns := range namespaces {
-		if err := look(ns, metav1.ListOptions{}); err != nil {
+		err := look(ns, metav1.ListOptions{})
+		if apierrors.IsForbidden(err) {
+			found.unseen = append(found.unseen, ns)
+			continue
+		}
+		if err != nil {
 			return nil, d.apiProblem(err, "PersistentVolumeClaim", "")
 		}
 	}
@@ -71,6 +77,7 @@ func (d *Deployer) claims(ctx context.Context, all []member, further map[string]
 	byPlace := func(a, b member) int {
 		return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
 	}
+	slices.Sort(found.unseen)
 	slices.SortFunc(found.ours, byPlace)
 	return found, nil
 }
@@ -191,7 +198,7 @@ func (d *Deployer) removeClaims(ctx context.Context, o DownOptions, report *Down
 	if err != nil {
 		return err
 	}
-	if found.limited {
+	if found.limited && len(found.unseen) == 0 || len(found.unseen) > 0 && o.Volumes {
 		report.Kept = append(report.Kept, Kept{"volumes of other namespaces than " + d.options.Namespace + ", where there are any",
 			"this user may not list the volume claims of the cluster; `kubectl delete pvc` removes those that the down before named"})
 	}

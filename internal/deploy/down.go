@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -57,10 +58,14 @@ func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownRepo
 		return err
 	}
 	if cm != nil {
-		if err := d.removeMembers(ctx, parseMembers(cm.Annotations), o, report); err != nil {
+		hidden, err := d.removeMembers(ctx, parseMembers(cm.Annotations), o, report)
+		if err != nil {
 			return err
 		}
-		err := d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{})
+		if len(hidden.kinds) > 0 {
+			return d.leave(ctx, hidden)
+		}
+		err = d.client.Core.CoreV1().ConfigMaps(d.options.Namespace).Delete(ctx, cm.Name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return d.apiProblem(err, "ConfigMap/"+cm.Name, "")
 		}
@@ -84,21 +89,46 @@ func (d *Deployer) downOnce(ctx context.Context, o DownOptions, report *DownRepo
 	return nil
 }
 
-func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, report *DownReport) error {
-	all, err := d.members(ctx, m)
+// leave makes the parent name what this user could not look at, and nothing else: a down of
+// somebody who may finds it.
+func (d *Deployer) leave(ctx context.Context, hidden members) error {
+	d.jobs.read(nil)
+	d.data.read(nil)
+	d.releases.read(nil)
+	d.installed = false
+	return d.writeParent(ctx, hidden)
+}
+
+// removeMembers removes what the user may list. It returns where of the set there may be more.
+func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, report *DownReport) (hidden members, _ error) {
+	hidden = members{map[schema.GroupKind]bool{}, map[string]bool{}}
+	all, unlisted, err := d.visible(ctx, m)
 	if err != nil {
-		return err
+		return hidden, err
 	}
+	for _, u := range unlisted {
+		hidden.add(objectKey{GroupKind: u.gk, namespace: u.namespace}, d.options.Namespace)
+		report.Kept = append(report.Kept, Kept{u.String(), "this user may not list it; where kdev made any, it stays, and a `kdev down` of somebody who may removes it"})
+	}
+	return hidden, d.removeVisible(ctx, m, all, len(unlisted) == 0, o, report)
+}
+
+// removeVisible removes all; whole says that these are all of the set, so that its namespace
+// may go with them.
+func (d *Deployer) removeVisible(ctx context.Context, m members, all []member, whole bool, o DownOptions, report *DownReport) error {
 	found, err := d.claims(ctx, all, m.namespaces)
 	if err != nil {
 		return err
+	}
+	for _, ns := range found.unseen {
+		report.Kept = append(report.Kept, Kept{"volumes in namespace " + ns + ", where there are any", "this user may not list its volume claims"})
 	}
 	claims := found.ours
 	report.Kept = append(report.Kept, found.others...)
 	var custom, builtin, namespaces, crds []member
 	for _, m := range all {
 		switch {
-		case isMadeUp(m.Unstructured) && !o.Volumes && len(claims) > 0:
+		case isMadeUp(m.Unstructured) && len(found.unseen) > 0, isMadeUp(m.Unstructured) && !o.Volumes && len(claims) > 0:
 			report.Kept = append(report.Kept, Kept{m.label(), "its values were made up for the volumes; --volumes takes both"})
 		case m.key.GroupKind == claimKind: // with the claims
 		case keeps(m.Unstructured) != "" && !(o.All && m.GetNamespace() == d.options.Namespace):
@@ -136,8 +166,10 @@ func (d *Deployer) removeMembers(ctx context.Context, m members, o DownOptions, 
 	if err := d.remove(ctx, custom, o, report); err != nil {
 		return err
 	}
-	if builtin, err = d.removeWithNamespace(ctx, builtin, o, report); err != nil {
-		return err
+	if whole {
+		if builtin, err = d.removeWithNamespace(ctx, builtin, o, report); err != nil {
+			return err
+		}
 	}
 	if err := d.remove(ctx, builtin, o, report); err != nil {
 		return err

@@ -50,7 +50,7 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.Code, p.Summary, p.Hint = "namespace-terminating", "its namespace is being deleted", "apply again when it is gone; its conditions say what holds it: `kubectl get namespace -o yaml NAME`"
 	case apierrors.IsForbidden(err):
-		p.Code, p.Summary, p.Hint = "rbac-denied", "this user may not write it", "`kubectl auth can-i --list -n "+d.options.Namespace+"` shows what is allowed"
+		p.Code, p.Summary, p.Hint = "rbac-denied", "this user may not "+forbidden(said)+" it", "`kubectl auth can-i --list -n "+d.options.Namespace+"` shows what is allowed"
 	case isImmutable(&refusal{err, err}):
 		p.Code, p.Summary, p.Hint = "object-immutable", "a field of it cannot be changed once it exists", "`kubectl delete "+strings.ToLower(ref)+" -n "+d.options.Namespace+"` and save again, if nothing is lost by that"
 	case isNoNamespace(err):
@@ -61,6 +61,16 @@ func (d *Deployer) apiProblem(err error, ref, origin string) error {
 		p.Summary, p.Hint = "the API server refuses it", "correct the field in "+orElse(origin, "the manifest")+" and save"
 	}
 	return p
+}
+
+// forbidden is what a user may not do, as the API server's authorizer names the verb.
+func forbidden(said string) string {
+	for _, verb := range []string{"list", "get", "watch"} {
+		if strings.Contains(said, "cannot "+verb+" resource") {
+			return "read"
+		}
+	}
+	return "write"
 }
 
 // valueInMessage is how structured-merge-diff quotes what it cannot read.

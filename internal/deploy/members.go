@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,8 +36,28 @@ func (d *Deployer) memberOf(u *unstructured.Unstructured, gk schema.GroupKind, g
 }
 
 // members lists every live object that carries the set's label, in the kinds
-// and namespaces that the parent names, but for copies of the label.
+// and namespaces that the parent names, but for copies of the label. What this user may not
+// list is left out.
 func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
+	all, _, err := d.visible(ctx, m)
+	return all, err
+}
+
+// An unseen is a kind of the set that this user may not list in one namespace.
+type unseen struct {
+	gk        schema.GroupKind
+	namespace string // "" for objects of the whole cluster
+}
+
+func (u unseen) String() string {
+	if u.namespace == "" {
+		return u.gk.Kind
+	}
+	return u.gk.Kind + " in namespace " + u.namespace
+}
+
+// visible is [Deployer.members] with what was left out, sorted.
+func (d *Deployer) visible(ctx context.Context, m members) (all []member, hidden []unseen, _ error) {
 	namespaces := []string{d.options.Namespace}
 	for ns := range m.namespaces {
 		namespaces = append(namespaces, ns)
@@ -53,7 +74,7 @@ func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 			continue // its CRD is gone and took the instances along
 		}
 		if err != nil {
-			return nil, d.apiProblem(err, gk.String(), "")
+			return nil, nil, d.apiProblem(err, gk.String(), "")
 		}
 		in := namespaces
 		if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
@@ -64,14 +85,17 @@ func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 		}
 	}
 	var mu sync.Mutex
-	var all []member
 	err := each(places, func(p place) error {
 		list, err := d.client.Dynamic.Resource(p.gvr).Namespace(p.ns).List(ctx, metav1.ListOptions{LabelSelector: partOfLabel + "=" + d.id})
-		if err != nil {
+		if err != nil && !apierrors.IsForbidden(err) {
 			return d.apiProblem(err, p.gk.String(), "")
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if err != nil {
+			hidden = append(hidden, unseen{p.gk, p.ns})
+			return nil
+		}
 		for i := range list.Items {
 			if o := &list.Items[i]; !isLabelCopy(o) {
 				all = append(all, d.memberOf(o, p.gk, p.gvr))
@@ -82,7 +106,8 @@ func (d *Deployer) members(ctx context.Context, m members) ([]member, error) {
 	slices.SortFunc(all, func(a, b member) int {
 		return strings.Compare(a.label()+" "+a.GetNamespace(), b.label()+" "+b.GetNamespace())
 	})
-	return all, err
+	slices.SortFunc(hidden, func(a, b unseen) int { return strings.Compare(a.String(), b.String()) })
+	return all, hidden, err
 }
 
 // isLabelCopy says whether an object carries the set's label though kdev never wrote it:

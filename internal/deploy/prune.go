@@ -22,6 +22,7 @@ type Pruned struct {
 	Removed []string // "Kind/name"
 	Going   []Kept   // their deletion was accepted and waits for finalizers
 	Kept    []Kept   // left the manifests, and stay in the set
+	Unseen  []string // of the set, what this user may not list: "Secret in namespace shop"
 	Volumes []string // claims of StatefulSets that were removed, as KeptVolumes of a DownReport
 }
 
@@ -56,11 +57,18 @@ func (d *Deployer) PruneReport(ctx context.Context, objects []*Object) (*Pruned,
 	d.jobs.keep(wanted)
 	d.data.forget(slices.DeleteFunc(slices.Clone(objects), func(o *Object) bool { return !isRerolled(o) || o.Hook != nil || d.elsewhere(o) }))
 	have := parseMembers(cm.Annotations)
-	all, err := d.members(ctx, have.union(left))
+	all, hidden, err := d.visible(ctx, have.union(left))
 	if err != nil {
 		return nil, err
 	}
 	pruned := &Pruned{}
+	for _, u := range hidden {
+		// Something may be there: it is for who may look at it.
+		left.add(objectKey{GroupKind: u.gk, namespace: u.namespace}, d.options.Namespace)
+		if have.kinds[u.gk] {
+			pruned.Unseen = append(pruned.Unseen, u.String())
+		}
+	}
 	var going []member
 	readers := d.readers(ctx)
 	for _, m := range all {
