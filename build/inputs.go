@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,6 +48,9 @@ func productionOptions(spec Spec) (string, error) {
 	return dockerfileOptions(spec)
 }
 
+// passedBy are the flags of COPY and ADD that old engines pass by.
+var passedBy = regexp.MustCompile(`--(exclude|chmod|parents)\b`)
+
 func dockerfileOptions(spec Spec) (string, error) {
 	plan, err := load(spec)
 	if err != nil {
@@ -57,6 +61,10 @@ func dockerfileOptions(spec Spec) (string, error) {
 		return "", fmt.Errorf("read the Dockerfile: %w", err)
 	}
 	parts := []string{"1", spec.platform(), spec.Target, string(text)}
+	if passedBy.Match(text) {
+		// What was kept before may come from an engine that passed the flag by.
+		parts[0] = "2"
+	}
 	if file := plan.Ignore().File(); file != "" {
 		rules, err := os.ReadFile(file)
 		if err != nil {

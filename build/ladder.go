@@ -171,6 +171,30 @@ func (b *dockerBuilder) missing(err error, why string) error {
 
 func (e *stepEngine) Pulls() bool { return false }
 
+func (e *stepEngine) Version(ctx context.Context) (assemble.Version, error) {
+	release, name, err := e.docker.engine.Version(ctx)
+	return assemble.Version{Release: release, Name: name}, err
+}
+
+// Offer publishes the image where the engine pulls from.
+func (e *stepEngine) Offer(ctx context.Context, repo string, manifest []byte) (assemble.Given, error) {
+	digest, err := offered(e.store, repo, manifest)
+	if err != nil {
+		return assemble.Given{}, err
+	}
+	if err := e.ep.Publish(ctx, e.store, repo, registry.Short(digest), digest); err != nil {
+		return assemble.Given{}, err
+	}
+	return e.docker.given(madeBase{digest, e.ep.PushHost + "/" + repo + "@" + digest}), nil
+}
+
+// offered enters an image of which all blobs are in the store.
+func offered(store *registry.Store, repo string, manifest []byte) (string, error) {
+	digest := string(layout.DigestOf(manifest))
+	_, err := store.PutPartialManifest(repo, registry.Short(digest), layout.OCIManifest, manifest)
+	return digest, err
+}
+
 func (e *stepEngine) ImageID(ctx context.Context, ref string) string {
 	return e.docker.engine.ImageID(ctx, ref)
 }

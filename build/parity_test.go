@@ -156,7 +156,6 @@ COPY a.txt /`)},
 	{name: "copy an archive", dockerfile: onto("COPY archive.tar.gz /x/")},
 	{name: "link option", dockerfile: onto("COPY --link dir /x\nCOPY --link --chown=9 a.txt /x/sub/")},
 	{name: "exclude", dockerfile: "# syntax=docker/dockerfile:1.7-labs\n" + onto("COPY --exclude=a* --exclude=sub/y* . /x"), modern: "x/a.txt x/abs x/archive.tar x/archive.tar.gz "},
-	{name: "parents", dockerfile: "# syntax=docker/dockerfile:1.7-labs\n" + onto("COPY --parents dir/sub/y.txt dir/./x.txt /x/"), want: "any"},
 
 	{name: "ignored files", ignore: "*.txt\n!a.txt\ndir/sub\n", dockerfile: onto("COPY . /x")},
 	{name: "ignored everywhere", ignore: "**/*.txt\n", dockerfile: onto("COPY . /x")},

@@ -84,6 +84,16 @@ type remoteSteps struct {
 
 func (s *remoteSteps) Pulls() bool { return true }
 
+func (s *remoteSteps) Version(ctx context.Context) (assemble.Version, error) {
+	release, err := s.b.remote.Version(ctx)
+	return assemble.Version{Release: release, Name: s.b.remote.String()}, err
+}
+
+func (s *remoteSteps) Offer(_ context.Context, repo string, manifest []byte) (assemble.Given, error) {
+	digest, err := offered(s.b.store, repo, manifest)
+	return s.b.given(madeBase{digest: digest}), err
+}
+
 // ImageID is unknown: a BuildKit keeps layers, not images.
 func (s *remoteSteps) ImageID(context.Context, string) string { return "" }
 

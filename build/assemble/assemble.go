@@ -112,6 +112,8 @@ type assembly struct {
 	source   *contextFS
 	recipe   *recipe
 	states   map[digest.Digest]*state
+	layers   map[digest.Digest][]layer // of the steps that were made part by part
+	version  *Version                  // of the engine's BuildKit; nil: not asked yet
 }
 
 // A state is the result of a step: its tree, and below the layers of which
@@ -125,6 +127,18 @@ func (a *assembly) run() (*Result, error) {
 	if a.recipe, err = a.understand(); err != nil {
 		return nil, err
 	}
+	r, err := a.inOne()
+	if err != nil {
+		return a.ended(err)
+	}
+	return r, nil
+}
+
+// inOne lays the last light steps over what they begin with.
+func (a *assembly) inOne() (*Result, error) {
+	if a.recipe.whole != "" {
+		return nil, unsupported(a.recipe.whole)
+	}
 	c := a.recipe.graph.chain()
 	if c.root != nil && !still(c.root) && len(c.light) == 0 {
 		return nil, &Unsupported{What: "the last step needs an engine: " + c.root.name, Line: c.root.line}
@@ -136,26 +150,15 @@ func (a *assembly) run() (*Result, error) {
 	}
 	empty := make([]bool, 0, len(c.light))
 	for _, v := range c.light {
-		start := time.Now()
-		o, err := a.apply(v)
+		l, err := a.lay(v)
 		if err != nil {
-			return nil, a.failed(v, err)
+			return nil, err
 		}
-		changes, err := a.changes(o)
-		if err != nil {
-			return nil, a.failed(v, err)
+		empty = append(empty, l == nil)
+		if l != nil {
+			all = append(all, *l)
+			r.Layers++
 		}
-		empty = append(empty, len(changes) == 0)
-		if len(changes) == 0 {
-			continue
-		}
-		l, err := a.write(changes)
-		if err != nil {
-			return nil, a.failed(v, err)
-		}
-		all = append(all, l)
-		r.Layers++
-		a.progress(v.name, false, l.Size, time.Since(start))
 	}
 	r.Manifest, err = a.image(all, empty)
 	if err != nil {
@@ -163,6 +166,28 @@ func (a *assembly) run() (*Result, error) {
 	}
 	r.Digest = string(layout.DigestOf(r.Manifest))
 	return r, nil
+}
+
+// lay does a light step and writes its layer; nil where it changes nothing.
+func (a *assembly) lay(v *vertex) (*layer, error) {
+	start := time.Now()
+	o, err := a.apply(v)
+	if err != nil {
+		return nil, a.failed(v, err)
+	}
+	changes, err := a.changes(o)
+	if err != nil {
+		return nil, a.failed(v, err)
+	}
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	l, err := a.write(changes)
+	if err != nil {
+		return nil, a.failed(v, err)
+	}
+	a.progress(v.name, false, l.Size, time.Since(start))
+	return &l, nil
 }
 
 // root provides the layers that the light steps begin with.
@@ -227,13 +252,7 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 			Hint: NoEngine,
 		}
 	}
-	def, err := a.part(v)
-	if err != nil {
-		return "", false, err
-	}
-	manifest, err = a.engine.Solve(a.ctx, Solve{
-		Definition: def, Context: a.req.Folder, Repository: a.req.Repository, Name: a.req.Name, Text: a.req.Text,
-	})
+	manifest, err = a.solve(v)
 	if p := problem.As(err); p != nil && p.Code == "engine-missing" && !a.engine.Pulls() {
 		return "", false, &problem.Problem{Code: "engine-needed", Where: a.where(v), Summary: v.name + " needs an engine, and none answers", Err: p.Err, Hint: NoEngine}
 	}
@@ -241,6 +260,28 @@ func (a *assembly) heavy(v *vertex) (manifest string, built bool, err error) {
 		return "", false, err
 	}
 	return manifest, true, a.store.PutMeta(heavyKind, key, []byte(manifest))
+}
+
+// solve lets the engine do a step and those before it, as far as it does them right.
+func (a *assembly) solve(v *vertex) (manifest string, err error) {
+	if _, err := a.old(v); err != nil {
+		return "", err
+	}
+	if a.replaced(v) {
+		all, err := a.laid(v)
+		if err != nil {
+			return "", a.orTooOld(v, err)
+		}
+		raw, err := a.plain(all)
+		return string(layout.DigestOf(raw)), err
+	}
+	def, err := a.part(v)
+	if err != nil {
+		return "", err
+	}
+	return a.engine.Solve(a.ctx, Solve{
+		Definition: def, Context: a.req.Folder, Repository: a.req.Repository, Name: a.req.Name, Text: a.req.Text,
+	})
 }
 
 // failed places an error of a step.

@@ -30,6 +30,10 @@ type fakeEngine struct {
 	taken  int
 	pulls  bool
 	again  bool // Take pushes the base as an engine does: what the store lacks
+
+	version Version
+	solves  []Solve
+	offers  []string // manifests
 }
 
 func (e *fakeEngine) Pulls() bool { return e.pulls }
@@ -53,7 +57,16 @@ func (e *fakeEngine) Take(context.Context, string, string, string, string) (stri
 
 func (e *fakeEngine) Solve(_ context.Context, s Solve) (string, error) {
 	e.solved++
+	e.solves = append(e.solves, s)
 	return putImage(e.t, e.store, "kdev/steps/x", e.baseTar(), tarOf(e.t, "made/", "", "made/by-run", fmt.Sprint(len(s.Definition.Def)))), nil
+}
+
+func (e *fakeEngine) Version(context.Context) (Version, error) { return e.version, nil }
+
+func (e *fakeEngine) Offer(_ context.Context, repo string, manifest []byte) (Given, error) {
+	d, err := e.store.PutManifest(repo, "", layout.OCIManifest, manifest)
+	e.offers = append(e.offers, string(d))
+	return Given{Digest: string(d), Ref: "registry.test/" + repo + "@" + string(d)}, err
 }
 
 func (e *fakeEngine) baseTar() []byte {

@@ -38,6 +38,10 @@ type Engine interface {
 	// Solve runs BuildKit's steps and puts the resulting layers into the
 	// store; the digest is of an image that consists of them.
 	Solve(ctx context.Context, s Solve) (string, error)
+	// Version is that of its BuildKit.
+	Version(ctx context.Context) (Version, error)
+	// Offer lets it begin with an image of the store, which goes into repo.
+	Offer(ctx context.Context, repo string, manifest []byte) (Given, error)
 }
 
 // bases are the images that Dockerfiles begin with. What is learned about one

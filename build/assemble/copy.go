@@ -24,7 +24,7 @@ const defaultDir = fs.ModeDir | 0o755
 
 // copyAction is COPY and ADD: src of one tree to dest of another.
 func copyAction(ctx context.Context, src fsys, dst *overlay, a *pb.FileActionCopy, owner *user, unpacks func(*node) (bool, error)) error {
-	if !a.CreateDestPath || a.AlwaysReplaceExistingDestPaths || len(a.RequiredPaths) > 0 || a.Timestamp != -1 {
+	if !a.CreateDestPath || a.AlwaysReplaceExistingDestPaths || a.Timestamp != -1 {
 		return unsupported("a copy with options that kdev does not compute")
 	}
 	if strings.Contains(a.Src, `\`) {
@@ -36,6 +36,16 @@ func copyAction(ctx context.Context, src fsys, dst *overlay, a *pb.FileActionCop
 	}
 	if err := c.patterns(); err != nil {
 		return err
+	}
+	for _, p := range a.RequiredPaths {
+		// What --parents names without a wildcard.
+		n, err := stat(src, p)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return failedCopy{fmt.Errorf("%q: not found", p)}
+		}
 	}
 	matches := []string{cleanPath(a.Src)}
 	if a.AllowWildcard {

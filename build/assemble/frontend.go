@@ -31,6 +31,7 @@ const contextName = "context"
 type recipe struct {
 	graph  *graph
 	config map[string]json.RawMessage // the image's configuration document
+	whole  string                     // why an engine has to build all of it; "": it has not
 }
 
 // understand runs the frontend. Its errors are problems with file and line.
@@ -41,9 +42,6 @@ func (a *assembly) understand() (*recipe, error) {
 	}
 	if ref, _, _, ok := parser.DetectSyntax(a.req.Text); ok && !ownSyntax(ref) {
 		return nil, unsupported("the Dockerfile names a frontend of its own, " + ref)
-	}
-	if _, ok := a.req.Args["SOURCE_DATE_EPOCH"]; ok {
-		return nil, unsupported("SOURCE_DATE_EPOCH is set")
 	}
 	hosts, err := extraHosts(a.req.Hosts)
 	if err != nil {
@@ -78,6 +76,9 @@ func (a *assembly) understand() (*recipe, error) {
 		return nil, err
 	}
 	r := &recipe{graph: g}
+	if _, ok := a.req.Args["SOURCE_DATE_EPOCH"]; ok {
+		r.whole = "SOURCE_DATE_EPOCH is set"
+	}
 	return r, json.Unmarshal(raw, &r.config)
 }
 

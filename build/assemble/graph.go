@@ -191,6 +191,10 @@ func (a *assembly) identityOf(v *vertex, done map[digest.Digest]string) (string,
 		op.Inputs[i].Digest = id
 	}
 	extra := ""
+	if since(v) > 0 {
+		// Before kdev knew that an engine may be too old, it kept what one made of this.
+		extra = "as today"
+	}
 	if src := v.op.GetSource(); src != nil {
 		switch {
 		case isImage(src):
@@ -275,7 +279,9 @@ func (a *assembly) paths(v *vertex) []string {
 		seen[v.digest] = true
 		for i, in := range v.inputs {
 			if src := in.op.GetSource(); src == nil || !isContext(src) {
-				visit(in)
+				if !a.replaced(in) {
+					visit(in)
+				}
 				continue
 			}
 			switch op := v.op.Op.(type) {

@@ -31,11 +31,7 @@ func (a *assembly) image(all []layer, empty []bool) ([]byte, error) {
 	m := layout.Manifest{SchemaVersion: 2, MediaType: layout.OCIManifest, Layers: []layout.Descriptor{}}
 	for _, l := range all {
 		r.DiffIDs = append(r.DiffIDs, l.DiffID)
-		d := l.Descriptor
-		if t, ok := ociTypes[d.MediaType]; ok {
-			d.MediaType = t
-		}
-		m.Layers = append(m.Layers, d)
+		m.Layers = append(m.Layers, ociLayer(l.Descriptor))
 	}
 	history, err := alignHistory(doc["history"], len(all), empty)
 	if err != nil {
@@ -61,6 +57,13 @@ func (a *assembly) image(all []layer, empty []bool) ([]byte, error) {
 	}
 	_, err = a.store.PutBlob(raw)
 	return raw, err
+}
+
+func ociLayer(d layout.Descriptor) layout.Descriptor {
+	if t, ok := ociTypes[d.MediaType]; ok {
+		d.MediaType = t
+	}
+	return d
 }
 
 // alignHistory makes the lines that are not marked empty as many as there are

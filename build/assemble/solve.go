@@ -3,6 +3,7 @@ package assemble
 import (
 	"encoding/json"
 
+	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	digest "github.com/opencontainers/go-digest"
@@ -33,7 +34,19 @@ func (a *assembly) part(v *vertex) (*llb.Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.images = a.bases.given
+	p.images, p.top = a.bases.given, v
+	p.offered = func(v *vertex) (*Given, error) {
+		if !a.replaced(v) {
+			return nil, nil
+		}
+		g, err := a.offered(v)
+		return &g, err
+	}
+	platform, err := platforms.Parse(a.req.Platform)
+	if err != nil {
+		return nil, err
+	}
+	p.platform = &pb.Platform{OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant}
 	p.attrs = map[string]string{
 		pb.AttrSharedKeyHint: contextName,
 		pb.AttrFollowPaths:   string(paths),
@@ -68,11 +81,24 @@ type parts struct {
 	attrs     map[string]string
 	images    map[string]Given                // what stands for images, by full reference
 	names     map[digest.Digest]digest.Digest // old name to new
+
+	top      *vertex
+	offered  func(*vertex) (*Given, error) // an image in the place of a step's result; nil: none
+	platform *pb.Platform
 }
 
 func (p *parts) add(v *vertex) (digest.Digest, error) {
 	if name, ok := p.names[v.digest]; ok {
 		return name, nil
+	}
+	if v != p.top {
+		g, err := p.offered(v)
+		if err != nil {
+			return "", err
+		}
+		if g != nil {
+			return p.put(v, g.source(p.platform), llb.OpMetadata{Description: map[string]string{"llb.customname": "[internal] " + v.name}})
+		}
 	}
 	op := v.op.CloneVT()
 	for i, in := range v.inputs {
@@ -92,13 +118,23 @@ func (p *parts) add(v *vertex) (digest.Digest, error) {
 	}
 	if src := op.GetSource(); src != nil && isImage(src) {
 		if g, ok := p.images[trimImage(src.Identifier)]; ok {
-			src.Identifier = "docker-image://" + g.Ref
-			if g.Layout != "" {
-				src.Identifier = "oci-layout://kdev.invalid/" + g.Layout + "@" + g.Digest
-				src.Attrs = map[string]string{pb.AttrOCILayoutStoreID: g.Layout}
-			}
+			g.into(src)
 		}
 	}
+	return p.put(v, op, p.from.Metadata[v.digest])
+}
+
+// into makes the image the source's.
+func (g Given) into(src *pb.SourceOp) {
+	src.Identifier = "docker-image://" + g.Ref
+	if g.Layout != "" {
+		src.Identifier = "oci-layout://kdev.invalid/" + g.Layout + "@" + g.Digest
+		src.Attrs = map[string]string{pb.AttrOCILayoutStoreID: g.Layout}
+	}
+}
+
+// put enters what stands for vertex v.
+func (p *parts) put(v *vertex, op *pb.Op, meta llb.OpMetadata) (digest.Digest, error) {
 	raw, err := marshal(op)
 	if err != nil {
 		return "", err
@@ -106,9 +142,7 @@ func (p *parts) add(v *vertex) (digest.Digest, error) {
 	name := digest.FromBytes(raw)
 	p.names[v.digest] = name
 	p.out.Def = append(p.out.Def, raw)
-	if meta, ok := p.from.Metadata[v.digest]; ok {
-		p.out.Metadata[name] = meta
-	}
+	p.out.Metadata[name] = meta
 	if p.from.Source != nil {
 		if l, ok := p.from.Source.Locations[string(v.digest)]; ok {
 			p.out.Source.Locations[string(name)] = l

@@ -114,10 +114,16 @@ func (a *assembly) eval(v *vertex) (fsys, error) {
 		a.states[v.digest] = &state{tree}
 		return tree, nil
 	}
-	if !light(v) {
+	if light(v) {
+		return a.apply(v)
+	}
+	if a.version == nil {
 		return nil, &Unsupported{What: v.name, Line: v.line}
 	}
-	return a.apply(v)
+	if _, err := a.layersOf(v); err != nil {
+		return nil, err
+	}
+	return a.states[v.digest].tree, nil
 }
 
 // archive says whether ADD would unpack the file. Whatever is compressed may
