@@ -182,17 +182,16 @@ func (e *stepEngine) Offer(ctx context.Context, repo string, manifest []byte) (a
 	if err != nil {
 		return assemble.Given{}, err
 	}
-	if err := e.ep.Publish(ctx, e.store, repo, registry.Short(digest), digest); err != nil {
+	if err := e.ep.Publish(ctx, e.store, repo, "", digest); err != nil {
 		return assemble.Given{}, err
 	}
 	return e.docker.given(madeBase{digest, e.ep.PushHost + "/" + repo + "@" + digest}), nil
 }
 
-// offered enters an image of which all blobs are in the store.
+// offered enters an image of which all blobs are in the store, under no tag.
 func offered(store *registry.Store, repo string, manifest []byte) (string, error) {
-	digest := string(layout.DigestOf(manifest))
-	_, err := store.PutPartialManifest(repo, registry.Short(digest), layout.OCIManifest, manifest)
-	return digest, err
+	_, err := store.PutPartialManifest(repo, "", layout.OCIManifest, manifest)
+	return string(layout.DigestOf(manifest)), err
 }
 
 func (e *stepEngine) ImageID(ctx context.Context, ref string) string {

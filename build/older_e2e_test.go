@@ -12,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/kdev-io/kdev/build/engine"
+	"github.com/kdev-io/kdev/build/upstream"
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry"
 )
 
 // TestOlderEngine builds what an engine of some years ago does wrong without a
@@ -110,5 +112,27 @@ func TestOlderEngineSaysSo(t *testing.T) {
 	p := problem.As(err)
 	if p == nil || p.Code != "engine-too-old" || p.Where != "Dockerfile:3" || !strings.Contains(p.Summary, "Docker 2") || p.Hint == "" {
 		t.Errorf("%v %+v", err, p)
+	}
+}
+
+// TestOlderRemote: what does not say its version counts as old, as the BuildKit of the
+// test does, and begins with an image of the session.
+func TestOlderRemote(t *testing.T) {
+	b := newBench(t)
+	if err := upstream.New(b.docker, b.store, b.ep).Provide(t.Context(), []string{"busybox:1"}, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	kit := startBuildKit(t, b.ep.PushHost)
+	root, idx := project(t, "Dockerfile", "FROM "+b.ep.PushHost+"/"+registry.MirrorRepository("docker.io", "library/busybox")+":1\nCOPY --exclude=r.md --chmod=u=rwX,go= a /ex/\nRUN ls /ex > /seen\n",
+		"a/r.md", "r", "a/top.txt", "t")
+	builder, store := withoutEngine(t, kit, idx)
+	spec := Spec{Project: "older", Service: "remote", Root: root, Context: root, Dockerfile: filepath.Join(root, "Dockerfile"), Platform: "linux/amd64"}
+	r, err := builder.Build(t.Context(), spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := flatten(t, imageOf(t, store, spec, r))
+	if !strings.HasPrefix(tree["ex/top.txt"], "0 600 ") || tree["ex/r.md"] != "" || !strings.Contains(tree["seen"], " 8 ") {
+		t.Errorf("%s: top.txt %q, r.md %q, seen %q", r.Why, tree["ex/top.txt"], tree["ex/r.md"], tree["seen"])
 	}
 }
