@@ -93,6 +93,9 @@ type Record struct {
 	// Outputs are what go and command put into the image, sorted by path: what
 	// a newer build can replace in a running container.
 	Outputs []Output `json:"outputs,omitempty"`
+	// Bases are the images of others that it was made from, and the images of the project
+	// above it, each with what the engine called it then: see [Moved].
+	Bases map[string]string `json:"bases,omitempty"`
 }
 
 // An Input is a file, folder or symbolic link that the build read.

@@ -229,8 +229,12 @@ func TestANewBaseBuildsAgain(t *testing.T) {
 		builds int
 	}{{"sha256:1", 1}, {"sha256:1", 1}, {"", 1}, {"sha256:2", 2}, {"sha256:2", 2}} {
 		id = step.id
-		if _, err := b.Build(t.Context(), pythonSpec(root), nil); err != nil {
+		r, err := b.Build(t.Context(), pythonSpec(root), nil)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if r.Record.Bases["python:3-slim"] != step.id {
+			t.Errorf("engine says %q: the record has %v", step.id, r.Record.Bases)
 		}
 		if inner.builds != step.builds {
 			t.Errorf("engine says %q: %d builds, want %d", step.id, inner.builds, step.builds)

@@ -45,6 +45,20 @@ func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, id
 	return leased(b, lease)
 }
 
+// ImageIDs is how a Builder of New with these options tells that a base became another
+// image: what the engine calls an image that it holds, "" where it holds none or does
+// not answer. nil where the engine's images are no bases.
+func ImageIDs(docker *client.Client, options ...Option) func(ctx context.Context, ref string) string {
+	var set settings
+	for _, o := range options {
+		o(&set)
+	}
+	if set.buildkit != nil {
+		return nil
+	}
+	return engine.New(docker).ImageID
+}
+
 // An Option changes how New's images are made.
 type Option func(*settings)
 

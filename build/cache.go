@@ -54,7 +54,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	}
 	k := cacheKey(spec, options, before)
 	if r := c.lookup(ctx, spec, k); r != nil {
-		r.Record.Inputs = before
+		r.Record.Inputs, r.Record.Bases = before, c.allBases(ctx, spec)
 		return r, nil
 	}
 	r, err := c.inner.Build(ctx, spec, progress)
@@ -78,7 +78,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if r.Record == nil {
 		r.Record = &Record{}
 	}
-	r.Record.Inputs = inputs
+	r.Record.Inputs, r.Record.Bases = inputs, c.allBases(ctx, spec)
 	if !steady {
 		return r, nil
 	}
@@ -122,7 +122,7 @@ func (c *cache) lookup(ctx context.Context, spec Spec, k string) *Result {
 		return nil
 	}
 	for ref, id := range e.Bases {
-		if now := c.imageID(ctx, ref); now != "" && id != "" && now != id {
+		if Moved(id, c.imageID(ctx, ref)) {
 			return nil
 		}
 	}
@@ -151,6 +151,32 @@ func (c *cache) bases(ctx context.Context, spec Spec) (map[string]string, error)
 		ids[ref] = c.imageID(ctx, ref)
 	}
 	return ids, nil
+}
+
+// Moved says whether an image of the engine is another one than it was, by its IDs then
+// and now. One that the engine had not, or has no longer, tells nothing.
+func Moved(was, now string) bool { return was != "" && now != "" && was != now }
+
+// allBases are the bases of the image and of those of the project above it, as the
+// engine calls them; those that it does not hold are left out.
+func (c *cache) allBases(ctx context.Context, spec Spec) map[string]string {
+	ids := map[string]string{}
+	var add func(r Recipe)
+	add = func(r Recipe) {
+		for _, ref := range r.Bases() {
+			if _, asked := ids[ref]; !asked {
+				ids[ref] = c.imageID(ctx, ref)
+			}
+		}
+		for _, p := range Parents(r) {
+			add(p.Recipe)
+		}
+	}
+	if r, err := Load(spec); err == nil { // else the build says so
+		add(r)
+	}
+	maps.DeleteFunc(ids, func(_, id string) bool { return id == "" })
+	return ids
 }
 
 // tagged enters an image of the store under the repository, if it is not yet.

@@ -131,9 +131,9 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	where := endpoint.Host
+	where, pulls := endpoint.Host, endpoint.Host
 	if target != nil {
-		where = target.Push
+		where, pulls = target.Push, target.Pull
 	}
 	step("registry", "registry "+where, start)
 
@@ -181,6 +181,8 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 		Index:    index,
 		Dial:     transport.Exec(kc.Config),
 		Platform: platform,
+		Registry: pulls,
+		ImageID:  build.ImageIDs(docker, runs...),
 		Provide:  provide,
 	}
 	return parts, endpoint, closeAll, nil

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kdev-io/kdev/internal/registry"
 )
 
 // image explains why a container has no image.
@@ -75,13 +77,23 @@ func pullFinding(image, said string) *finding {
 		return &finding{code: "image-unauthorized", summary: "the registry does not let this cluster pull " + image, chain: chain, hint: login(image)}
 	case has("no such host", "connection refused", "i/o timeout", "no route to host", "network is unreachable", "tls handshake timeout", "x509:", "server gave http response", "context deadline exceeded", "eof", "temporary failure in name resolution", "connection reset"):
 		f := &finding{code: "registry-unreachable", summary: "the node does not reach the registry of " + image, chain: chain, hint: "check the network and the proxy of the container engine; the node tries again by itself"}
-		if isLocal(image) {
+		switch {
+		case isLocal(image):
 			f.summary = "the node does not reach kdev's registry, which holds " + image
 			f.hint = "`docker ps` should show the kdev-registry container; kdev up starts it again"
+		case isOurs(image):
+			f.hint = "kdev sent it where `registry:` in kdev.yaml says: name one there that the cluster's nodes reach too"
 		}
 		return f
 	case has("not found", "manifest unknown", "404"):
-		return &finding{code: "image-not-found", summary: "there is no image " + image, chain: chain, hint: "check its name and tag in the manifest"}
+		f := &finding{code: "image-not-found", summary: "there is no image " + image, chain: chain, hint: "check its name and tag in the manifest"}
+		if isOurs(image) {
+			f.hint = "kdev made it, and `kdev up` makes it pullable again"
+			if !isLocal(image) {
+				f.hint = "kdev made it: see whether `registry:` in kdev.yaml is the one that the cluster pulls from; `kdev up` sends it there again"
+			}
+		}
+		return f
 	}
 	return &finding{code: "image-pull", summary: "image " + image + " cannot be pulled", chain: chain, hint: "the registry's message says why; the node tries again by itself"}
 }
@@ -94,6 +106,12 @@ func login(image string) string {
 		command += " " + host
 	}
 	return "`" + command + "` with an account that may, then `kdev up` gives the pods that login (Secret " + PullSecretName + "); elsewhere add a pull secret (imagePullSecrets)"
+}
+
+// isOurs says whether kdev named the image: its tag is the head of its digest.
+func isOurs(image string) bool {
+	name, digest, ok := strings.Cut(image, "@")
+	return ok && strings.HasPrefix(digest, "sha256:") && strings.HasSuffix(name, ":"+registry.Short(digest))
 }
 
 func isLocal(image string) bool {

@@ -3,11 +3,17 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kdev-io/kdev/build"
 	"github.com/kdev-io/kdev/internal/dockerfile"
 	"github.com/kdev-io/kdev/internal/registry"
+	"github.com/kdev-io/kdev/internal/registry/layout"
 	"github.com/kdev-io/kdev/internal/tree"
 )
 
@@ -22,14 +28,33 @@ type choice struct {
 	compile bool
 }
 
-// choose compares the local tree with the image that runs now. live is its
-// reference, empty when nothing runs; compiles says that changed sources of the
-// program need no new image.
-func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan *mapping, spec build.Spec, live string, compiles bool) (choice, error) {
-	if live == "" {
+// A question is all by which choose decides.
+type question struct {
+	spec build.Spec
+	plan *mapping
+	live string // the reference that the objects name now; empty: nothing runs
+	seen sighting
+	// settled says that this session chose live: its pods may be about to start.
+	settled bool
+	// syncs says that files go into the containers, compiles that changed sources of the
+	// program need no new image, builds that a new image can be made.
+	syncs, compiles, builds bool
+	registry                string                                       // that references begin with; empty: any
+	imageID                 func(ctx context.Context, ref string) string // see Parts.ImageID
+}
+
+// choose compares the local tree with the image that runs now.
+//
+// What differs is left to be synced only where a container of the image has run: the
+// agent needs one. Else the image has to be the tree's and whole.
+func choose(ctx context.Context, store *registry.Store, index *tree.Index, q question) (choice, error) {
+	if q.live == "" {
 		return choice{why: "nothing ran before"}, nil
 	}
-	digest := digestOf(live)
+	if q.registry != "" && !strings.HasPrefix(q.live, q.registry+"/") && !q.seen.running {
+		return choice{why: "what was to run is of another registry than " + q.registry}, nil
+	}
+	digest := digestOf(q.live)
 	record, ok := build.LoadRecord(store, digest)
 	if !ok {
 		return choice{why: "what runs is not of this store"}, nil
@@ -37,19 +62,98 @@ func choose(ctx context.Context, store *registry.Store, index *tree.Index, plan 
 	if h, err := parseDigest(digest); err != nil || !store.Has(h) {
 		return choice{why: "what runs is no longer in the store"}, nil
 	}
-	options, err := build.OptionsHash(spec)
+	options, err := build.OptionsHash(q.spec)
 	if err != nil {
 		return choice{}, err
 	}
 	if options != record.Options {
 		return choice{why: "the Dockerfile or the build's options changed"}, nil
 	}
-	inputs, err := build.Inputs(ctx, spec, index)
+	inputs, err := build.Inputs(ctx, q.spec, index)
 	if err != nil {
 		return choice{}, err
 	}
-	return compared(plan, record, inputs, live, compiles), nil
+	c := compared(q.plan, record, inputs, q.live, q.compiles)
+	if c.keep == "" {
+		return c, nil
+	}
+	if moved := movedBase(ctx, record, q.imageID); moved != "" && q.builds {
+		return choice{why: moved + " is another image on the engine now"}, nil
+	}
+	if len(c.ahead) > 0 && !q.syncs {
+		return choice{why: c.ahead[0] + " changed, and nothing is synced"}, nil
+	}
+	if q.seen.ran || !q.seen.refused && (q.settled || !q.builds) {
+		return c, nil
+	}
+	return untried(store, c, digest, q.seen.refused)
 }
+
+// untried decides about an image of which no container has run. A blob of it that is
+// not what it should be is dropped, or whatever is built would begin with it again.
+func untried(store *registry.Store, c choice, digest string, refused bool) (choice, error) {
+	whole := store.Complete(layout.Digest(digest))
+	if refused {
+		return choice{why: "no node could pull what was to run"}, nil
+	}
+	if whole != nil {
+		return choice{why: "what was to run is no longer whole in the store"}, nil
+	}
+	if len(c.ahead) > 0 {
+		return choice{why: c.ahead[0] + " changed, and no container of the image has run"}, nil
+	}
+	return c, nil
+}
+
+// movedBase names an image that record's was made from and that is another one on the
+// engine since; empty where there is none.
+func movedBase(ctx context.Context, record *build.Record, imageID func(ctx context.Context, ref string) string) string {
+	if imageID == nil {
+		return ""
+	}
+	for _, ref := range slices.Sorted(maps.Keys(record.Bases)) {
+		if now := imageID(ctx, ref); build.Moved(record.Bases[ref], now) {
+			return ref
+		}
+	}
+	return ""
+}
+
+// A sighting is what became of an image in the project's pods.
+type sighting struct {
+	ran     bool // a container of it did or does: what was synced is in it
+	running bool
+	refused bool // a node cannot pull it
+}
+
+// sight looks for the containers of a reference.
+func sight(pods []*corev1.Pod, ref string) sighting {
+	var seen sighting
+	for _, pod := range pods {
+		names := map[string]bool{}
+		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+			names[c.Name] = c.Image == ref
+		}
+		for _, st := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+			if !names[st.Name] {
+				continue
+			}
+			seen.running = seen.running || st.State.Running != nil
+			seen.ran = seen.ran || st.State.Running != nil || hasRun(st.State.Terminated) || hasRun(st.LastTerminationState.Terminated)
+			if w := st.State.Waiting; w != nil {
+				switch w.Reason {
+				case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable":
+					seen.refused = true
+				}
+			}
+		}
+	}
+	return seen
+}
+
+// hasRun says whether a container that ended had begun: one whose process could not be
+// started has no time of that, or the beginning of time.
+func hasRun(t *corev1.ContainerStateTerminated) bool { return t != nil && t.StartedAt.Unix() > 0 }
 
 // compared says what differs between the image that runs and the inputs as they
 // are now.

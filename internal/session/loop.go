@@ -357,15 +357,20 @@ type decided struct {
 // decide asks whether what runs can go on running.
 func (l *loop) decide(svc *service, live string) {
 	svc.deciding = true
-	name, spec, plan, compiles := svc.Name, svc.spec, svc.plan, l.compiles(svc)
+	name := svc.Name
 	if svc.here != nil || svc.back {
 		if c, ok := l.leaves(svc, live); ok {
 			l.work.Go(func() { l.s.post(l.ctx, decided{name, c, nil}) })
 			return
 		}
 	}
+	q := question{
+		spec: svc.spec, plan: svc.plan, live: live, settled: svc.ref == live, seen: sight(l.s.parts.Live.Pods(), live),
+		syncs: !svc.Sync.Off && !l.s.opts.NoSync, compiles: l.compiles(svc), builds: !l.s.opts.NoBuild,
+		registry: l.s.parts.Registry, imageID: l.s.parts.ImageID,
+	}
 	l.work.Go(func() {
-		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, plan, spec, live, compiles)
+		c, err := choose(l.ctx, l.s.parts.Store, l.s.parts.Index, q)
 		l.s.post(l.ctx, decided{name, c, err})
 	})
 }

@@ -57,6 +57,12 @@ type Parts struct {
 	Index    *tree.Index
 	Dial     transport.Dialer // to the agents in the containers
 	Platform string           // of the nodes: linux/amd64
+	// Registry is what references of built images begin with, from which the cluster pulls:
+	// "localhost:5001", "ghcr.io/acme". Empty: whatever runs is taken as pullable.
+	Registry string
+	// ImageID is what the engine calls an image that it holds, empty where it has none
+	// or is away; nil: nobody asks.
+	ImageID func(ctx context.Context, ref string) string
 	// Provide makes images of others that this machine holds pullable for the
 	// nodes, before the objects that name them are applied.
 	Provide func(ctx context.Context, refs []string, tell func(string)) error
