@@ -5,14 +5,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/kdev-io/kdev/build"
+	"github.com/kdev-io/kdev/internal/cluster"
+	"github.com/kdev-io/kdev/internal/config"
+	"github.com/kdev-io/kdev/internal/kube"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/tree"
+	"github.com/kdev-io/kdev/watch"
 )
 
 // A kitchen is a store in which the image of a small project was made.
@@ -223,5 +229,34 @@ func TestSight(t *testing.T) {
 		if got := sight(pods, "web@2"); got != (sighting{}) {
 			t.Errorf("%s: another image's: %+v", name, got)
 		}
+	}
+}
+
+// TestASaveBesideAnImageThatNobodyCouldPull: there is no container to sync into, and none
+// will come, so what was saved is decided about anew.
+func TestASaveBesideAnImageThatNobodyCouldPull(t *testing.T) {
+	k := newKitchen(t, "FROM scratch\nCOPY f g /\n")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "shop"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: k.ref}}},
+		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "web", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	live, err := kube.Watch(ctx, &kube.Client{Core: fake.NewSimpleClientset(pod)}, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Wait()
+	defer cancel()
+	var work sync.WaitGroup
+	s := New(Options{Project: &config.Project{Name: "shop", Namespace: "shop"}}, Parts{Cluster: &cluster.Cluster{}, Live: live, Index: k.index, Store: k.store})
+	record, _ := build.LoadRecord(k.store, digestOf(k.ref))
+	svc := &service{built: true, ref: k.ref, record: record, plan: k.plan, spec: k.spec, ahead: map[string]bool{}}
+	l := &loop{s: s, ctx: ctx, work: &work, services: []*service{svc}, byName: map[string]*service{"": svc}}
+	k.save(t, "f", "three")
+	l.serviceChanged(svc, "f", watch.Batch{})
+	work.Wait()
+	if !svc.deciding {
+		t.Fatal("nothing is decided")
+	}
+	if e, ok := (<-s.events).(decided); !ok || e.choice.keep != "" || e.choice.why != "no node could pull what was to run" {
+		t.Errorf("%+v", e)
 	}
 }

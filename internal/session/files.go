@@ -108,6 +108,12 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 		if svc.files != nil {
 			svc.files.mark(rel, v, batch)
 		}
+		if l.unpulled(svc) && !l.unchanged(svc, rel) {
+			l.supersede(svc)
+			svc.changed(ActBuild, changed, batch)
+			l.decide(svc, svc.ref)
+			return true
+		}
 		if svc.unbuilt() && !l.unchanged(svc, rel) {
 			l.needBuild(svc, changed, changed+" changed, and the build before failed", batch)
 		}
@@ -115,6 +121,16 @@ func (l *loop) serviceChanged(svc *service, changed string, batch watch.Batch) b
 	}
 	l.trigger(svc, rel, batch)
 	return false
+}
+
+// unpulled says that no node could pull the image and no container of it has run: there
+// is none to sync into, and none will be.
+func (l *loop) unpulled(svc *service) bool {
+	if svc.ref == "" || svc.build != nil || svc.dirty != "" || svc.deciding || l.s.opts.Attach || l.s.opts.NoBuild {
+		return false
+	}
+	seen := sight(l.s.parts.Live.Pods(), svc.ref)
+	return seen.refused && !seen.ran
 }
 
 // unbuilt says that the newest build of svc made no image and none is on its way: the
