@@ -35,7 +35,8 @@ type buildOptions struct {
 	sbom      string
 	log       bool
 
-	kube *kube.Client // of the command that builds for a cluster; nil: none yet
+	silent []string     // hosts of registries that are down: see registry.Ensure
+	kube   *kube.Client // of the command that builds for a cluster; nil: none yet
 }
 
 func newBuild(env Env) *cobra.Command {
@@ -154,7 +155,7 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 		return nil, nil, fmt.Errorf("finding the container engine: %w", err)
 	}
 	// Without an engine, what needs none is built all the same.
-	endpoint, err := registry.Ensure(ctx, docker, store, nil)
+	endpoint, err := registry.Ensure(ctx, docker, store, nil, o.silent...)
 	if missing := problem.As(err); missing != nil && missing.Code == "engine-missing" {
 		endpoint, err = registry.Local(), nil
 	}

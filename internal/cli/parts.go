@@ -120,14 +120,14 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 		return nil, nil, nil, err
 	}
 	closers = append(closers, unlock)
-	target, err := targetOf(ctx, p, c, kc)
+	target, silent, err := targetOf(ctx, p, c, kc, tell)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	if err := rememberPulls(store, p.Root, c.Context, target); err != nil {
 		return nil, nil, nil, err
 	}
-	endpoint, err := serve(ctx, docker, store, c, kc, target != nil, progress)
+	endpoint, err := serve(ctx, docker, store, c, kc, target != nil, silent, progress)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -202,15 +202,15 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	if err != nil {
 		return nil, err
 	}
-	m, done, err := (&buildOptions{env: r.env, platforms: []string{platform}, kube: r.kube}).open(ctx, r.p, r.face)
+	target, silent, err := targetOf(ctx, r.p, r.cluster, r.kube, r.face.notice)
+	if err != nil {
+		return nil, err
+	}
+	m, done, err := (&buildOptions{env: r.env, platforms: []string{platform}, kube: r.kube, silent: silent}).open(ctx, r.p, r.face)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	target, err := targetOf(ctx, r.p, r.cluster, r.kube)
-	if err != nil {
-		return nil, err
-	}
 	if err := rememberPulls(m.store, r.p.Root, r.cluster.Context, target); err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	case target != nil:
 		err = m.endpoint.Accompany(ctx, m.docker, r.cluster.Nodes)
 	default:
-		err = m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1())
+		err = besides(m.endpoint.Connect(ctx, m.docker, r.cluster.Nodes, r.kube.Core.CoreV1()), silent)
 	}
 	if err != nil {
 		return nil, err

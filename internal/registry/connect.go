@@ -209,7 +209,7 @@ func parseHosting(cm *corev1.ConfigMap) (*Hosting, error) {
 	if err := yaml.Unmarshal([]byte(text), &h); err != nil {
 		return nil, &problem.Problem{
 			Code: "registry-hosting-invalid", Where: "ConfigMap " + hostingNamespace + "/" + hostingName, Summary: hostingKey + " is not what KEP-1755 says", Err: err,
-			Hint: "correct it, or delete the ConfigMap: kdev writes it again",
+			Hint: "correct it, or delete the ConfigMap: kdev writes it again. Until then kdev's own registry serves the cluster, and others are not told of it",
 		}
 	}
 	return &h, nil
@@ -258,8 +258,17 @@ func (h *Hosting) Scheme(ctx context.Context) string {
 	return ""
 }
 
-// advertise writes the ConfigMap, unless it names another registry that is alive. Only other
-// tools read it, so that nothing fails for who may not write it.
+// Silent is the problem that a registry of somebody else does not answer.
+func (h *Hosting) Silent() *problem.Problem {
+	return &problem.Problem{
+		Code: "registry-hosting-silent", Where: "ConfigMap " + hostingNamespace + "/" + hostingName, Summary: "the cluster's registry " + h.Host + " does not answer: kdev's own is used for now",
+		Hint: "start it again (`docker ps -a` shows it), and the next `kdev up` uses it; or, if it is gone for good, delete the ConfigMap: kdev writes it again",
+	}
+}
+
+// advertise writes the ConfigMap, unless somebody else wrote it: a registry that is down for
+// a moment would lose it, and nothing would bring it back. Only other tools read it, so that
+// nothing fails for who may not write it.
 func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigMapsGetter) error {
 	_, port, _ := strings.Cut(e.PushHost, ":")
 	want := Hosting{
@@ -285,12 +294,11 @@ func (e *Endpoint) advertise(ctx context.Context, configMaps typedcorev1.ConfigM
 	if err != nil {
 		return fmt.Errorf("tell the cluster about the image registry: %w", err)
 	}
-	// Unreadable counts as absent here: this is the place that repairs it.
-	have, _ := parseHosting(cm)
-	if have != nil && *have == want {
-		return nil
+	have, err := parseHosting(cm)
+	if err != nil {
+		return nil //nolint:nilerr // somebody's mistake is theirs to mend; who read it before told it
 	}
-	if have != nil && have.Foreign() && have.Scheme(ctx) != "" {
+	if have != nil && (*have == want || have.Help != help) {
 		return nil
 	}
 	cm = cm.DeepCopy()

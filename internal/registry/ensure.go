@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -47,7 +48,10 @@ var (
 // Whatever state it finds (stopped, of an older kdev, its folder deleted, its
 // port taken by somebody else), it ends with a registry whose every path was
 // tried, or with a problem.
-func Ensure(ctx context.Context, docker *client.Client, s *Store, progress func(string)) (*Endpoint, error) {
+//
+// leave are hosts of registries that others run and that are down now: a new
+// container does not take their ports, or they could not come back.
+func Ensure(ctx context.Context, docker *client.Client, s *Store, progress func(string), leave ...string) (*Endpoint, error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -56,7 +60,7 @@ func Ensure(ctx context.Context, docker *client.Client, s *Store, progress func(
 		return nil, err
 	}
 	defer unlock()
-	e := &ensurer{docker: docker, store: s, progress: progress}
+	e := &ensurer{docker: docker, store: s, progress: progress, leave: leave}
 	ep, err := e.run(ctx)
 	if err != nil {
 		return nil, explain(ctx, err)
@@ -68,6 +72,7 @@ type ensurer struct {
 	docker   *client.Client
 	store    *Store
 	progress func(string)
+	leave    []string // hosts whose ports are others'
 
 	name    string // the container's
 	arch    string
@@ -300,7 +305,8 @@ func (e *ensurer) ports() []uint16 {
 		ports = append(ports, e.known.Port)
 	}
 	for p := uint16(5001); p <= 5100; p++ {
-		if p != e.known.Port {
+		others := slices.ContainsFunc(e.leave, func(host string) bool { return strings.HasSuffix(host, fmt.Sprintf(":%d", p)) })
+		if p != e.known.Port && !others {
 			ports = append(ports, p)
 		}
 	}
