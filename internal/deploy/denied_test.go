@@ -28,7 +28,7 @@ func denySecrets(s *stub) {
 	s.PrependReactor("list", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, forbidden() })
 }
 
-func kindsOf(t *testing.T, d *Deployer) string {
+func recordedKinds(t *testing.T, d *Deployer) string {
 	t.Helper()
 	cm, err := d.parent(t.Context())
 	if err != nil {
@@ -50,7 +50,7 @@ func TestADeniedKindDoesNotStayInTheSet(t *testing.T) {
 	if !hasCode(err, "rbac-denied") {
 		t.Fatalf("%v", err)
 	}
-	if got := kindsOf(t, d); got != "ConfigMap in " {
+	if got := recordedKinds(t, d); got != "ConfigMap in " {
 		t.Errorf("the set has %s", got)
 	}
 	pruned, err := d.PruneReport(t.Context(), parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"))
@@ -81,7 +81,7 @@ func TestAKindThatCannotBeListedKeepsNothingElseBack(t *testing.T) {
 	}) {
 		t.Errorf("%+v, %v", report, err)
 	}
-	if got := kindsOf(t, d); got != "Secret in " {
+	if got := recordedKinds(t, d); got != "Secret in " {
 		t.Errorf("the set has %s", got)
 	}
 }
