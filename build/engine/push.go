@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry/distribution"
 )
 
 var pingOptions = client.PingOptions{NegotiateAPIVersion: true}
@@ -36,6 +37,12 @@ func (b *Builder) Push(ctx context.Context, ref, token string) (digest string, s
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", 0, ctx.Err()
+		}
+		if strings.Contains(err.Error(), distribution.Full) {
+			return "", 0, &problem.Problem{
+				Code: "store-full", Summary: distribution.Full,
+				Hint: "run `kdev registry gc`, or free space on that disk",
+			}
 		}
 		return "", 0, &problem.Problem{
 			Code: "push-failed", Summary: "the engine could not push the image to kdev's registry", Where: ref, Err: err,

@@ -116,6 +116,9 @@ func (e *ensurer) run(ctx context.Context) (*Endpoint, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if p := problem.As(err); p != nil && p.Code == "store-full" {
+			return nil, err // the engine's own disk is no way out
+		}
 		last = err
 	}
 	return nil, last

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
+	"github.com/kdev-io/kdev/internal/registry/distribution"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 )
 
@@ -40,7 +41,7 @@ func (e *ensurer) probe(ctx context.Context, ep *Endpoint) error {
 	nonce := []byte("kdev probe " + rand.Text())
 	d := layout.DigestOf(nonce)
 	if err := ep.putBlob(ctx, "kdev/probe", d, bytes.NewReader(nonce), int64(len(nonce))); err != nil {
-		return fmt.Errorf("write to the image registry: %w", err)
+		return diskFull(fmt.Errorf("write to the image registry: %w", err))
 	}
 	if e.shared {
 		if !e.store.Store.Has(d, int64(len(nonce))) {
@@ -130,10 +131,18 @@ func (e *Endpoint) putBlob(ctx context.Context, repo string, d layout.Digest, r 
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusCreated {
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return fmt.Errorf("POST blob %s: %s %s", d, resp.Status, bytes.TrimSpace(b))
+		return notTaken(fmt.Sprintf("POST blob %s", d), resp)
 	}
 	return nil
+}
+
+// notTaken is the error of a write that the registry did not take.
+func notTaken(doing string, resp *http.Response) error {
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if bytes.Contains(b, []byte(distribution.Full)) {
+		return fmt.Errorf("%s: %w", doing, errNoSpace)
+	}
+	return fmt.Errorf("%s: %s %s", doing, resp.Status, bytes.TrimSpace(b))
 }
 
 // freeFirst puts the ports on which somebody listens on this machine last:

@@ -77,8 +77,7 @@ func (e *Endpoint) putManifest(ctx context.Context, repo, ref, mediaType string,
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusCreated {
-		b, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return fmt.Errorf("PUT manifest %s/%s: %s %s", repo, ref, resp.Status, bytes.TrimSpace(b))
+		return notTaken(fmt.Sprintf("PUT manifest %s/%s", repo, ref), resp)
 	}
 	return nil
 }

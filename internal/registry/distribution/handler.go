@@ -205,6 +205,9 @@ func fail(w http.ResponseWriter, status int, code, message string) {
 	answer(w, status, map[string][]entry{"errors": {{code, message}}})
 }
 
+// Full is what a client reads where the store has no room for what it sends.
+const Full = "the disk that holds the image store is full"
+
 // failure maps a store's error to an answer; unknown is the code for what is missing.
 func failure(w http.ResponseWriter, err error, unknown string) {
 	var damaged *layout.DamagedError
@@ -217,7 +220,10 @@ func failure(w http.ResponseWriter, err error, unknown string) {
 	case errors.As(err, &damaged):
 		fail(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 	case errors.Is(err, syscall.ENOSPC):
-		fail(w, http.StatusInsufficientStorage, "TOOMANYREQUESTS", "the disk that holds the image store is full")
+		// Not 507, which an engine takes for a moment's weakness: it tries again for a
+		// minute. What it is denied by an answer of the spec's form it leaves at once
+		// (retryOnError in distribution/errors.go of moby), and repeats the message.
+		fail(w, http.StatusRequestEntityTooLarge, "DENIED", Full)
 	default:
 		fail(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
 	}

@@ -41,7 +41,9 @@ func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string
 	// on it has to stay.
 	if r.Method == http.MethodHead && h.allowed(r) {
 		if err := h.lease.Hold(d); err != nil {
-			failure(w, err, "BLOB_UNKNOWN")
+			// What cannot be held is as good as not here: the client sends it, and
+			// learns why that does not work. An answer to HEAD has no words.
+			failure(w, fmt.Errorf("%w: %w", fs.ErrNotExist, err), "BLOB_UNKNOWN")
 			return
 		}
 	}

@@ -162,11 +162,16 @@ func (h *handler) chunk(w http.ResponseWriter, r *http.Request, name string, u *
 		}
 	}
 	if _, err := u.ReadFrom(r.Body); err != nil {
+		// A client that is cut while it sends does not read why.
+		_, _ = io.CopyN(io.Discard, r.Body, unread)
 		failure(w, err, "BLOB_UPLOAD_INVALID")
 		return false
 	}
 	return true
 }
+
+// unread bounds how much is read of what cannot be kept.
+const unread = 8 << 30
 
 func (h *handler) finish(w http.ResponseWriter, r *http.Request, name string, u *layout.Upload) {
 	want, err := layout.ParseDigest(r.URL.Query().Get("digest"))
