@@ -63,26 +63,16 @@ func (h *handler) blobs(w http.ResponseWriter, r *http.Request, name, ref string
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
-// open gives a blob's content: what is here, else what is on its way here.
+// open gives a blob's content: what is here undamaged, else what is on its way here.
 func (h *handler) open(r *http.Request, name string, d layout.Digest, from origin) (io.ReadSeekCloser, error) {
 	f, err := h.store.OpenBlob(d)
-	if from.cache == nil || r.Method != http.MethodGet {
-		return f, err
-	}
 	if err == nil {
-		// A file that lost its end when the machine did: nobody builds it anew.
-		size, known := h.store.Described(name, d)
-		if fi, serr := f.Stat(); !known || serr == nil && fi.Size() == size {
-			return f, nil
+		return f, nil
+	}
+	if from.cache != nil && r.Method == http.MethodGet && errors.Is(err, fs.ErrNotExist) {
+		if coming, ok := from.blob(r.Context(), d); ok {
+			return coming, nil
 		}
-		f.Close()
-		err = fmt.Errorf("blob %s is cut short: %w", d, fs.ErrNotExist)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if coming, ok := from.blob(r.Context(), d); ok {
-		return coming, nil
 	}
 	return nil, err
 }
