@@ -13,9 +13,9 @@ import (
 
 // A Lease keeps blobs from being collected while nothing in the index refers to
 // them yet: those of a build that runs, of a push that is under way, or of
-// images that a session has deployed. It lives as long as the process: the
-// kernel drops the lock on its file, however the process ends. It is safe for
-// concurrent use.
+// images that a session has deployed. The kernel drops the lock on its file,
+// however the process ends; from then on it counts until its grace is over. It is
+// safe for concurrent use.
 type Lease struct {
 	store *Store
 
