@@ -83,7 +83,14 @@ func (p *Provider) held(repo, tag, id string) bool {
 		return false
 	}
 	// Nobody builds a damaged copy anew: it is taken again.
-	if e, err := p.store.Resolve(repo, tag); err != nil || p.store.Complete(e.Digest) != nil {
+	e, err := p.store.Resolve(repo, tag)
+	if err != nil {
+		return false
+	}
+	if err := p.store.Complete(e.Digest); err != nil {
+		if !e.Pulled { // else nodes may not have asked for all of it yet
+			p.store.Lost(e.Digest, err)
+		}
 		return false
 	}
 	config, err := img.ConfigName()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kdev-io/kdev/internal/registry"
@@ -46,6 +47,9 @@ func TestDamagedCopyIsNotHeld(t *testing.T) {
 		}
 		if held() {
 			t.Errorf("%s: the damaged copy is held", name)
+		}
+		if said := store.Dropped(); len(said) != 1 || !strings.Contains(said[0], string(l)) {
+			t.Errorf("%s: said %q", name, said)
 		}
 		put("a layer") // as the engine's push does
 		if !held() {
