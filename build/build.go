@@ -23,9 +23,10 @@ type Spec struct {
 	Go               *Go
 	Command          *Command
 	Options          engine.Options
-	Image            string // of others, as it is: nothing to build
-	Platform         string // "linux/amd64", that of the nodes; empty: this machine's architecture
-	Dev              bool   // with the agent in the bottom layer; only for up, sync, run and --debug
+	Places           map[string]string // lines of kdev.yaml that problems name, by key: "base", "image"
+	Image            string            // of others, as it is: nothing to build
+	Platform         string            // "linux/amd64", that of the nodes; empty: this machine's architecture
+	Dev              bool              // with the agent in the bottom layer; only for up, sync, run and --debug
 	// Siblings are all images of the project, this one too. Where a base of this
 	// one is theirs, it is made first and goes into it.
 	Siblings []Sibling

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kdev-io/kdev/build/assemble"
+	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry"
 	"github.com/kdev-io/kdev/internal/registry/layout"
 	"github.com/kdev-io/kdev/internal/tree/ignore"
@@ -40,7 +41,16 @@ func (b *dockerBuilder) take(ctx context.Context, spec Spec, ref string, progres
 	if made, ok := spec.made[ref]; ok {
 		return made.digest, nil
 	}
-	return assemble.Image(ctx, b.store, &stepEngine{b, b.store, b.ep, spec, progress}, spec.platform(), ref)
+	digest, err := assemble.Image(ctx, b.store, &stepEngine{b, b.store, b.ep, spec, progress}, spec.platform(), ref)
+	if p := problem.As(err); p != nil && p.Where == "" {
+		own := *p
+		own.Where = spec.Places["base"]
+		if spec.Image != "" {
+			own.Where = spec.Places["image"]
+		}
+		return "", &own
+	}
+	return digest, err
 }
 
 // begin opens a base for a change.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -298,8 +299,15 @@ func (a *assembly) failed(v *vertex, err error) error {
 	}
 	var f failedCopy
 	if errors.As(err, &f) {
-		return &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: v.name + " failed", Err: f.error,
-			Hint: "paths are relative to the build context; what .dockerignore leaves out is not there"}
+		p := &problem.Problem{Code: "build-failed", Where: a.where(v), Summary: v.name + " failed", Err: f.error,
+			Hint: "correct the instruction there; `kdev build` tries again, and `kdev up` does when the file is saved"}
+		switch text := f.Error(); {
+		case strings.Contains(text, "not found"):
+			p.Hint = "paths are relative to the build context; what .dockerignore leaves out is not there"
+		case strings.Contains(text, "directory"):
+			p.Hint = "the image has a file where the line wants a folder, or a folder where it wants a file: name another destination"
+		}
+		return p
 	}
 	return err
 }

@@ -342,7 +342,7 @@ func TestUnsupported(t *testing.T) {
 		line       int
 	}{
 		"run last":         {"FROM base\nCOPY a.txt /\nRUN true\n", 3},
-		"foreign frontend": {"# syntax=example.com/frontend\nFROM base\n", 0},
+		"foreign frontend": {"# syntax=example.com/frontend\nFROM base\n", 1},
 		"copy from a run":  {"FROM base AS b\nRUN true\nFROM base\nCOPY --from=b /x /\n", 4},
 		"add of a url":     {"FROM base\nADD http://127.0.0.1:9/x /\n", 2},
 		"add of git":       {"FROM base\nADD https://github.com/a/b.git#main /\n", 2},
@@ -372,6 +372,9 @@ func TestProblemsHaveALine(t *testing.T) {
 		if pr == nil || pr.Code != "build-failed" || pr.Where != where {
 			t.Errorf("%q: %v, want %s", dockerfile, err, where)
 			continue
+		}
+		if strings.Contains(dockerfile, "/x/y/") && strings.Contains(pr.Hint, ".dockerignore") {
+			t.Errorf("%q: %+v", dockerfile, pr)
 		}
 		if strings.Contains(dockerfile, "nosuch") && (!strings.Contains(pr.Summary, "docker.io/library/nosuch:latest") || pr.Hint == "") {
 			t.Errorf("%q: %+v", dockerfile, pr)

@@ -125,10 +125,27 @@ func (b *bases) config(ctx context.Context, ref string) ([]byte, error) {
 	}
 	config, err := b.engine.ImageConfig(ctx, ref, b.platform)
 	if p := problem.As(err); p != nil && p.Code == "engine-missing" {
-		return b.pullConfig(ctx, ref)
+		config, pulled := b.pullConfig(ctx, ref)
+		if pulled != nil && ctx.Err() == nil {
+			return nil, &noEngine{pulled, p.Err}
+		}
+		return config, pulled
 	}
 	return config, err
 }
+
+// A noEngine is an image that cannot be pulled from here, where no engine could be
+// asked for it.
+type noEngine struct{ pull, engine error }
+
+func (e *noEngine) Error() string {
+	if e.engine == nil {
+		return e.pull.Error() + "; no engine answers"
+	}
+	return fmt.Sprintf("%v; the engine: %v", e.pull, e.engine)
+}
+
+func (e *noEngine) Unwrap() error { return e.pull }
 
 // normalized has the full references, as the frontend asks for them.
 func normalized(given map[string]Given) map[string]Given {
@@ -298,7 +315,28 @@ func Image(ctx context.Context, store *registry.Store, engine Engine, platform, 
 		return "", fmt.Errorf("image %q: %w", ref, err)
 	}
 	b := &bases{store: store, engine: engine, platform: platform, seen: map[string]*base{}}
-	return b.manifest(ctx, reference.TagNameOnly(named).String())
+	manifest, err := b.manifest(ctx, reference.TagNameOnly(named).String())
+	if err == nil || ctx.Err() != nil || problem.As(err) != nil {
+		return manifest, err
+	}
+	return "", b.problem(&noBase{ref, err})
+}
+
+// problem says what helps where an image cannot be had.
+func (b *bases) problem(missing *noBase) *problem.Problem {
+	p := &problem.Problem{Code: "build-failed", Summary: "the image " + missing.ref + " cannot be had", Err: missing.cause}
+	var away *noEngine
+	switch {
+	case errors.As(missing.cause, &away) && errors.Is(away.engine, fs.ErrPermission) || away != nil && strings.Contains(away.Error(), "permission denied"):
+		p.Hint = "let yourself use the engine's socket, which may hold the image (on Linux the group docker; `docker info` says whether it works)"
+	case away != nil:
+		p.Hint = "start Docker, or set DOCKER_HOST to the address of an engine that has the image; without one it is pulled from its registry, and `docker login` helps with a private one"
+	case b.engine != nil && b.engine.Pulls():
+		p.Hint = "is its name right? It is pulled from its registry, from here or by " + b.by + "; `docker login` helps with a private one"
+	default:
+		p.Hint = "is its name right? `docker pull " + missing.ref + "` says what the engine can do; `docker login` helps with a private one"
+	}
+	return p
 }
 
 // layers are those of an image of the store, bottom first.

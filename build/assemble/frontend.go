@@ -40,8 +40,12 @@ func (a *assembly) understand() (*recipe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("platform %q: %w", a.req.Platform, err)
 	}
-	if ref, _, _, ok := parser.DetectSyntax(a.req.Text); ok && !ownSyntax(ref) {
-		return nil, unsupported("the Dockerfile names a frontend of its own, " + ref)
+	if ref, _, at, ok := parser.DetectSyntax(a.req.Text); ok && !ownSyntax(ref) {
+		u := &Unsupported{What: "the Dockerfile names a frontend of its own, " + ref}
+		if len(at) > 0 {
+			u.Line = at[0].Start.Line
+		}
+		return nil, u
 	}
 	hosts, err := extraHosts(a.req.Hosts)
 	if err != nil {
@@ -133,11 +137,8 @@ func (a *assembly) located(err error) error {
 	p := &problem.Problem{Code: "build-failed", Summary: "the image could not be built", Where: a.req.Name, Err: errors.New(strings.TrimSpace(err.Error()))}
 	var missing *noBase
 	if errors.As(err, &missing) {
-		p.Summary, p.Err = "the image "+missing.ref+" cannot be had", missing.cause
-		p.Hint = "is its name right? `docker pull " + missing.ref + "` says what the engine can do; `docker login` helps with a private one"
-		if a.engine != nil && a.engine.Pulls() {
-			p.Hint = "is its name right? It is pulled from its registry, from here or by " + a.req.By + "; `docker login` helps with a private one"
-		}
+		p = a.bases.problem(missing)
+		p.Where = a.req.Name
 	}
 	var l *parser.LocationError
 	if errors.As(err, &l) && len(l.Locations) > 0 && len(l.Locations[0]) > 0 {

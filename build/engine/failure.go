@@ -56,10 +56,28 @@ func place(req Request, err error, failed *step) int {
 		fmt.Sscan(m[1], &n)
 		return n
 	}
-	if failed == nil {
+	name := ""
+	if failed != nil {
+		name = strings.TrimPrefix(failed.name, "[internal] ")
+		if line := find(req, name); line > 0 {
+			return line
+		}
+	}
+	return frontendLine(req, name+" "+err.Error())
+}
+
+// frontendLine is the line that names the Dockerfile's frontend, where the failure names
+// that too.
+func frontendLine(req Request, failure string) int {
+	content, err := req.content()
+	if err != nil {
 		return 0
 	}
-	return find(req, strings.TrimPrefix(failed.name, "[internal] "))
+	ref, _, at, ok := parser.DetectSyntax(content)
+	if !ok || len(at) == 0 || !strings.Contains(failure, ref) {
+		return 0
+	}
+	return at[0].Start.Line
 }
 
 var syntaxLine = regexp.MustCompile(`[Dd]ockerfile(?: parse error(?: on)?)? line (\d+)`)

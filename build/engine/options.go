@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Secrets   map[string]Secret // by ID, for RUN --mount=type=secret
 	SSH       []string          // for RUN --mount=type=ssh: "default", or "ID=SOCKET OR KEY"
+	SSHWhere  string            // where that is written, for problems
 	CacheFrom []string          // "ghcr.io/acme/web:cache", or as docker buildx writes it: "type=registry,ref=…"
 	CacheTo   []string          // likewise; "type=inline"
 	Network   string            // of RUN: "" and "default", "none", "host"
@@ -30,6 +31,8 @@ type Options struct {
 type Secret struct {
 	File string // absolute
 	Env  string // variable of this process, where File is empty
+
+	Where string // where it is written, for problems
 }
 
 // Fields are what of the options can change an image, for the keys of caches.
@@ -72,7 +75,7 @@ func (o Options) attach(opt *buildkit.SolveOpt) error {
 		p, err := sshprovider.NewSSHAgentProvider(agents)
 		if err != nil {
 			return &problem.Problem{
-				Code: "build-ssh", Summary: "the ssh agent or key of the build cannot be used", Err: err,
+				Code: "build-ssh", Where: o.SSHWhere, Summary: "the ssh agent or key of the build cannot be used", Err: err,
 				Hint: "start one and add the key: eval $(ssh-agent) && ssh-add; or name a key: ssh: [default=~/.ssh/id_ed25519]",
 			}
 		}
@@ -91,16 +94,16 @@ func (s Secret) Read(id string) ([]byte, error) {
 	if s.File == "" {
 		v, ok := os.LookupEnv(s.Env)
 		if !ok {
-			return nil, &problem.Problem{Code: "build-secret", Summary: "the build secret " + id + " has no value", Err: fmt.Errorf("$%s is not set", s.Env), Hint: "export " + s.Env + "=…"}
+			return nil, &problem.Problem{Code: "build-secret", Where: s.Where, Summary: "the build secret " + id + " has no value", Err: fmt.Errorf("$%s is not set", s.Env), Hint: "export " + s.Env + "=…"}
 		}
 		return []byte(v), nil
 	}
 	v, err := os.ReadFile(s.File)
 	if err != nil {
-		return nil, &problem.Problem{Code: "build-secret", Summary: "the build secret " + id + " cannot be read", Err: err, Hint: "write the file, or name another one under build.secrets"}
+		return nil, &problem.Problem{Code: "build-secret", Where: s.Where, Summary: "the build secret " + id + " cannot be read", Err: err, Hint: "write the file, or name another one under build.secrets"}
 	}
 	if len(v) > secretsprovider.MaxSecretSize {
-		return nil, &problem.Problem{Code: "build-secret", Summary: fmt.Sprintf("the build secret %s has %d bytes, and %d is the most", id, len(v), secretsprovider.MaxSecretSize), Where: s.File}
+		return nil, &problem.Problem{Code: "build-secret", Where: s.Where, Summary: fmt.Sprintf("the build secret %s (%s) has %d bytes, and %d is the most", id, s.File, len(v), secretsprovider.MaxSecretSize), Hint: "name a smaller file under build.secrets"}
 	}
 	return v, nil
 }

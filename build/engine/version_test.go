@@ -1,6 +1,9 @@
 package engine
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 func TestReleases(t *testing.T) {
 	for version, want := range map[string]int{
@@ -14,5 +17,16 @@ func TestReleases(t *testing.T) {
 		if got := releaseIn(version); got != want {
 			t.Errorf("Docker %s has release %d, want %d", version, got, want)
 		}
+	}
+}
+
+func TestAFrontendThatIsNotThereHasALine(t *testing.T) {
+	req := Request{text: []byte("# syntax=example.invalid/frontend:1\nFROM busybox\n")}
+	failed := &step{name: "resolve image config for docker-image://example.invalid/frontend:1"}
+	if line := place(req, errors.New("no such host"), failed); line != 1 {
+		t.Errorf("line %d, want 1", line)
+	}
+	if line := place(req, errors.New("no such host"), nil); line != 0 {
+		t.Errorf("line %d for a failure that does not name it", line)
 	}
 }

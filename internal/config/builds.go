@@ -32,12 +32,22 @@ func (r *resolver) otherKind(at string, f buildFile, b *Build) bool {
 	switch given[0] {
 	case "go":
 		b.Go = r.goBuild(at+".go", f.Go, b)
+		b.place("base", r.where("%s.go.base", at))
 	case "command":
 		b.Command = r.commandBuild(at+".command", f.Command)
+		b.place("base", r.where("%s.command.base", at))
 	case "image":
 		b.Image = f.Image
+		b.place("image", r.where("%s.image", at))
 	}
 	return true
+}
+
+func (b *Build) place(key string, at position) {
+	if b.Places == nil {
+		b.Places = map[string]string{}
+	}
+	b.Places[key] = at.String()
 }
 
 func (r *resolver) goBuild(at string, f goFile, b *Build) *GoBuild {
@@ -105,6 +115,10 @@ func (r *resolver) steps(at string, f buildFile, b *Build) {
 			b.Secrets = map[string]BuildSecret{}
 		}
 		b.Secrets[id] = out
+		b.place("secrets."+id, r.where("%s", where))
+	}
+	if len(f.SSH) > 0 {
+		b.place("ssh", r.where("%s.ssh", at))
 	}
 	for _, text := range f.SSH {
 		if id, path, named := strings.Cut(text, "="); named {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -386,6 +387,15 @@ func TestBuildSteps(t *testing.T) {
 	secrets := map[string]BuildSecret{"npmrc": {File: filepath.Join(home, ".npmrc")}, "API-token.1": {Env: "API_TOKEN"}}
 	if !reflect.DeepEqual(b.Secrets, secrets) {
 		t.Errorf("secrets %+v", b.Secrets)
+	}
+	for _, key := range []string{"secrets.npmrc", "secrets.API-token.1", "ssh"} {
+		file, line, _ := strings.Cut(b.Places[key], ":")
+		text, err := os.ReadFile(filepath.Join(root, file))
+		n, _ := strconv.Atoi(line)
+		lines := strings.Split(string(text), "\n")
+		if err != nil || n < 1 || n > len(lines) || !strings.Contains(lines[n-1], strings.TrimPrefix(key, "secrets.")) {
+			t.Errorf("%s is at %q: %v", key, b.Places[key], err)
+		}
 	}
 	if !slices.Equal(b.SSH, []string{"default", "work=" + filepath.Join(root, "keys", "id")}) {
 		t.Errorf("ssh %q", b.SSH)

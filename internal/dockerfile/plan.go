@@ -240,7 +240,8 @@ func (p *Plan) stageNamed(name string, before int) int {
 func (p *Plan) syntax(err error) error {
 	where := p.file
 	var at *parser.LocationError
-	if errors.As(err, &at) && len(at.Locations) > 0 && len(at.Locations[0]) > 0 {
+	// An empty file has line 0.
+	if errors.As(err, &at) && len(at.Locations) > 0 && len(at.Locations[0]) > 0 && at.Locations[0][0].Start.Line > 0 {
 		where = p.at(at.Locations[0][0].Start.Line)
 	}
 	return &problem.Problem{

@@ -454,6 +454,7 @@ func TestGone(t *testing.T) {
 func TestLoadErrors(t *testing.T) {
 	tests := []struct{ name, dockerfile, target, code, where string }{
 		{"missing", "", "", "dockerfile-missing", "app/Dockerfile"},
+		{"comments only", "# x\n", "", "dockerfile-syntax", "app/Dockerfile:1"},
 		{"empty", "\n", "", "dockerfile-syntax", "app/Dockerfile:1"},
 		{"unknown instruction", "FROM a\n\nCOPPY x y\n", "", "dockerfile-syntax", "app/Dockerfile:3"},
 		{"before FROM", "RUN x\nFROM a\n", "", "dockerfile-syntax", "app/Dockerfile:1"},
@@ -584,4 +585,17 @@ func FuzzLoad(f *testing.F) {
 		p.Sources()
 		p.Bases()
 	})
+}
+
+// A file of no bytes has no line to name.
+func TestNothingAtAll(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "Dockerfile")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Options{Context: dir, Dockerfile: file})
+	if p := problem.As(err); p == nil || p.Code != "dockerfile-syntax" || !strings.HasSuffix(p.Where, "Dockerfile") {
+		t.Errorf("%v", err)
+	}
 }

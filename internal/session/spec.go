@@ -22,14 +22,14 @@ func ownSpec(p *config.Project, cs config.Service) build.Spec {
 	b := cs.Build
 	spec := build.Spec{
 		Project: p.Name, Service: cs.Name, Root: p.Root, Context: b.Context,
-		Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args, Image: b.Image,
-		Options: engine.Options{SSH: b.SSH, CacheFrom: b.CacheFrom, CacheTo: b.CacheTo, Network: b.Network, Hosts: b.ExtraHosts},
+		Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args, Image: b.Image, Places: b.Places,
+		Options: engine.Options{SSH: b.SSH, SSHWhere: b.Places["ssh"], CacheFrom: b.CacheFrom, CacheTo: b.CacheTo, Network: b.Network, Hosts: b.ExtraHosts},
 	}
 	for id, s := range b.Secrets {
 		if spec.Options.Secrets == nil {
 			spec.Options.Secrets = map[string]engine.Secret{}
 		}
-		spec.Options.Secrets[id] = engine.Secret{File: s.File, Env: s.Env}
+		spec.Options.Secrets[id] = engine.Secret{File: s.File, Env: s.Env, Where: b.Places["secrets."+id]}
 	}
 	if g := b.Go; g != nil {
 		spec.Go = &build.Go{Main: g.Main, Flags: g.Flags, Env: g.Env, Base: g.Base}
