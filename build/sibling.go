@@ -21,8 +21,8 @@ type Sibling struct {
 }
 
 // is says whether a base means the sibling's image. A name with a registry or
-// a folder does whatever its tag; a plain one only without a tag, since
-// redis:7 is somebody else's however a service is called.
+// a folder does whatever its tag; a plain one only without a tag (or with the one
+// that this means, latest), since redis:7 is somebody else's however a service is called.
 func (s *Sibling) is(base string) bool {
 	named, err := reference.ParseNormalizedNamed(base)
 	if err != nil {
