@@ -23,7 +23,7 @@ type Spec struct {
 	Go               *Go
 	Command          *Command
 	Options          engine.Options
-	Places           map[string]string // lines of kdev.yaml that problems name, by key: "base", "image"
+	Places           map[string]string // lines of kdev.yaml that problems name, by key: "base", "image", "output"
 	Image            string            // of others, as it is: nothing to build
 	Platform         string            // "linux/amd64", that of the nodes; empty: this machine's architecture
 	Dev              bool              // with the agent in the bottom layer; only for up, sync, run and --debug

@@ -501,12 +501,19 @@ func TestRecord(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	root, idx := project(t, "Dockerfile", "FROM scratch\nCOPY . /app\n", "main.py", "x", ".env", "A=1", ".env.example", "A=", ".git/HEAD", "x", ".git/config", "x",
 		"keys/id_rsa", "x", "skipped/.env", "x", ".dockerignore", "skipped\n")
-	var got []string
-	b := warned(builderFunc(func(context.Context, Spec, Progress) (*Result, error) { return &Result{}, nil }), idx)
-	if _, err := b.Build(t.Context(), pythonSpec(root), func(e Event) { got = append(got, e.Warning) }); err != nil {
-		t.Fatal(err)
+	b, _ := noEngine(t, idx)
+	for _, found := range []bool{false, true} {
+		var got []string
+		r, err := b.Build(t.Context(), pythonSpec(root), func(e Event) { got = append(got, e.Warning) })
+		if err != nil || r.Cached != found {
+			t.Fatalf("%+v %v", r, err)
+		}
+		warnings(t, strings.Join(got, "\n"))
 	}
-	all := strings.Join(got, "\n")
+}
+
+func warnings(t *testing.T, all string) {
+	t.Helper()
 	for text, want := range map[string]bool{"takes in .env,": true, ".env.example": false, ".git/HEAD": true, ".git/config": false, "keys/id_rsa": true, "skipped": false, "Dockerfile:2": true} {
 		if strings.Contains(all, text) != want {
 			t.Errorf("%q in the warnings: %v, want %v\n%s", text, !want, want, all)

@@ -35,7 +35,6 @@ func New(docker *client.Client, store *registry.Store, ep *registry.Endpoint, id
 		image:      &imageBuilder{docker: d, store: store, ep: ep},
 	}
 	b = limited(b, max(2, runtime.NumCPU()))
-	b = warned(b, idx)
 	b = cached(b, store, ep, idx, imageID)
 	b = linked(b, store, ep, idx)
 	b = dev(b, store, ep, idx)

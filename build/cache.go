@@ -52,9 +52,13 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 	if err != nil {
 		return nil, err
 	}
+	if err := warn(spec, before, progress); err != nil {
+		return nil, err
+	}
 	k := cacheKey(spec, options, before)
 	if r := c.lookup(ctx, spec, k); r != nil {
 		r.Record.Inputs, r.Record.Bases = before, c.allBases(ctx, spec)
+		warnOutputs(spec, r.Record.Outputs, progress)
 		return r, nil
 	}
 	r, err := c.inner.Build(ctx, spec, progress)
@@ -79,6 +83,7 @@ func (c *cache) Build(ctx context.Context, spec Spec, progress Progress) (*Resul
 		r.Record = &Record{}
 	}
 	r.Record.Inputs, r.Record.Bases = inputs, c.allBases(ctx, spec)
+	warnOutputs(spec, r.Record.Outputs, progress)
 	if !steady {
 		return r, nil
 	}

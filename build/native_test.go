@@ -487,3 +487,21 @@ func contents(t *testing.T, store *registry.Store, spec Spec, r *Result) map[str
 		}
 	}
 }
+
+func TestWarningsOfACommand(t *testing.T) {
+	root, idx := project(t, "web/keep", "x")
+	spec := Spec{Project: "shop", Service: "web", Root: root, Context: root + "/web", Platform: "linux/amd64", Places: map[string]string{"output": "kdev.yaml:6"}, Command: &Command{
+		Run: []string{"sh", "-c", "mkdir -p out && echo A=1 > out/.env && echo 1 > out/main"}, Inputs: []string{"keep"}, Output: "out", To: "/srv", Base: Scratch,
+	}}
+	b, _ := noEngine(t, idx)
+	for _, found := range []bool{false, true} {
+		var got []string
+		r, err := b.Build(t.Context(), spec, func(e Event) { got = append(got, e.Warning) })
+		if err != nil || r.Cached != found {
+			t.Fatalf("%+v %v", r, err)
+		}
+		if all := strings.Join(got, ""); !strings.HasPrefix(all, "kdev.yaml:6: the image takes in /srv/.env, ") || strings.Contains(all, "main") {
+			t.Errorf("found %v: %q", found, all)
+		}
+	}
+}

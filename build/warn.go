@@ -1,34 +1,21 @@
 package build
 
 import (
-	"context"
 	"fmt"
 	"path"
 	"strings"
-
-	"github.com/kdev-io/kdev/internal/tree"
 )
 
-// warned tells of files that hardly anybody wants in an image, before it is
-// built: once they are in a layer, they stay in the registry.
-func warned(inner Builder, idx *tree.Index) Builder { return &warner{inner, idx} }
-
-type warner struct {
-	inner Builder
-	idx   *tree.Index
-}
-
-func (w *warner) Build(ctx context.Context, spec Spec, progress Progress) (*Result, error) {
-	if spec.Dockerfile == "" {
-		return w.inner.Build(ctx, spec, progress) // only a COPY takes in what nobody named
+// warn tells of files that hardly anybody wants in an image, before it is built: once
+// they are in a layer, they stay in the registry. It does so for an image that was
+// found, too, which may be on its way to another registry.
+func warn(spec Spec, inputs []Input, progress Progress) error {
+	if spec.Dockerfile == "" || progress == nil {
+		return nil // only a COPY takes in what nobody named
 	}
 	plan, err := load(spec)
 	if err != nil {
-		return nil, err
-	}
-	inputs, err := Inputs(ctx, spec, w.idx)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	told := map[string]bool{}
 	for _, in := range inputs {
@@ -44,7 +31,27 @@ func (w *warner) Build(ctx context.Context, spec Spec, progress Progress) (*Resu
 		}
 		progress.send(spec, Event{Warning: fmt.Sprintf("%s: the image takes in %s, %s; .dockerignore leaves it out", where, in.Path, what)})
 	}
-	return w.inner.Build(ctx, spec, progress)
+	return nil
+}
+
+// warnOutputs tells the same of what a command has made: that is known when it has.
+func warnOutputs(spec Spec, outputs []Output, progress Progress) {
+	if spec.Command == nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, out := range outputs {
+		what := sensitive(out.Path)
+		if what == "" || told[what] || out.Mode.IsDir() {
+			continue
+		}
+		told[what] = true
+		where := spec.Places["output"]
+		if where != "" {
+			where += ": "
+		}
+		progress.send(spec, Event{Warning: fmt.Sprintf("%sthe image takes in %s, %s; the command should not leave it in %s", where, out.Path, what, spec.Command.Output)})
+	}
 }
 
 // sensitive says what is wrong with a file of that name in an image, or "".

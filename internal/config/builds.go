@@ -36,6 +36,7 @@ func (r *resolver) otherKind(at string, f buildFile, b *Build) bool {
 	case "command":
 		b.Command = r.commandBuild(at+".command", f.Command)
 		b.place("base", r.where("%s.command.base", at))
+		b.place("output", r.where("%s.command.output", at))
 	case "image":
 		b.Image = f.Image
 		b.place("image", r.where("%s.image", at))

@@ -102,7 +102,7 @@ type Build struct {
 	Network    string            // "", "none", "host"
 	ExtraHosts map[string]string // addresses by name
 	Where      string            // line that a problem of the build's configuration names
-	Places     map[string]string // lines of "base", "image", "ssh" and "secrets.ID"
+	Places     map[string]string // lines of "base", "output", "image", "ssh" and "secrets.ID"
 }
 
 // A BuildSecret is what RUN --mount=type=secret gets: the content of a file, or
