@@ -376,7 +376,7 @@ func (m *maker) progress(e build.Event) {
 	case e.Warning != "":
 		m.tell(session.Notice{Level: session.Warn, Service: e.Service, Text: e.Warning})
 	case e.Line != "":
-		m.tell(session.Notice{Level: session.Info, Service: e.Service, Text: e.Line})
+		m.tell(session.Notice{Level: session.Info, Service: e.Service, Code: "build-output", Text: e.Line})
 	}
 }
 

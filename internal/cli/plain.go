@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kdev-io/kdev/internal/problem"
@@ -38,7 +39,13 @@ type plain struct {
 	colour bool
 	width  int  // of the column of names
 	spoken bool // for a screen reader: words instead of glyphs, columns and bars
+
+	mu      sync.Mutex
+	printed map[string][]string // the newest lines of builds that run, by service
 }
+
+// printedLines is more than a problem's output has.
+const printedLines = 100
 
 func (f *plain) notice(n session.Notice) {
 	if n.Step != nil {
@@ -63,9 +70,40 @@ func (f *plain) notice(n session.Notice) {
 	}
 	b.WriteByte('\n')
 	if n.Problem != nil {
-		f.problem(&b, n.Problem)
+		p := n.Problem
+		if f.above(n.Service, p.Output) {
+			own := *p
+			own.Output, p = "", &own
+		}
+		f.problem(&b, p)
 	}
+	f.remember(n)
 	_, _ = io.WriteString(f.out, b.String())
+}
+
+// remember keeps a build's line until the build has ended.
+func (f *plain) remember(n session.Notice) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case n.Code != "build-output":
+		if n.Level == session.Done || n.Level == session.Fail {
+			delete(f.printed, n.Service)
+		}
+		return
+	case f.printed == nil:
+		f.printed = map[string][]string{}
+	}
+	lines := append(f.printed[n.Service], n.Text)
+	f.printed[n.Service] = lines[max(0, len(lines)-printedLines):]
+}
+
+// above says whether a build's output was printed, in one piece, as it came.
+func (f *plain) above(service, output string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	output = strings.Trim(output, "\n")
+	return output != "" && strings.Contains("\n"+strings.Join(f.printed[service], "\n")+"\n", "\n"+output+"\n")
 }
 
 // problem writes what, output and hint, indented under the notice.
