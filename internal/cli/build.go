@@ -157,7 +157,7 @@ func (o *buildOptions) open(ctx context.Context, p *config.Project, face notifie
 	// Without an engine, what needs none is built all the same.
 	endpoint, err := registry.Ensure(ctx, docker, store, nil, o.silent...)
 	if missing := problem.As(err); missing != nil && missing.Code == "engine-missing" {
-		endpoint, err = registry.Local(), nil
+		endpoint, err = registry.Known(store), nil
 	}
 	if err != nil {
 		docker.Close()

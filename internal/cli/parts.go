@@ -136,6 +136,7 @@ func (f *projectFlags) parts(ctx context.Context, env Env, p *config.Project, te
 		where, pulls = target.Push, target.Pull
 	}
 	step("registry", "registry "+where, start)
+	tellUnaided(c, tell)
 
 	index, err := tree.Open(p.Root)
 	if err != nil {

@@ -219,6 +219,11 @@ func (r *release) provide(ctx context.Context, objects []*deploy.Object, found *
 	}
 	switch {
 	case len(r.cluster.Nodes) == 0:
+	case r.cluster.Unaided != nil:
+		if m.endpoint, err = unaided(ctx, m.store, r.cluster, r.kube, target != nil); err == nil && !m.endpoint.Shared {
+			err = r.cluster.Unaided // what is built would have to be sent there
+		}
+		tellUnaided(r.cluster, r.face.notice)
 	case target != nil:
 		err = m.endpoint.Accompany(ctx, m.docker, r.cluster.Nodes)
 	default:

@@ -59,10 +59,13 @@ func targetOf(ctx context.Context, p *config.Project, c *cluster.Cluster, kc *ku
 // serve makes the store reachable for the nodes of a cluster. Where they pull
 // from elsewhere, an engine is needed only for what has to be run.
 func serve(ctx context.Context, docker *client.Client, store *registry.Store, c *cluster.Cluster, kc *kube.Client, elsewhere bool, silent []string, progress func(string)) (*registry.Endpoint, error) {
+	if c.Unaided != nil {
+		return unaided(ctx, store, c, kc, elsewhere)
+	}
 	endpoint, err := registry.Ensure(ctx, docker, store, progress, silent...)
 	var missing *problem.Problem
 	if errors.As(err, &missing) && missing.Code == "engine-missing" && elsewhere && len(c.Nodes) == 0 {
-		return registry.Local(), nil
+		return registry.Known(store), nil
 	}
 	if err != nil || len(c.Nodes) == 0 {
 		return endpoint, err
@@ -71,6 +74,28 @@ func serve(ctx context.Context, docker *client.Client, store *registry.Store, c 
 		return endpoint, endpoint.Accompany(ctx, docker, c.Nodes)
 	}
 	return endpoint, besides(endpoint.Connect(ctx, docker, c.Nodes, kc.Core.CoreV1()), silent)
+}
+
+// unaided is the registry of a cluster that goes on without the engine. Its nodes were told
+// of it when there was one; where it does not answer, or never was, an engine has to start it.
+func unaided(ctx context.Context, store *registry.Store, c *cluster.Cluster, kc *kube.Client, elsewhere bool) (*registry.Endpoint, error) {
+	if elsewhere {
+		return registry.Known(store), nil
+	}
+	endpoint, err := registry.Running(ctx, store, kc.Core.CoreV1())
+	if err == nil && endpoint == nil {
+		err = c.Unaided
+	}
+	return endpoint, err
+}
+
+// tellUnaided says that work goes on without the engine.
+func tellUnaided(c *cluster.Cluster, tell func(session.Notice)) {
+	if c.Unaided == nil {
+		return
+	}
+	tell(session.Notice{Level: session.Warn, Code: "engine-missing", Problem: problem.As(c.Unaided),
+		Text: "going on without the engine: only what has to be run for an image needs it, and new clusters"})
 }
 
 // besides says the way on where the nodes know another registry by the name that the

@@ -22,6 +22,9 @@ type Cluster struct {
 	Nodes      []string // names of the node containers, where the nodes are containers
 	Engine     string   // the command line of the engine that runs them: "docker"
 	Created    bool     // by this call
+	// Unaided is the problem of the engine where that does not answer and the cluster
+	// does: all that needs no engine works.
+	Unaided error
 }
 
 // Options say which cluster is wanted.
@@ -88,6 +91,11 @@ func (m *manager) ensure(ctx context.Context) (*Cluster, error) {
 	verdict, err := m.locate(ctx, wanted)
 	if err != nil {
 		return nil, err
+	}
+	if verdict.unaided != nil {
+		if c, err := m.unaided(ctx, wanted, verdict.unaided); c != nil || err != nil {
+			return c, err
+		}
 	}
 	switch {
 	case verdict.local:

@@ -32,6 +32,10 @@ type tool interface {
 // it is in: absent, stopped, half made, or fine.
 func (m *manager) ensureKind(ctx context.Context) (*Cluster, error) {
 	if err := m.needEngine(ctx); err != nil {
+		c, gone := m.unaided(ctx, contextName(m.name()), err)
+		if c != nil || gone != nil {
+			return c, gone
+		}
 		return nil, err
 	}
 	if err := m.notRemote(); err != nil {

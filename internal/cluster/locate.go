@@ -21,6 +21,7 @@ type verdict struct {
 	provider provider
 	name     string
 	nodes    []node // all nodes of the cluster, where they are containers
+	unaided  error  // why no engine could be asked
 }
 
 // locate decides whether a context is local. A loopback address alone is not: an
@@ -50,7 +51,7 @@ func (m *manager) locate(ctx context.Context, contextName string) (verdict, erro
 	if err := m.needEngine(ctx); err != nil {
 		// Without an engine nothing can vouch for the address; whoever goes on to
 		// make a cluster hears of the engine then.
-		return verdict{why: "no container engine vouches for " + server.Host}, ctx.Err()
+		return verdict{why: "no container engine vouches for " + server.Host, unaided: err}, ctx.Err()
 	}
 	nodes, err := m.engine.nodes(ctx)
 	if err != nil {

@@ -137,12 +137,7 @@ func (e *ensurer) prepare(ctx context.Context) error {
 	if e.token, err = e.store.Token(); err != nil {
 		return err
 	}
-	if raw, err := e.store.Meta("registry", "endpoint"); err == nil {
-		// Damaged: as if it were not there.
-		if json.Unmarshal(raw, &e.known) != nil {
-			e.known = remembered{}
-		}
-	}
+	e.known = e.store.remembered()
 	e.shared = true
 	info, err := e.docker.Info(ctx, client.InfoOptions{})
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"strconv"
 	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -17,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/kdev-io/kdev/internal/problem"
 	"github.com/kdev-io/kdev/internal/registry/layout"
@@ -32,11 +35,60 @@ func Local() *Endpoint {
 // or not: for commands that only look.
 func Known(s *Store) *Endpoint {
 	e := Local()
-	var known remembered
-	if raw, err := s.Meta("registry", "endpoint"); err == nil && json.Unmarshal(raw, &known) == nil && known.Host != "" {
+	if known := s.remembered(); known.Host != "" {
 		e.Host = known.Host
+		if known.Port != 0 {
+			e.PushHost = fmt.Sprintf("127.0.0.1:%d", known.Port)
+		}
 	}
 	return e
+}
+
+// Running is the store's registry where it answers although no engine does: an earlier
+// Ensure started it, and the nodes know it. It is where it was then, or where the cluster
+// says. nil where none answers.
+func Running(ctx context.Context, s *Store, configMaps typedcorev1.ConfigMapsGetter) (*Endpoint, error) {
+	token, err := s.Token()
+	if err != nil {
+		return nil, err
+	}
+	places := []remembered{s.remembered()}
+	if h, err := ReadHosting(ctx, configMaps); err == nil && h != nil && h.Help == help {
+		if _, port, err := net.SplitHostPort(h.Host); err == nil {
+			n, _ := strconv.ParseUint(port, 10, 16)
+			places = append(places, remembered{Host: h.Runtime(), Port: uint16(n)})
+		}
+	}
+	for _, known := range places {
+		if known.Host == "" || known.Port == 0 {
+			continue
+		}
+		for _, shared := range []bool{true, false} {
+			e := &ensurer{store: s, name: Name, token: token, shared: shared, known: known}
+			ep := e.endpoint(known.Port)
+			asking, cancel := context.WithTimeout(ctx, registryPatience)
+			err := ep.ping(asking)
+			if err == nil {
+				err = e.probe(asking, ep)
+			}
+			cancel()
+			if err == nil {
+				return ep, nil
+			}
+			ep.http.CloseIdleConnections()
+		}
+	}
+	return nil, ctx.Err()
+}
+
+// remembered is where the registry was when it was last made; zero where it never was, or
+// what says so is damaged.
+func (s *Store) remembered() remembered {
+	var known remembered
+	if raw, err := s.Meta("registry", "endpoint"); err != nil || json.Unmarshal(raw, &known) != nil {
+		return remembered{}
+	}
+	return known
 }
 
 // Push sends an image of the store, or an index with all its images, to a
