@@ -217,6 +217,9 @@ func chartObjects(data []byte, origin string) ([]*Object, error) {
 			Hint: "`helm template --debug` of the chart shows what it renders to"}
 	}
 	err := eachDocument(data, func(node *yaml.Node) error {
+		if cause := notMapping(node); cause != "" {
+			return invalid(cause)
+		}
 		text, err := yaml.Marshal(node)
 		if err != nil {
 			return invalid(err.Error())
@@ -227,6 +230,9 @@ func chartObjects(data []byte, origin string) ([]*Object, error) {
 		}
 		if u.GetAPIVersion() == "" || u.GetKind() == "" {
 			return invalid("apiVersion or kind is missing")
+		}
+		if _, cause := notText(node, &u); cause != "" {
+			return invalid(cause)
 		}
 		if u.IsList() {
 			list, err := u.ToList()

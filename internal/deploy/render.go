@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
@@ -64,10 +65,11 @@ func (m *Manifests) Reads(file string) bool {
 // which files were read, so that a change of one of them can be noticed.
 //
 // Problems: render-failed, render-remote, render-command, manifest-invalid,
-// manifest-missing, manifest-duplicate, chart-invalid, chart-values,
+// manifest-missing, manifest-empty, manifest-duplicate, chart-invalid, chart-values,
 // chart-dependency, chart-pull, chart-kubernetes, secret-source.
 func Render(ctx context.Context, root string, sources []Source) (*Manifests, error) {
 	m := &Manifests{files: map[string]bool{}}
+	var empty error
 	for i, s := range sources {
 		if err := ctx.Err(); err != nil {
 			return m, err
@@ -92,8 +94,39 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 		for _, o := range m.Objects[before:] {
 			o.source = i
 		}
+		if len(m.Objects) > before || s.Apps != nil {
+			continue
+		}
+		if empty = s.empty(); s.Helm == nil {
+			return m, empty
+		}
+		// A chart may have nothing for an environment, beside others that have.
+		m.Notes = append(m.Notes, s.name()+" renders to no object")
+	}
+	if len(m.Objects) == 0 && empty != nil {
+		return m, empty
 	}
 	return m, duplicates(m.Objects, "")
+}
+
+// empty is the problem of a source without an object: it is more likely broken than meant,
+// and all that was applied would be removed.
+func (s Source) empty() error {
+	return &problem.Problem{Class: problem.Usage, Code: "manifest-empty", Where: s.name(), Summary: "there is no object in it",
+		Hint: "take it out of `manifests:` if it should have none; `kdev down` removes what was applied"}
+}
+
+// name is how kdev.yaml names a source.
+func (s Source) name() string {
+	switch {
+	case s.Kustomize != "":
+		return s.Kustomize
+	case s.Helm != nil:
+		return s.Helm.Chart
+	case s.Command != nil:
+		return cmp.Or(s.Command.Where, strings.Join(s.Command.Run, " "))
+	}
+	return strings.Join(s.YAML, ", ")
 }
 
 // duplicates refuses the same object twice: the second would silently win. Objects that name

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,17 @@ func TestRenderProblems(t *testing.T) {
 		{"plain: no kind", plain, map[string]string{"k8s/a.yaml": "hello: world\n"}, "manifest-invalid", "k8s/a.yaml:1", "kind"},
 		{"plain: a list of things", plain, map[string]string{"k8s/a.yaml": "- a\n"}, "manifest-invalid", "k8s/a.yaml:1", ""},
 		{"plain: twice", plain, map[string]string{"k8s/a.yaml": settings, "k8s/b.yaml": "---\n" + settings}, "manifest-duplicate", "k8s/b.yaml:2", "twice"},
+		{"plain: a key twice", plain, map[string]string{"k8s/a.yaml": settings + "data:\n  a: x\n  b: y\n  a: z\n"}, "manifest-invalid", "k8s/a.yaml:8", "key a stands twice"},
+		{"plain: a key twice in a List", plain, map[string]string{"k8s/a.yaml": "apiVersion: v1\nkind: List\nitems:\n- kind: ConfigMap\n  apiVersion: v1\n  metadata: {name: x}\n  kind: ConfigMap\n"}, "manifest-invalid", "k8s/a.yaml:7", "key kind stands twice"},
+		{"plain: a name that is a number", plain, map[string]string{"k8s/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: 123\n"}, "manifest-invalid", "k8s/a.yaml:4", "metadata.name is no text, but 123: put it in quotes"},
+		{"plain: a namespace that is none", plain, map[string]string{"k8s/a.yaml": settings + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: yes}\n"}, "manifest-invalid", "k8s/a.yaml:8", "metadata.namespace is no text, but yes"},
+		{"plain: a template", plain, map[string]string{"k8s/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Values.x }}\n"}, "manifest-invalid", "k8s/a.yaml:4", "looks like a template"},
+		{"plain: a template with a condition", plain, map[string]string{"k8s/a.yaml": "apiVersion: v1\n{{- if .Values.x }}\nkind: ConfigMap\n{{- end }}\n"}, "manifest-invalid", "k8s/a.yaml:2", "looks like a template"},
+		{"plain: a template in a text", plain, map[string]string{"k8s/a.yaml": settings + "data:\n  t: '{{ .Labels }}'\n  a: 1\n b: [\n"}, "manifest-invalid", "k8s/a.yaml:8", "no YAML"},
+		{"plain: a text", plain, map[string]string{"k8s/a.yaml": "hello\n"}, "manifest-invalid", "k8s/a.yaml:1", `a text, "hello"`},
+		{"plain: empty", plain, map[string]string{"k8s/a.yaml": "# nothing\n"}, "manifest-empty", "k8s/*.yaml", "no object"},
+		{"a command that prints nothing", Source{Command: &Command{Run: []string{"true"}, Where: "kdev.yaml:3"}}, nil, "manifest-empty", "kdev.yaml:3", "no object"},
+		{"a command that prints a text", Source{Command: &Command{Run: []string{"echo", "done"}, Where: "kdev.yaml:3"}}, nil, "render-command", "kdev.yaml:3", `there is a text, "done", where an object belongs`},
 		{"plain: none", plain, map[string]string{}, "manifest-missing", "k8s/*.yaml", "no manifest"},
 		{"plain: a URL", Source{YAML: []string{"https://example.invalid/a.yaml"}}, map[string]string{}, "render-remote", "https://example.invalid/a.yaml", ""},
 	} {
@@ -173,5 +185,19 @@ func TestRenderProblems(t *testing.T) {
 				t.Error("nil Manifests")
 			}
 		})
+	}
+}
+
+// A file without an object beside others is told, and so is a chart that renders to nothing;
+// where nothing is left of all, the render is refused.
+func TestRenderTellsWhatIsEmpty(t *testing.T) {
+	root := project(t, map[string]string{"a.yaml": settings, "b.yaml": "# nothing\n", "chart/Chart.yaml": "apiVersion: v2\nname: chart\nversion: 1.0.0\n", "chart/templates/a.yaml": "{{- if .Values.on }}\n" + settings + "{{- end }}\n"})
+	plain, chart := Source{YAML: []string{"*.yaml"}}, Source{Helm: &Chart{Chart: "chart", Namespace: "shop"}}
+	m, err := Render(t.Context(), root, []Source{plain, chart})
+	if err != nil || len(m.Objects) != 1 || !slices.Contains(m.Notes, "b.yaml holds no object") || !slices.Contains(m.Notes, "chart renders to no object") {
+		t.Errorf("%v, notes %q", err, m.Notes)
+	}
+	if _, err := Render(t.Context(), root, []Source{chart, chart}); problem.As(err) == nil || problem.As(err).Code != "manifest-empty" {
+		t.Errorf("charts alone: %v", err)
 	}
 }
