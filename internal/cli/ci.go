@@ -80,6 +80,9 @@ func (o *ciOptions) run(ctx context.Context) error {
 		return err
 	}
 	r := o.release(p, e)
+	if o.isolated {
+		r.aim.namespace, r.aim.context = e.Namespace, o.flags.at(e)
+	}
 	defer r.close()
 	start := time.Now()
 	if err = r.open(ctx, &o.flags, true); err == nil {
@@ -90,6 +93,7 @@ func (o *ciOptions) run(ctx context.Context) error {
 			err = errors.Join(err, o.cleanUp(ctx, r, err))
 		}
 	}
+	err = r.aim.err(err)
 	r.fail(err)
 	if o.report != "" {
 		file := o.report
@@ -118,7 +122,7 @@ func isolatedNamespace(project string) string {
 // cleanUp removes the namespace, also after an interruption.
 func (o *ciOptions) cleanUp(ctx context.Context, r *release, failed error) error {
 	if failed != nil && o.keep {
-		r.tell(session.Info, "kept", "", fmt.Sprintf("kept namespace %s; `kdev status -n %s` looks at it, `kdev down --volumes -n %s` removes it", r.e.Namespace, r.e.Namespace, r.e.Namespace), 0)
+		r.tell(session.Info, "kept", "", fmt.Sprintf("kept namespace %s; `kdev status` looks at it, `kdev down --volumes` removes it", r.e.Namespace), 0)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)

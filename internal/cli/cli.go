@@ -66,11 +66,11 @@ func Main(ctx context.Context, env Env, args []string) int {
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitInterrupted
 	}
-	return report(env.Err, err)
+	return report(env.Err, aimOf(cmd).err(err))
 }
 
 // endLine ends the line that the terminal has begun with its ^C, so that what is said

@@ -77,6 +77,7 @@ func (o *deployOptions) run(ctx context.Context) error {
 		err = r.run(ctx, refs)
 	}
 	if err != nil {
+		err = r.aim.err(err)
 		r.fail(err)
 		return err
 	}
@@ -86,5 +87,5 @@ func (o *deployOptions) run(ctx context.Context) error {
 
 func (o *deployOptions) release(p *config.Project, e config.Environment) *release {
 	colour := term.Detect(o.env.Out, term.ColorAuto, o.env.Getenv).Color
-	return &release{env: o.env, p: p, e: e, timeout: o.timeout, recreate: o.recreate, face: releaseFace(o.env, p, o.output, colour)}
+	return &release{env: o.env, p: p, e: e, aim: o.flags.aimAt(e), timeout: o.timeout, recreate: o.recreate, face: releaseFace(o.env, p, o.output, colour)}
 }

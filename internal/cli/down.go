@@ -22,7 +22,7 @@ import (
 const downLimit = 5 * time.Minute
 
 func newDown(env Env) *cobra.Command {
-	var flags projectFlags
+	var flags environmentFlags
 	var o deploy.DownOptions
 	var limit time.Duration
 	cmd := &cobra.Command{
@@ -32,9 +32,15 @@ func newDown(env Env) *cobra.Command {
 it is gone. Persistent volume claims stay, and are named, unless --volumes is
 given. The namespace goes when kdev created it and nothing is left in it. What included
 projects deployed goes too. What does not go within --timeout is named with what holds
-it, and the exit code is 4.`,
+it, and the exit code is 4.
+
+With -e it removes what kdev deploy brought to that environment instead, from the
+namespace and the context that are the environment's.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.env != "" && flags.env != config.Dev {
+				return flags.downEnvironment(cmd.Context(), env, o, limit)
+			}
 			p, err := flags.loadIncluded(cmd.Context(), env, steps(env))
 			if err != nil {
 				return err
@@ -44,25 +50,50 @@ it, and the exit code is 4.`,
 				if i > 0 {
 					fmt.Fprintf(env.Out, "%s, which is included:\n", one.Project.Name)
 				}
-				if patience, err = flags.down(cmd.Context(), env, one.Project, o, limit, patience); err != nil {
+				if patience, err = flags.downIn(cmd.Context(), env, one.Project, o, limit, patience); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 	}
-	flags.add(cmd)
+	flags.add(env, cmd)
 	cmd.Flags().BoolVar(&o.Volumes, "volumes", false, "remove persistent volume claims too")
 	cmd.Flags().DurationVar(&limit, "timeout", downLimit, "how long it may take until everything is gone, for each project")
 	return cmd
 }
 
-// down removes what one project deployed. patience is how long a session may take to
-// leave before, limit how long the removal itself; that of the next project is returned, since one session may have them all.
-func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o deploy.DownOptions, limit, patience time.Duration) (time.Duration, error) {
+// downEnvironment removes what was deployed to an environment, and is as careful as the
+// deploy was: where another one is in the same place, it removes nothing.
+func (f *environmentFlags) downEnvironment(ctx context.Context, env Env, o deploy.DownOptions, limit time.Duration) error {
+	p, e, err := f.load(env)
+	if err != nil {
+		return err
+	}
+	if err := f.apart(p, e); err != nil {
+		return err
+	}
+	c, err := f.ensure(ctx, p, e, false, steps(env))
+	if err == nil {
+		err = f.apartIn(ctx, p, e, c)
+	}
+	at := *p
+	at.Namespace = e.Namespace
+	_, err = f.down(ctx, env, &at, c, err, f.aimAt(e), o, limit, leaving)
+	return err
+}
+
+// downIn removes what one project deployed, where `kdev up` does.
+func (f *environmentFlags) downIn(ctx context.Context, env Env, p *config.Project, o deploy.DownOptions, limit, patience time.Duration) (time.Duration, error) {
 	find := f.cluster(p, steps(env))
 	find.NoCreate = true
 	c, err := cluster.Ensure(ctx, find)
+	return f.down(ctx, env, p, c, err, f.aim(), o, limit, patience)
+}
+
+// down removes what one project deployed to a cluster; err says why that was not found. patience is how long a session may take to
+// leave before, limit how long the removal itself; that of the next project is returned, since one session may have them all.
+func (f *environmentFlags) down(ctx context.Context, env Env, p *config.Project, c *cluster.Cluster, err error, at aim, o deploy.DownOptions, limit, patience time.Duration) (time.Duration, error) {
 	if p := problem.As(err); p != nil && p.Code == "cluster-missing" {
 		_, err = fmt.Fprintln(env.Out, "there is no local cluster, so nothing is deployed")
 		return patience, err
@@ -102,7 +133,7 @@ func (f *projectFlags) down(ctx context.Context, env Env, p *config.Project, o d
 	defer cancel()
 	o.Progress = steps(env)
 	report, err := deployer.Down(limited, o)
-	writeDown(env, p.Namespace, report, err, time.Since(start))
+	writeDown(env, p.Namespace, at, report, err, time.Since(start))
 	return patience, err
 }
 
@@ -135,7 +166,7 @@ func stopDetached(ctx context.Context, env Env, about control.About) bool {
 }
 
 // writeDown says what went and what stays, also where a removal ended with an error.
-func writeDown(env Env, namespace string, r *deploy.DownReport, failed error, elapsed time.Duration) {
+func writeDown(env Env, namespace string, at aim, r *deploy.DownReport, failed error, elapsed time.Duration) {
 	switch {
 	case len(r.Removed) > 0:
 		fmt.Fprintf(env.Out, "removed %d objects (%s): %s\n", len(r.Removed), took(elapsed), strings.Join(r.Removed, " "))
@@ -146,7 +177,7 @@ func writeDown(env Env, namespace string, r *deploy.DownReport, failed error, el
 		fmt.Fprintf(env.Out, "left %s: %s\n", l.Object, l.Why)
 	}
 	if len(r.KeptVolumes) > 0 {
-		fmt.Fprintf(env.Out, "kept volumes: %s\nhint: `kdev down --volumes` removes them and their data\n", strings.Join(r.KeptVolumes, " "))
+		fmt.Fprintf(env.Out, "kept volumes: %s\nhint: %s removes them and their data\n", strings.Join(r.KeptVolumes, " "), at.text("`kdev down --volumes`"))
 	}
 	for _, k := range r.Kept {
 		fmt.Fprintf(env.Out, "kept %s: %s\n", k.Object, k.Why)

@@ -18,16 +18,21 @@ func TestWriteDown(t *testing.T) {
 		name   string
 		report deploy.DownReport
 		failed error
+		at     aim
 		want   string
 	}{
-		{"nothing there", deploy.DownReport{}, nil, "nothing of this project is deployed in namespace shop\n"},
-		{"failed before anything went", deploy.DownReport{}, context.Canceled, ""},
-		{"interrupted", deploy.DownReport{Removed: []string{"Service/web"}, Left: []deploy.Kept{{Object: "Deployment/web", Why: "it is being deleted and waits for what it controls"}}}, context.Canceled,
+		{"nothing there", deploy.DownReport{}, nil, aim{}, "nothing of this project is deployed in namespace shop\n"},
+		{"failed before anything went", deploy.DownReport{}, context.Canceled, aim{}, ""},
+		{"interrupted", deploy.DownReport{Removed: []string{"Service/web"}, Left: []deploy.Kept{{Object: "Deployment/web", Why: "it is being deleted and waits for what it controls"}}}, context.Canceled, aim{},
 			"removed 1 objects (2.0 s): Service/web\nleft Deployment/web: it is being deleted and waits for what it controls\n"},
+		{"volumes that stay, of a namespace", deploy.DownReport{Removed: []string{"StatefulSet/db"}, KeptVolumes: []string{"data-db-0"}}, nil, aim{namespace: "shop-x"},
+			"removed 1 objects (2.0 s): StatefulSet/db\nkept volumes: data-db-0\nhint: `kdev down -n shop-x --volumes` removes them and their data\n"},
+		{"volumes that stay, of an environment", deploy.DownReport{Removed: []string{"StatefulSet/db"}, KeptVolumes: []string{"data-db-0"}}, nil, aim{env: "staging", home: "shop-staging", context: "far"},
+			"removed 1 objects (2.0 s): StatefulSet/db\nkept volumes: data-db-0\nhint: `kdev down -e staging --context far --volumes` removes them and their data\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out bytes.Buffer
-			writeDown(Env{Out: &out}, "shop", &tc.report, tc.failed, 2*time.Second)
+			writeDown(Env{Out: &out}, "shop", tc.at, &tc.report, tc.failed, 2*time.Second)
 			if out.String() != tc.want {
 				t.Errorf("got  %q\nwant %q", out.String(), tc.want)
 			}

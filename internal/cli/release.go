@@ -28,6 +28,7 @@ type release struct {
 	timeout time.Duration // of the rollout
 	reads   bool          // it writes nothing
 
+	aim      aim  // of the hints that it tells
 	recreate bool // workloads that run may be made anew, outside dev too
 
 	cluster  *cluster.Cluster
@@ -101,12 +102,12 @@ func (r *release) progress(text string) {
 }
 
 func (r *release) tell(level session.Level, code, service, text string, took time.Duration) {
-	r.face.notice(session.Notice{Time: time.Now(), Level: level, Code: code, Service: service, Text: text, Took: session.Millis(took)})
+	r.face.notice(session.Notice{Time: time.Now(), Level: level, Code: code, Service: service, Text: r.aim.text(text), Took: session.Millis(took)})
 }
 
 // warn tells what looks wrong and fails nothing.
 func (r *release) warn(p *problem.Problem, text string) {
-	r.face.notice(session.Notice{Time: time.Now(), Level: session.Warn, Code: p.Code, Text: text, Problem: p})
+	r.face.notice(session.Notice{Time: time.Now(), Level: session.Warn, Code: p.Code, Text: text, Problem: r.aim.problem(p)})
 }
 
 // ignored says what is not waited for, by `ready: ignore`.
@@ -126,7 +127,7 @@ func (r *release) step(name string, do func() error) error {
 	err := do()
 	s := releaseStep{name: name, took: time.Since(start)}
 	if err != nil {
-		s.problem = asProblem(err, "deploy-failed")
+		s.problem = r.aim.problem(asProblem(err, "deploy-failed"))
 	}
 	r.steps = append(r.steps, s)
 	return err

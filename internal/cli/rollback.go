@@ -70,7 +70,7 @@ func (o *rollbackOptions) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return o.list(all)
 	}
-	if err := o.back(ctx, r, args[0], all[args[0]]); err != nil {
+	if err := r.aim.err(o.back(ctx, r, args[0], all[args[0]])); err != nil {
 		r.fail(err)
 		return err
 	}

@@ -60,7 +60,7 @@ func (o *statusOptions) run(ctx context.Context) error {
 	if denied := live.Denied(); len(denied) > 0 {
 		fmt.Fprintf(o.env.Err, "note: this user may not read %s: what they would tell is missing\n", strings.Join(denied, ", "))
 	}
-	view := &statusView{p: p, e: e, context: c.Context, d: d, live: live, objects: objects, services: servicesOf(p, objects)}
+	view := &statusView{p: p, e: e, context: c.Context, aim: o.flags.aimAt(e), d: d, live: live, objects: objects, services: servicesOf(p, objects)}
 	if err := d.Follow(ctx, live, objects); err != nil {
 		return err
 	}
@@ -111,11 +111,18 @@ func (o *statusOptions) write(doc *statusDocument) error {
 	if o.output == "json" {
 		return writeJSON(o.env.Out, doc)
 	}
-	return doc.text(o.env.Out, o.watch)
+	var b strings.Builder
+	if err := doc.text(&b, o.watch); err != nil {
+		return err
+	}
+	_, err := io.WriteString(o.env.Out, doc.aim.text(b.String()))
+	return err
 }
 
 // statusDocument is the documented form of a status.
 type statusDocument struct {
+	aim aim // of its hints
+
 	APIVersion  string           `json:"apiVersion"`
 	Project     string           `json:"project"`
 	Environment string           `json:"environment"`
@@ -164,6 +171,7 @@ type statusView struct {
 	p        *config.Project
 	e        config.Environment
 	context  string
+	aim      aim
 	d        *deploy.Deployer
 	live     *kube.Namespace
 	objects  []*deploy.Object
@@ -171,7 +179,7 @@ type statusView struct {
 }
 
 func (v *statusView) document(now time.Time) *statusDocument {
-	doc := &statusDocument{APIVersion: apiVersion, Project: v.p.Name, Environment: v.e.Name, Namespace: v.e.Namespace, Context: v.context,
+	doc := &statusDocument{aim: v.aim, APIVersion: apiVersion, Project: v.p.Name, Environment: v.e.Name, Namespace: v.e.Namespace, Context: v.context,
 		Time: now, Ready: true, Services: []statusService{}}
 	all := v.d.Status(v.live, v.objects)
 	for _, s := range v.services {
@@ -185,6 +193,7 @@ func (v *statusView) document(now time.Time) *statusDocument {
 			out.add(&st, v.p, now)
 		}
 		doc.Ready = doc.Ready && (out.State == "ready" || session.Ignored(v.p, deploy.Ref{}, s.name))
+		out.Problem = v.aim.problem(out.Problem)
 		doc.Services = append(doc.Services, out)
 	}
 	doc.Objects = session.ObjectsOf(v.p, v.d.Objects(v.live, v.objects))

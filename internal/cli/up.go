@@ -383,7 +383,7 @@ func (o *upOptions) leave(s session.Control, face face) {
 		}
 	}
 	if st.Deployed {
-		face.notice(session.Notice{Level: session.Info, Code: "left", Text: fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, strings.Join(st.Namespaces(), ", "))})
+		face.notice(session.Notice{Level: session.Info, Code: "left", Text: o.flags.aim().text(fmt.Sprintf("left running in %s, namespace %s; `kdev up` goes on with it, `kdev down` removes it", st.Context, strings.Join(st.Namespaces(), ", ")))})
 	}
 }
 
@@ -413,7 +413,7 @@ func (o *upOptions) remove(ctx context.Context, d *deploy.Deployer, face face) e
 		face.notice(session.Notice{Level: session.Done, Code: "removed", Text: fmt.Sprintf("removed %d objects", len(report.Removed)), Took: session.Millis(time.Since(start))})
 	}
 	if len(report.KeptVolumes) > 0 {
-		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept", Text: session.KeptVolumes(report.KeptVolumes)})
+		face.notice(session.Notice{Level: session.Info, Code: "volumes-kept", Text: o.flags.aim().text(session.KeptVolumes(report.KeptVolumes))})
 	}
 	for _, k := range report.Kept {
 		face.notice(session.Notice{Level: session.Info, Code: "kept", Text: "kept " + k.Object + ": " + k.Why})
