@@ -44,7 +44,7 @@ func (d *dashboard) look(ctx context.Context, environment string) (string, error
 	env := d.env
 	env.Out, env.Err = &said, &said
 	o := statusOptions{env: env, flags: environmentFlags{env: environment}, output: "text"}
-	_, e, err := o.flags.load(env)
+	_, e, err := o.flags.find(env)
 	if err != nil {
 		return "", err
 	}

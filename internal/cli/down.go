@@ -41,7 +41,9 @@ namespace and the context that are the environment's.`,
 			if flags.env != "" && flags.env != config.Dev {
 				return flags.downEnvironment(cmd.Context(), env, o, limit)
 			}
-			p, err := flags.loadIncluded(cmd.Context(), env, steps(env))
+			options := withIncluded(cmd.Context(), steps(env))
+			options.ManifestsLate = true // what is deployed is told by the cluster
+			p, err := flags.loadWith(env, options)
 			if err != nil {
 				return err
 			}
@@ -66,7 +68,7 @@ namespace and the context that are the environment's.`,
 // downEnvironment removes what was deployed to an environment, and is as careful as the
 // deploy was: where another one is in the same place, it removes nothing.
 func (f *environmentFlags) downEnvironment(ctx context.Context, env Env, o deploy.DownOptions, limit time.Duration) error {
-	p, e, err := f.load(env)
+	p, e, err := f.find(env)
 	if err != nil {
 		return err
 	}

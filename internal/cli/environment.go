@@ -46,8 +46,17 @@ func namesOfEnvironments(p *config.Project) []string {
 	return names
 }
 
-// load finds the project and the environment that the flags name.
+// load finds the project and the environment that the flags name, with manifests that are there.
 func (f *environmentFlags) load(env Env) (*config.Project, config.Environment, error) {
+	p, e, err := f.find(env)
+	if missing := config.Missing(e.Manifests); err == nil && len(missing) > 0 {
+		err = missing
+	}
+	return p, e, err
+}
+
+// find is load for what needs no manifests.
+func (f *environmentFlags) find(env Env) (*config.Project, config.Environment, error) {
 	p, err := f.projectFlags.load(env)
 	if err != nil {
 		return nil, config.Environment{}, err

@@ -40,16 +40,21 @@ func (f *projectFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.namespace, "namespace", "n", "", "namespace (default: what kdev.yaml or the manifests say, else the project's name)")
 }
 
-// load finds and reads the project around env.Dir.
+// load finds and reads the project around env.Dir. Manifests that are not there are for who
+// renders them.
 func (f *projectFlags) load(env Env) (*config.Project, error) {
-	return f.loadWith(env, config.LoadOptions{Version: version, Alone: true})
+	return f.loadWith(env, config.LoadOptions{Version: version, Alone: true, ManifestsLate: true})
 }
 
 // loadIncluded reads the projects that it includes, too. Those that are commits of
 // other repositories are fetched where they are not there; progress gets a line for each.
 func (f *projectFlags) loadIncluded(ctx context.Context, env Env, progress func(string)) (*config.Project, error) {
+	return f.loadWith(env, withIncluded(ctx, progress))
+}
+
+func withIncluded(ctx context.Context, progress func(string)) config.LoadOptions {
 	fetch := func(a checkout.Address) (string, error) { return checkout.Get(ctx, a, progress) }
-	return f.loadWith(env, config.LoadOptions{Version: version, Fetch: fetch})
+	return config.LoadOptions{Version: version, Fetch: fetch}
 }
 
 func (f *projectFlags) loadWith(env Env, options config.LoadOptions) (*config.Project, error) {

@@ -29,7 +29,7 @@ type statusOptions struct {
 }
 
 func (o *statusOptions) run(ctx context.Context) error {
-	p, e, err := o.flags.load(o.env)
+	p, e, err := o.flags.find(o.env)
 	if err != nil {
 		return err
 	}

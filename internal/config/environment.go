@@ -31,3 +31,11 @@ func (p *Project) Environment(name string) (Environment, error) {
 	hint := didYouMean(name, names, "there are: "+strings.Join(names, ", "))
 	return Environment{}, &problem.Problem{Class: problem.Usage, Code: "environment-unknown", Summary: "there is no environment " + name, Hint: hint}
 }
+
+// Missing is what sources name and is not there.
+func Missing(sources []Source) (all Problems) {
+	for _, s := range sources {
+		all = append(all, s.Missing...)
+	}
+	return all
+}

@@ -52,7 +52,7 @@ func (r *resolver) includes() {
 			bad("name the folder that has it, or write one there", "no %s in %s", FileName, dir)
 			continue
 		}
-		l := &loader{root: at, within: append(slices.Clone(r.within), r.root), options: LoadOptions{Env: r.options.Env, Version: r.options.Version, ManifestsOptional: r.options.ManifestsOptional, Fetch: r.options.Fetch}}
+		l := &loader{root: at, within: append(slices.Clone(r.within), r.root), options: LoadOptions{Env: r.options.Env, Version: r.options.Version, ManifestsOptional: r.options.ManifestsOptional, ManifestsLate: r.options.ManifestsLate, Fetch: r.options.Fetch}}
 		p := l.load()
 		for _, problem := range l.problems {
 			seen := *problem

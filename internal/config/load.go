@@ -24,6 +24,9 @@ type LoadOptions struct {
 	// ManifestsOptional is for what deploys nothing: watching, building. Without
 	// it a project that has nothing to deploy is the problem config-no-manifests.
 	ManifestsOptional bool
+	// ManifestsLate is for what needs no manifests, or only those of one environment: files
+	// of them that are not there are no problem, but stand in [Source.Missing].
+	ManifestsLate bool
 	// Alone leaves out the projects that this one includes, which may not be there: a
 	// pipeline that builds one project has checked out that one.
 	Alone bool

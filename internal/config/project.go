@@ -174,8 +174,9 @@ type Source struct {
 	YAML      []string // files and patterns, and addresses with their hash
 	Helm      *Helm
 	Command   *Command
-	Apps      *Apps  // what kdev.yaml itself describes
-	Where     string // "kdev.yaml:9", or the path that was detected
+	Apps      *Apps    // what kdev.yaml itself describes
+	Where     string   // "kdev.yaml:9", or the path that was detected
+	Missing   Problems // what it names and is not there: it does not render
 }
 
 // Helm is a chart with its values.

@@ -445,3 +445,24 @@ func TestChartValuesAreAsHelmSetsThem(t *testing.T) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
 	}
 }
+
+// Files that are gone keep nothing from being removed or looked at, and those of one
+// environment none of the others.
+func TestManifestsThatAreNotThere(t *testing.T) {
+	yaml := "kdev.yaml=manifests: {yaml: [k8s/*.yaml]}\nenvironments:\n  staging: {yaml: [staging/*.yaml]}\n"
+	p := load(t, project(t, yaml, "k8s/web.yaml="+service))
+	e, err := p.Environment("staging")
+	if err != nil || len(Missing(p.Manifests)) > 0 {
+		t.Fatalf("%v, %v", Missing(p.Manifests), err)
+	}
+	if got := Missing(e.Manifests); len(got) != 1 || got[0].Where != "kdev.yaml:3" || got[0].Code != "config-manifests-missing" {
+		t.Errorf("staging: %v", got)
+	}
+	gone := project(t, yaml)
+	if _, err := Load(gone, LoadOptions{}); err == nil {
+		t.Error("what dev needs is not said")
+	}
+	if p, err = Load(gone, LoadOptions{ManifestsLate: true}); err != nil || len(Missing(p.Manifests)) != 1 {
+		t.Errorf("late: %v", err)
+	}
+}

@@ -44,6 +44,9 @@ func (r *resolver) resolve() {
 	p.Router = Router{Off: f.Router.Off, Port: cmp.Or(f.Router.Keys.Port, 7080)}
 	r.buildkit()
 	r.manifests()
+	if !r.options.ManifestsLate {
+		r.problems = append(r.problems, Missing(p.Manifests)...)
+	}
 	r.services()
 	r.local()
 	r.cycles()
@@ -164,6 +167,7 @@ func (r *resolver) detected(what string, s Source) {
 func (r *resolver) source(at string, s sourceFile) []Source {
 	where := r.where("%s", at)
 	out := Source{Where: where.String(), YAML: cleanAll(s.YAML)}
+	lack := func(p *problem.Problem) { out.Missing = append(out.Missing, p) }
 	switch {
 	case s.Kustomize != "" && s.YAML != nil:
 		r.add(usage("config-value", where, "make it a list of two sources: their order matters", "%s has both kustomize and yaml", at))
@@ -174,7 +178,7 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 	case len(s.Command.Run) > 0:
 		out.Command = &Command{Run: s.Command.Run, Inputs: cleanAll(s.Command.Inputs), Env: texts(s.Command.Env)}
 	case s.Helm.Chart != "":
-		out.Helm = r.helm(at, s.Helm)
+		out.Helm = r.helm(at, s.Helm, lack)
 	case s.Kustomize != "":
 		out.Kustomize = path.Clean(s.Kustomize)
 		where := r.where("%s.kustomize", at)
@@ -183,9 +187,9 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 			if !isFile(r.root, out.Kustomize) {
 				hint = "check the path: it is relative to " + FileName
 			}
-			r.add(usage("config-manifests-missing", where, hint, "no folder %s", out.Kustomize))
+			lack(usage("config-manifests-missing", where, hint, "no folder %s", out.Kustomize))
 		} else if !hasKustomization(r.root, out.Kustomize) {
-			r.add(usage("config-manifests-missing", where, "name a folder that has one, or list files under yaml", "no kustomization.yaml in %s", out.Kustomize))
+			lack(usage("config-manifests-missing", where, "name a folder that has one, or list files under yaml", "no kustomization.yaml in %s", out.Kustomize))
 		}
 	case len(s.YAML) > 0:
 		for i, pattern := range out.YAML {
@@ -197,7 +201,7 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 			if err != nil {
 				r.add(usage("config-value", where, "write it as k8s/*.yaml", "%s is not a pattern", pattern))
 			} else if len(files) == 0 {
-				r.add(usage("config-manifests-missing", where, "check the path: it is relative to "+FileName, "no file matches %s", pattern))
+				lack(usage("config-manifests-missing", where, "check the path: it is relative to "+FileName, "no file matches %s", pattern))
 			}
 		}
 	default:
@@ -210,7 +214,7 @@ func (r *resolver) source(at string, s sourceFile) []Source {
 }
 
 // helm checks what can be checked without loading the chart.
-func (r *resolver) helm(at string, f helmFile) *Helm {
+func (r *resolver) helm(at string, f helmFile, lack func(*problem.Problem)) *Helm {
 	h := &Helm{Chart: f.Chart, Version: string(f.Version), Release: f.Release, Values: cleanAll(f.Values), Set: chartValues(f.Set)}
 	if h.Release == "" {
 		h.Release = r.p.Name
@@ -226,12 +230,12 @@ func (r *resolver) helm(at string, f helmFile) *Helm {
 	default:
 		h.Chart = path.Clean(h.Chart)
 		if !isFile(r.root, path.Join(h.Chart, "Chart.yaml")) && !isFile(r.root, h.Chart) {
-			r.add(usage("config-manifests-missing", where, "name a folder with a Chart.yaml, or a package; the path is relative to "+FileName, "no chart at %s", h.Chart))
+			lack(usage("config-manifests-missing", where, "name a folder with a Chart.yaml, or a package; the path is relative to "+FileName, "no chart at %s", h.Chart))
 		}
 	}
 	for i, file := range h.Values {
 		if !isFile(r.root, file) {
-			r.add(usage("config-manifests-missing", r.where("%s.helm.values[%d]", at, i), "check the path: it is relative to "+FileName, "no file %s", file))
+			lack(usage("config-manifests-missing", r.where("%s.helm.values[%d]", at, i), "check the path: it is relative to "+FileName, "no file %s", file))
 		}
 	}
 	return h

@@ -20,6 +20,7 @@ type Source struct {
 	Helm      *Chart
 	Command   *Command
 	Apps      *config.Apps
+	Missing   config.Problems // what it names and is not there
 }
 
 // Sources are the deployer's form of what the configuration says. Charts are
@@ -27,7 +28,7 @@ type Source struct {
 func Sources(list []config.Source, namespace string, cluster *kube.Client) []Source {
 	out := make([]Source, len(list))
 	for i, s := range list {
-		out[i] = Source{Kustomize: s.Kustomize, YAML: s.YAML, Apps: s.Apps}
+		out[i] = Source{Kustomize: s.Kustomize, YAML: s.YAML, Apps: s.Apps, Missing: s.Missing}
 		if h := s.Helm; h != nil {
 			out[i].Helm = &Chart{Chart: h.Chart, Version: h.Version, Release: h.Release, Namespace: namespace, Values: h.Values, Set: h.Set, Cluster: cluster, Where: s.Where}
 		}
@@ -77,6 +78,8 @@ func Render(ctx context.Context, root string, sources []Source) (*Manifests, err
 		before := len(m.Objects)
 		var err error
 		switch {
+		case len(s.Missing) > 0:
+			err = s.Missing
 		case s.Kustomize != "":
 			err = m.kustomize(root, s)
 		case s.Helm != nil:
