@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -270,13 +271,20 @@ func (d *Deployer) runHook(ctx context.Context, o *Object, save func() error, re
 	defer cancel()
 	namespace := orElse(o.GetNamespace(), d.options.Namespace)
 	var err error
+	stuck := &stuckHook{d: d, ref: RefOf(o), namespace: namespace}
 	switch o.GroupVersionKind().GroupKind() {
 	case jobKind:
-		err = d.awaitJob(waiting, namespace, o.GetName())
+		stuck.pods.LabelSelector = batchv1.JobNameLabel + "=" + o.GetName()
+		err = d.awaitJob(waiting, stuck)
 	case podKind:
-		err = d.awaitPod(waiting, namespace, o.GetName())
+		stuck.pods.FieldSelector = "metadata.name=" + o.GetName()
+		err = d.awaitPod(waiting, stuck)
 	}
-	if waiting.Err() != nil && ctx.Err() == nil {
+	switch {
+	case waiting.Err() == nil || ctx.Err() != nil:
+	case stuck.found != nil:
+		err = stuck.found
+	default:
 		err = &problem.Problem{Class: problem.Timeout, Code: "hook-job", Summary: "the chart's hook did not end within " + patience.Round(100*time.Millisecond).String(),
 			Hint: "`kdev status` says what it waits for; what comes after it was not applied"}
 	}
@@ -343,11 +351,19 @@ func (d *Deployer) lastWords(ctx context.Context, namespace string, o metav1.Lis
 	return nil
 }
 
-// awaitJob waits until a Job is done.
-func (d *Deployer) awaitJob(ctx context.Context, namespace, name string) error {
+// waitsForHook says that there is something to wait for: most hooks ran before.
+func (d *Deployer) waitsForHook(what string) {
 	if d.options.Progress != nil {
-		d.options.Progress("waiting for hook Job/" + name)
+		d.options.Progress("waiting for hook " + what)
 	}
+}
+
+// awaitJob waits until a Job is done.
+func (d *Deployer) awaitJob(ctx context.Context, stuck *stuckHook) error {
+	namespace, name := stuck.namespace, stuck.ref.Name
+	ticker := time.NewTicker(hookLooks)
+	defer ticker.Stop()
+	tell := sync.OnceFunc(func() { d.waitsForHook("Job/" + name) })
 	jobs := d.client.Core.BatchV1().Jobs(namespace)
 	for {
 		job, err := jobs.Get(ctx, name, metav1.GetOptions{})
@@ -363,8 +379,12 @@ func (d *Deployer) awaitJob(ctx context.Context, namespace, name string) error {
 			case c.Type == batchv1.JobComplete, c.Type == batchv1.JobSuspended:
 				return nil
 			case c.Type == batchv1.JobFailed:
-				return hookFailed(c.Message, d.lastWords(ctx, namespace, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + name}))
+				return hookFailed(c.Message, d.lastWords(ctx, namespace, stuck.pods))
 			}
+		}
+		tell()
+		if p := stuck.look(ctx); p != nil {
+			return p
 		}
 		w, err := jobs.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: job.ResourceVersion})
 		if err != nil {
@@ -372,6 +392,7 @@ func (d *Deployer) awaitJob(ctx context.Context, namespace, name string) error {
 		}
 		select {
 		case <-w.ResultChan(): // changed, or the watch ended: look again
+		case <-ticker.C:
 		case <-ctx.Done():
 		}
 		w.Stop()
@@ -382,10 +403,11 @@ func (d *Deployer) awaitJob(ctx context.Context, namespace, name string) error {
 }
 
 // awaitPod waits until a Pod has ended.
-func (d *Deployer) awaitPod(ctx context.Context, namespace, name string) error {
-	if d.options.Progress != nil {
-		d.options.Progress("waiting for hook Pod/" + name)
-	}
+func (d *Deployer) awaitPod(ctx context.Context, stuck *stuckHook) error {
+	namespace, name := stuck.namespace, stuck.ref.Name
+	ticker := time.NewTicker(hookLooks)
+	defer ticker.Stop()
+	tell := sync.OnceFunc(func() { d.waitsForHook("Pod/" + name) })
 	pods := d.client.Core.CoreV1().Pods(namespace)
 	for {
 		pod, err := pods.Get(ctx, name, metav1.GetOptions{})
@@ -399,7 +421,11 @@ func (d *Deployer) awaitPod(ctx context.Context, namespace, name string) error {
 		case corev1.PodSucceeded:
 			return nil
 		case corev1.PodFailed:
-			return hookFailed(orElse(pod.Status.Message, "its container ended with an error"), d.lastWords(ctx, namespace, metav1.ListOptions{FieldSelector: "metadata.name=" + name}))
+			return hookFailed(orElse(pod.Status.Message, "its container ended with an error"), d.lastWords(ctx, namespace, stuck.pods))
+		}
+		tell()
+		if p := stuck.look(ctx); p != nil {
+			return p
 		}
 		w, err := pods.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: pod.ResourceVersion})
 		if err != nil {
@@ -407,6 +433,7 @@ func (d *Deployer) awaitPod(ctx context.Context, namespace, name string) error {
 		}
 		select {
 		case <-w.ResultChan():
+		case <-ticker.C:
 		case <-ctx.Done():
 		}
 		w.Stop()
