@@ -172,7 +172,9 @@ func (p *project) write(files ...string) {
 	}
 }
 
-func (p *project) make(e Engine) (*Result, error) {
+func (p *project) make(e Engine) (*Result, error) { p.t.Helper(); return p.makeWith(e, nil) }
+
+func (p *project) makeWith(e Engine, args map[string]string) (*Result, error) {
 	p.t.Helper()
 	file := filepath.Join(p.dir, "Dockerfile")
 	text, err := os.ReadFile(file)
@@ -184,7 +186,7 @@ func (p *project) make(e Engine) (*Result, error) {
 		p.t.Fatal(err)
 	}
 	return Make(context.Background(), p.store, e, Request{
-		Name: "Dockerfile", Text: text, Platform: "linux/amd64", Repository: "kdev/steps/x",
+		Name: "Dockerfile", Text: text, Args: args, Platform: "linux/amd64", Repository: "kdev/steps/x",
 		Folder: p.dir, Index: p.index, Dir: ".", Ignore: m, Trees: &p.trees,
 	}, nil)
 }

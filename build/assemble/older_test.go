@@ -121,6 +121,22 @@ func TestTooOldAndNotComputed(t *testing.T) {
 	}
 }
 
+// An epoch is for engines alone: an old one builds no line with it that it passes by.
+func TestTooOldForAnEpoch(t *testing.T) {
+	store := newStore(t)
+	e := newEngine(t, store)
+	e.version.Name = "Docker 20.10.24"
+	epoch := map[string]string{"SOURCE_DATE_EPOCH": "0"}
+	p := newProject(t, store, "Dockerfile", "FROM base\nCOPY --exclude=f . /x/\n", "f", "1")
+	if _, err := p.makeWith(e, epoch); problem.As(err) == nil || problem.As(err).Code != "engine-too-old" || problem.As(err).Where != "Dockerfile:2" {
+		t.Errorf("%v", err)
+	}
+	p.write("Dockerfile", "FROM base\nCOPY f /x/\n")
+	if _, err := p.makeWith(e, epoch); err == nil || problem.As(err) != nil {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestParents(t *testing.T) {
 	store := newStore(t)
 	p := newProject(t, store, "Dockerfile", "FROM base\nCOPY --parents a/./b/*.txt a/top /x/\n", "f", "1", "a/top", "1", "a/b/1.txt", "1")
