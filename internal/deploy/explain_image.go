@@ -88,10 +88,7 @@ func pullFinding(image, said string) *finding {
 	case has("not found", "manifest unknown", "404"):
 		f := &finding{code: "image-not-found", summary: "there is no image " + image, chain: chain, hint: "check its name and tag in the manifest"}
 		if isOurs(image) {
-			f.hint = "kdev made it, and `kdev up` makes it pullable again"
-			if !isLocal(image) {
-				f.hint = "kdev made it: see whether `registry:` in kdev.yaml is the one that the cluster pulls from; `kdev up` sends it there again"
-			}
+			f.hint = "kdev made it, and `kdev up` makes it pullable again; where `registry:` in kdev.yaml names the registry, that must be one that the cluster's nodes reach"
 		}
 		return f
 	}
