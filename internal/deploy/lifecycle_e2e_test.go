@@ -219,6 +219,13 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
 	if _, err := client.Core.CoreV1().ConfigMaps(ns).Get(t.Context(), "theirs", metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}
+	report, err := d.Down(t.Context(), DownOptions{Volumes: true})
+	if err != nil || len(report.Kept) != 1 || report.Kept[0] != (Kept{"ConfigMap/kept", "it carries kdev.dev/keep"}) {
+		t.Errorf("down: %+v, %v", report, err)
+	}
+	if left, err := client.Core.CoreV1().ConfigMaps(ns).Get(t.Context(), "kept", metav1.GetOptions{}); err != nil || left.Labels[partOfLabel] != "" {
+		t.Errorf("what is kept: %v, %v", left, err)
+	}
 }
 
 // The endpointslice controller gives its slices all labels of their Service, the set's among
@@ -316,6 +323,10 @@ func TestAdoption(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := objects(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {stays: '1'}\n")
+	diffs, err := d.Diff(t.Context(), want)
+	if err != nil || len(diffs) != 1 || len(diffs[0].Fields) != 1 || diffs[0].Fields[0] != (FieldDiff{"data.goes", "2", nil}) {
+		t.Errorf("the diff before: %+v, %v", diffs, err)
+	}
 	apply(t, d, want)
 	live, err := client.Core.CoreV1().ConfigMaps(ns).Get(t.Context(), "web", metav1.GetOptions{})
 	if err != nil || len(live.Data) != 1 {

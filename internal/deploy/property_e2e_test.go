@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kdev-io/kdev/internal/problem"
 )
 
 // Whatever is in a namespace beside ours, with our names in other kinds, our
@@ -146,6 +148,14 @@ func TestDiff(t *testing.T) {
 	}
 	changed := parse(t, strings.NewReplacer("NAME", "web", "cpu: 0.5", "cpu: 0.6", "port: 80", "port: 81", "{a: b}", "{a: c}").Replace(smallService)+
 		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: new}\n---\napiVersion: example.com/v1\nkind: Unknown\nmetadata: {name: x}\n")
+	if _, err := d.Diff(t.Context(), changed); !isUnknownKind(err) {
+		t.Errorf("a kind that nothing defines: %v", err)
+	}
+	changed = changed[:len(changed)-1]
+	wrong := parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: newer}\ndata: {a: 1}\n")
+	if _, err := d.Diff(t.Context(), append(Copy(changed), wrong...)); problem.As(err) == nil || problem.As(err).Code != "object-refused" {
+		t.Errorf("a new object with a field that is refused: %v", err)
+	}
 	before := stateOf(t, d)
 	diffs, err = d.Diff(t.Context(), changed)
 	if err != nil {
@@ -176,7 +186,6 @@ func TestDiff(t *testing.T) {
     spec.ports[0].targetPort
       - 80
       + 81
-+ Unknown/x  all.yaml:31
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
