@@ -152,6 +152,18 @@ func oneLine(s string, limit int) string {
 	return s
 }
 
+// wrapped is all of a message, in lines of some width.
+func wrapped(s string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(s) {
+		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimLeft(line+" "+word, " ")
+	}
+	return append(lines, line)
+}
+
 // containerRun is a container with its spec and status, in the order of starting.
 type containerRun struct {
 	corev1.ContainerStatus

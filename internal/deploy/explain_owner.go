@@ -32,8 +32,9 @@ func (e *evidence) creation(message string, since time.Time) *finding {
 		return &finding{code: "quota-exceeded", summary: "a quota of the namespace wants resources that its pods do not name", chain: said, known: known,
 			hint: "add resources.requests and limits to the containers"}
 	case strings.Contains(message, "violates PodSecurity"):
-		return &finding{code: "pod-security", summary: "the namespace's Pod Security level does not allow its pods", chain: said, known: known,
-			hint: "set the fields that the message names in securityContext"}
+		return &finding{code: "pod-security", summary: "the namespace's Pod Security level does not allow its pods", chain: wrapped(creationError(message), 160), // each field is one to set
+			known: known,
+			hint:  "set the fields that the message names in securityContext"}
 	case webhook.MatchString(message):
 		name := webhook.FindStringSubmatch(message)[1]
 		if strings.Contains(message, "failed calling webhook") {

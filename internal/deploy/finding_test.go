@@ -207,3 +207,20 @@ func TestPatience(t *testing.T) {
 		})
 	}
 }
+
+// Each field that Pod Security names is one to set, so that none is cut away.
+func TestPodSecurityIsToldWhole(t *testing.T) {
+	said := `pods "web-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "web" must set securityContext.allowPrivilegeEscalation=false), ` +
+		`unrestricted capabilities (container "web" must set securityContext.capabilities.drop=["ALL"]), runAsNonRoot != true (pod or container "web" must set securityContext.runAsNonRoot=true), ` +
+		`seccompProfile (pod or container "web" must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")`
+	e := &evidence{pod: &corev1.Pod{}, now: time.Unix(100, 0)}
+	out := strings.Join(e.creation("Error creating: "+said, time.Unix(0, 0)).chain, "\n")
+	if !strings.Contains(out, "runAsNonRoot=true") || !strings.HasSuffix(out, `or "Localhost")`) {
+		t.Errorf("%s", out)
+	}
+	for line := range strings.Lines(out) {
+		if len(line) > 175 {
+			t.Errorf("a line of %d: %s", len(line), line)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -386,7 +387,7 @@ func (l *look) creation(message string, since time.Time) {
 	}
 	p := &problem.Problem{Class: problem.Rollout, Code: f.code, Where: l.s.Ref.String(), Summary: f.summary, Hint: f.hint}
 	if len(f.chain) > 0 {
-		p.Output = mask(f.chain[0])
+		p.Output = mask(strings.Join(f.chain, "\n"))
 	}
 	l.s.Problem = p
 }
