@@ -48,6 +48,14 @@ type releaseStep struct {
 	problem *problem.Problem
 }
 
+// named is an environment's name, "" for dev.
+func named(e config.Environment) string {
+	if e.Name == config.Dev {
+		return ""
+	}
+	return e.Name
+}
+
 // open connects a release with the environment's cluster. What it opened, close closes,
 // also after an error.
 func (r *release) open(ctx context.Context, flags *environmentFlags, create bool) error {
@@ -83,7 +91,7 @@ func (r *release) open(ctx context.Context, flags *environmentFlags, create bool
 	}
 	r.closers = append(r.closers, func() { stop(); r.live.Wait() })
 	r.deployer = deploy.New(r.kube, deploy.Options{Project: r.p.Name, Namespace: r.e.Namespace, Root: r.p.Root, Progress: r.progress, HookTimeout: r.timeout,
-		NoRecreate: r.e.Name != config.Dev && !r.recreate})
+		NoRecreate: r.e.Name != config.Dev && !r.recreate, Environment: named(r.e)})
 	r.closers = append(r.closers, r.deployer.Close)
 	// What a container says before it dies may be what it was given.
 	r.closers = append(r.closers, hideSecrets(ctx, r.p, r.e.Manifests, r.kube, r.e.Namespace, r.deployer))

@@ -44,9 +44,12 @@ const (
 type Options struct {
 	Project   string
 	Namespace string
-	Root      string           // absolute; recorded, so that a second checkout is noticed
-	Now       func() time.Time // nil is time.Now
-	Progress  func(string)     // hears what an Apply or Down waits for; may be nil
+	// Environment is empty for dev. Values of Secrets are of dev alone where kdev.yaml does not
+	// say more, so a hint names it.
+	Environment string
+	Root        string           // absolute; recorded, so that a second checkout is noticed
+	Now         func() time.Time // nil is time.Now
+	Progress    func(string)     // hears what an Apply or Down waits for; may be nil
 	// NoRecreate keeps workloads that run from being deleted and made anew, where a field
 	// cannot be changed otherwise.
 	NoRecreate bool

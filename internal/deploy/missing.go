@@ -137,6 +137,9 @@ func (l *lookup) missing(ctx context.Context, o *Object, ref podRead) (*problem.
 		p.Hint = "add it to the manifests, or correct the name; its pods do not start before it is there"
 		if ref.kind == "Secret" {
 			p.Hint = fmt.Sprintf("secrets: {%s: {fromEnvFile: .env.%s}} in kdev.yaml makes it, `external: true` there says that somebody else will; or make it now: kubectl create secret generic %s -n %s", ref.name, ref.name, ref.name, key.namespace)
+			if env := l.d.options.Environment; env != "" {
+				p.Hint = strings.Replace(p.Hint, "}} in kdev.yaml makes it", fmt.Sprintf(", environments: {%[1]s: {fromEnvFile: .env.%[2]s.%[1]s}}}} in kdev.yaml makes it there", env, ref.name), 1)
+			}
 		}
 		return p, nil
 	}

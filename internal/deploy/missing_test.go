@@ -273,3 +273,23 @@ func decoded(t *testing.T, v any) string {
 	}
 	return string(b)
 }
+
+// Values of kdev.yaml's secrets are dev's, so that another environment is told where its own go.
+func TestAMissingSecretOfAnEnvironment(t *testing.T) {
+	d, _ := stubbed(t, t.TempDir())
+	pod := "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: web, envFrom: [{secretRef: {name: mail}}]}]}\n"
+	for environment, want := range map[string]string{
+		"":        "secrets: {mail: {fromEnvFile: .env.mail}} in kdev.yaml makes it, ",
+		"staging": "secrets: {mail: {fromEnvFile: .env.mail, environments: {staging: {fromEnvFile: .env.mail.staging}}}} in kdev.yaml makes it there, ",
+	} {
+		d.options.Environment = environment
+		doubts, err := d.Missing(t.Context(), parse(t, pod), nil)
+		all := doubts
+		if p := problem.As(err); p != nil {
+			all = append(all, p)
+		}
+		if len(all) != 1 || !strings.HasPrefix(all[0].Hint, want) {
+			t.Errorf("%q: %v, %v", environment, all, err)
+		}
+	}
+}
