@@ -45,3 +45,14 @@ func TestAimKnowsTheFlags(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be done is refused before anything is.
+func TestFlagsThatCannotBe(t *testing.T) {
+	for _, args := range [][]string{{"deploy", "-e", "dev", "--timeout", "-5s"}, {"down", "--timeout", "0s"}, {"rollback", "--timeout", "-1s"}, {"ci", "--timeout", "0s"}, {"ci", "--report", "/no/such/folder/x.xml"}} {
+		root := newRoot(Env{Dir: t.TempDir()})
+		root.SetArgs(args)
+		if p := problem.As(root.ExecuteContext(t.Context())); p == nil || p.Code != "usage" || p.ExitCode() != 2 {
+			t.Errorf("%v: %v", args, p)
+		}
+	}
+}

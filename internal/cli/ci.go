@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,6 +42,14 @@ where the file is called *.xml, else as JSON.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
 				return err
+			}
+			if err := checkTimeout(cmd, o.timeout); err != nil {
+				return err
+			}
+			if o.report != "" {
+				if s, err := os.Stat(filepath.Dir(o.reportFile())); err != nil || !s.IsDir() {
+					return usageError(cmd, "--report "+o.report+": there is no folder for it")
+				}
 			}
 			if o.keep && !o.isolated {
 				return usageError(cmd, "--keep keeps the namespace of --isolated after a failure")
@@ -96,13 +105,16 @@ func (o *ciOptions) run(ctx context.Context) error {
 	err = r.aim.err(err)
 	r.fail(err)
 	if o.report != "" {
-		file := o.report
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(o.env.Dir, file)
-		}
-		err = errors.Join(err, writeReport(file, r, start, err))
+		err = errors.Join(err, writeReport(o.reportFile(), r, start, err))
 	}
 	return single(err)
+}
+
+func (o *ciOptions) reportFile() string {
+	if filepath.IsAbs(o.report) {
+		return o.report
+	}
+	return filepath.Join(o.env.Dir, o.report)
 }
 
 // single takes a join of one error apart again.

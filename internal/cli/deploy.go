@@ -44,16 +44,28 @@ done in time.`,
 			if o.flags.env == "" {
 				return usageError(cmd, "kdev deploy wants an environment: -e NAME")
 			}
+			if err := checkTimeout(cmd, o.timeout); err != nil {
+				return err
+			}
 			return o.run(cmd.Context())
 		},
 	}
 	o.flags.add(env, cmd)
+	cmd.Flags().Lookup("env").Usage = "environment of kdev.yaml; dev is what kdev up brings up"
 	f := cmd.Flags()
 	f.StringVar(&o.images, "images", "", "deploy the images that this file of kdev build --out names")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long the apply may take, and the rollout after it")
 	f.BoolVar(&o.recreate, "recreate", false, "delete workloads that run and make them anew where a field cannot be changed otherwise")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json: one object for each thing that happens")
 	return cmd
+}
+
+// checkTimeout refuses a time in which nothing can be done.
+func checkTimeout(cmd *cobra.Command, timeout time.Duration) error {
+	if timeout <= 0 {
+		return usageError(cmd, "--timeout "+timeout.String()+": give it more than no time, as 5m")
+	}
+	return nil
 }
 
 func (o *deployOptions) run(ctx context.Context) error {

@@ -38,6 +38,9 @@ With -e it removes what kdev deploy brought to that environment instead, from th
 namespace and the context that are the environment's.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkTimeout(cmd, limit); err != nil {
+				return err
+			}
 			if flags.env != "" && flags.env != config.Dev {
 				return flags.downEnvironment(cmd.Context(), env, o, limit)
 			}

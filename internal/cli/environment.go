@@ -90,6 +90,11 @@ func (f *environmentFlags) ensure(ctx context.Context, p *config.Project, e conf
 		o.Allowed = []string{e.Context}
 		return cluster.Ensure(ctx, o)
 	}
+	if pr := problem.As(err); pr != nil && pr.Code == "context-unknown" && e.Where != "" {
+		said := *pr
+		said.Where = e.Where // it is kdev.yaml that names it
+		return nil, &said
+	}
 	return c, err
 }
 

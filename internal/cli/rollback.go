@@ -36,6 +36,9 @@ the newest first.`,
 			if err := checkOutput(cmd, o.output, "text", "json"); err != nil {
 				return err
 			}
+			if err := checkTimeout(cmd, o.timeout); err != nil {
+				return err
+			}
 			if len(args) > 1 {
 				return usageError(cmd, "kdev rollback takes one service at most")
 			}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -176,8 +179,12 @@ func stoppedOf(nodes []node) []node {
 }
 
 func (m *manager) unknownContext(wanted string) error {
-	return &problem.Problem{Class: problem.Usage, Code: "context-unknown", Where: "--context " + wanted,
-		Summary: fmt.Sprintf("there is no context %q", wanted), Hint: "kubectl config get-contexts lists those that there are"}
+	p := &problem.Problem{Class: problem.Usage, Code: "context-unknown", Where: "--context " + wanted,
+		Summary: fmt.Sprintf("there is no context %q", wanted), Hint: "the kubeconfig has none; make a local cluster with `kdev cluster create`"}
+	if names := slices.Sorted(maps.Keys(m.config.Contexts)); len(names) > 0 {
+		p.Hint = "there are: " + strings.Join(names, ", ")
+	}
+	return p
 }
 
 func (m *manager) noCluster() error {
