@@ -164,6 +164,9 @@ func (r *release) run(ctx context.Context, refs map[string]string) error {
 	for _, look := range found.Lookalikes {
 		r.tell(session.Warn, "image-lookalike", "", look, 0)
 	}
+	for _, text := range unknownNeeds(r.p, objects) {
+		r.tell(session.Warn, "needs-unknown", "", text, 0)
+	}
 	for _, text := range deploy.Forgotten(objects, r.p.Unlisted, images) {
 		r.tell(session.Warn, "service-unlisted", "", text, 0)
 	}

@@ -78,6 +78,9 @@ func (o *renderOptions) run(ctx context.Context, args []string) error {
 	objects = deploy.Copy(objects)
 	found := deploy.Inject(objects, put(p, projectImages(p), refs, e.Up && o.images == ""))
 	noteImages(o.env.Err, found, refs, e)
+	for _, text := range unknownNeeds(p, plain) {
+		fmt.Fprintf(o.env.Err, "note: %s\n", text)
+	}
 	if len(args) > 0 {
 		workloads, err := workloadsOf(p, plain, args[0])
 		if err != nil {

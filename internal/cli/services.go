@@ -8,6 +8,7 @@ import (
 
 	"github.com/kdev-io/kdev/internal/config"
 	"github.com/kdev-io/kdev/internal/deploy"
+	"github.com/kdev-io/kdev/internal/session"
 )
 
 // A serviceView is a service of the project with the workloads that run it, or a
@@ -66,4 +67,27 @@ func completeServices(env Env) func(*cobra.Command, []string, string) ([]string,
 func sorted(names []string) []string {
 	slices.Sort(names)
 	return names
+}
+
+// unknownNeeds are, a line each, the names under `needs` that nothing of the project has:
+// nothing would wait for them, and nothing comes of a database that is spelled wrongly.
+func unknownNeeds(p *config.Project, objects []*deploy.Object) []string {
+	var names, out []string
+	for _, s := range p.Services {
+		names = append(names, s.Name)
+	}
+	for _, l := range p.Local {
+		names = append(names, l.Name)
+	}
+	for _, s := range servicesOf(p, objects) {
+		names = append(names, s.name)
+	}
+	for _, s := range p.Services {
+		for _, n := range s.Needs {
+			if !slices.Contains(names, n) && !strings.Contains(n, "/") { // with a slash it is an included project's
+				out = append(out, session.UnknownNeed(s.Name, n, names))
+			}
+		}
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,7 @@ func (l *loop) nameTaken(objects []*deploy.Object) *problem.Problem {
 
 // tellUnknown tells of names that nothing has, which nothing will wait for.
 func (l *loop) tellUnknown() {
+	known := slices.Collect(maps.Keys(l.byName))
 	for _, svc := range l.services {
 		names := svc.Needs
 		if svc.local != nil {
@@ -134,11 +136,22 @@ func (l *loop) tellUnknown() {
 		}
 		for _, name := range names {
 			if l.byName[name] == nil {
-				l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "needs-unknown",
-					Text: fmt.Sprintf("%s names %s, which is no service, no workload of the manifests and no local work: nothing waits for it", svc.Name, name)})
+				l.s.tell(Notice{Level: Warn, Service: svc.Name, Code: "needs-unknown", Text: UnknownNeed(svc.Name, name, known)})
 			}
 		}
 	}
+}
+
+// UnknownNeed says that a service names, under `needs`, what nothing has. known are the
+// names that there are, in any order.
+func UnknownNeed(service, name string, known []string) string {
+	known = slices.Concat(known, config.StoreKinds())
+	slices.Sort(known)
+	text := fmt.Sprintf("%s names %s, which is no service, no workload of the manifests and no local work: nothing waits for it", service, name)
+	if hint := config.DidYouMean(name, known, ""); hint != "" {
+		text += "; " + hint
+	}
+	return text
 }
 
 // startLocal starts the local work whose turn has come, and what waits for it, and
