@@ -158,6 +158,9 @@ func (d *Deployer) diff(ctx context.Context, t target, live *unstructured.Unstru
 		}
 	}
 	if live.GetDeletionTimestamp() != nil {
+		if d.jobs.ran(t) {
+			return nil, nil // it goes because it ran, and an apply does not run it again
+		}
 		diff := objectDiff(t.Object, Recreate, nil)
 		diff.Why = "it is being deleted and waits for " + waitsFor(d.memberOf(live, t.key.GroupKind, t.mapping.Resource))
 		return &diff, nil

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -181,13 +182,23 @@ func (c *Client) Kinds() []schema.GroupVersionKind {
 // Ping asks the API server for its version.
 //
 // Problems: cluster-unreachable, cluster-unauthorized.
-func (c *Client) Ping(ctx context.Context) error {
-	_, err := discovery.ToDiscoveryInterfaceWithContext(c.Core.Discovery()).ServerVersionWithContext(ctx)
+func (c *Client) Ping(ctx context.Context) error { return c.ping(ctx, answerWithin) }
+
+// answerWithin is how long an API server may take to say its version. One that takes
+// connections and says nothing, as that of a paused node, would be waited for without end.
+const answerWithin = 10 * time.Second
+
+func (c *Client) ping(ctx context.Context, within time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_, err := discovery.ToDiscoveryInterfaceWithContext(c.Core.Discovery()).ServerVersionWithContext(limited)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("ask %s for its version: %w", c.Server, ctx.Err())
+	case limited.Err() != nil:
+		return c.Unreachable(fmt.Errorf("no answer within %s", within))
 	default:
 		return c.Unreachable(err)
 	}

@@ -1,9 +1,17 @@
 package kube
 
 import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/kdev-io/kdev/internal/problem"
 )
@@ -76,5 +84,32 @@ func TestNew(t *testing.T) {
 				t.Errorf("server %s, QPS %v, context %q", c.Server, c.Config.QPS, c.Context)
 			}
 		})
+	}
+}
+
+// A server that takes connections and says nothing is one that does not answer.
+func TestPingOfASilentServer(t *testing.T) {
+	over := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	defer close(over)
+	c, err := ForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := problem.As(c.ping(t.Context(), 50*time.Millisecond))
+	if p == nil || p.Code != "cluster-unreachable" || !strings.Contains(p.Error(), "no answer within 50ms") {
+		t.Errorf("%v", p)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Ping(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func settings() []setting {
 		{name: "empty-dir", dir: "/app", volume: empty},
 		{name: "read-only-root-empty-dir", dir: "/app", readOnlyRoot: true, volume: empty},
 		{name: "config-map", dir: "/app", volume: &corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "matrix"}}}, root: "sync-read-only", others: "sync-read-only"},
-		{name: "claim", dir: "/app", volume: &corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "matrix"}}},
+		{name: "claim", dir: "/app", volume: &corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}},
 	}
 }
 
@@ -63,13 +63,17 @@ func TestMatrix(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "matrix"}, Spec: corev1.PersistentVolumeClaimSpec{
-		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Mi")}},
-	}}
-	if _, err := core.PersistentVolumeClaims(namespace).Get(t.Context(), claim.Name, metav1.GetOptions{}); err != nil {
-		if _, err := core.PersistentVolumeClaims(namespace).Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
+	// A volume for each user: in one that all share, what root makes first is no place for
+	// the others.
+	for user := range identities {
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: claimOf(user)}, Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Mi")}},
+		}}
+		if _, err := core.PersistentVolumeClaims(namespace).Get(t.Context(), claim.Name, metav1.GetOptions{}); err != nil {
+			if _, err := core.PersistentVolumeClaims(namespace).Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for base := range bases {
@@ -78,6 +82,8 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 }
+
+func claimOf(user string) string { return "matrix-" + strings.ToLower(user) }
 
 // matrix runs one pod for each user, in it one container for each setting.
 func matrix(t *testing.T, base, dir string) {
@@ -112,7 +118,11 @@ func matrix(t *testing.T, base, dir string) {
 				security.ReadOnlyRootFilesystem = pointer(s.readOnlyRoot)
 				c.SecurityContext = &security
 				if s.volume != nil {
-					pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: s.name, VolumeSource: *s.volume})
+					volume := *s.volume.DeepCopy()
+					if volume.PersistentVolumeClaim != nil {
+						volume.PersistentVolumeClaim.ClaimName = claimOf(user)
+					}
+					pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: s.name, VolumeSource: volume})
 					c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: s.name, MountPath: dir})
 				}
 				pod.Spec.Containers = append(pod.Spec.Containers, c)
