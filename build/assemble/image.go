@@ -46,6 +46,11 @@ func (a *assembly) image(all []layer, empty []bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.putManifest(m, config)
+}
+
+// putManifest writes a manifest and the configuration that it names, and returns the manifest.
+func (a *assembly) putManifest(m layout.Manifest, config []byte) ([]byte, error) {
 	d, err := a.store.PutBlob(config)
 	if err != nil {
 		return nil, err

@@ -229,17 +229,7 @@ func (a *assembly) plain(all []layer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.store.PutBlob(config)
-	if err != nil {
-		return nil, err
-	}
-	m.Config = &layout.Descriptor{MediaType: configType, Digest: d, Size: int64(len(config))}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	_, err = a.store.PutBlob(raw)
-	return raw, err
+	return a.putManifest(m, config)
 }
 
 // source is the step that takes a given image.
